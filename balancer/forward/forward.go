@@ -1,0 +1,110 @@
+// Package forward moves the bytes of established sessions: two connections, one
+// of the client and one of the back end, until either ends.
+//
+// An [Engine] adopts a [Pair] and owns both connections from then on. This
+// package has the engine that works everywhere ([Copy]): two goroutines for a
+// session, splice(2) by the net package where both sides are plaintext,
+// crypto/tls where they are not.
+//
+// Laws: no byte is lost, doubled or reordered, and bytes read before the
+// adoption go first; a half-close of the client is passed on; whatever ends a
+// session, both connections get closed, Done is called exactly once and after
+// everything else; nothing here knows mail.
+package forward
+
+import (
+	"crypto/tls"
+	"net"
+	"time"
+)
+
+// A Conn is one side of a session. The raw connection stays reachable: a
+// wrapper that hid it would silently turn splice into copying.
+type Conn struct {
+	Raw *net.TCPConn
+	TLS *tls.Conn // nil for plaintext
+}
+
+// Conn returns what application bytes are read from and written to.
+func (c Conn) Conn() net.Conn {
+	if c.TLS != nil {
+		return c.TLS
+	}
+	return c.Raw
+}
+
+// closeWrite tells the peer that nothing more will come: close_notify under
+// TLS (RFC 8446 §6.1), and FIN.
+func (c Conn) closeWrite() error {
+	if c.TLS != nil {
+		if err := c.TLS.CloseWrite(); err != nil {
+			return err
+		}
+	}
+	return c.Raw.CloseWrite()
+}
+
+// A Pair is a session to be adopted.
+type Pair struct {
+	Client, Server Conn
+	// ToClient and ToServer were read from the other side before the adoption
+	// and go ahead of everything else.
+	ToClient, ToServer []byte
+	// Done is called once when both connections are closed.
+	Done func(Result)
+}
+
+// An End says what ended a session.
+type End uint8
+
+// Ends of a session.
+const (
+	ClientClosed End = iota // the client closed in order
+	ServerClosed            // the back end closed in order
+	ClientLost              // reset, time-out or TLS fault on the client's side
+	ServerLost              // the same on the back end's side
+	Idle                    // no traffic for the idle limit
+	Killed                  // Flow.Kill
+)
+
+var endNames = [...]string{"client_closed", "server_closed", "client_lost", "server_lost", "idle", "killed"}
+
+// String returns the end's name as logs and metrics show it.
+func (e End) String() string {
+	if int(e) < len(endNames) {
+		return endNames[e]
+	}
+	return "unknown"
+}
+
+// Ends lists every End in order.
+func Ends() []End { return []End{ClientClosed, ServerClosed, ClientLost, ServerLost, Idle, Killed} }
+
+// A Result is the account of a session.
+type Result struct {
+	End End
+	// In counts bytes from the client to the back end, Out the others, in
+	// octets of the application. Pending bytes of the adoption are included.
+	In, Out uint64
+	// Err is what went wrong, nil after an orderly end.
+	Err error
+}
+
+// A Flow is a session that an engine has adopted. Its methods may be called at
+// any time from any goroutine, also after the end.
+type Flow interface {
+	// Kill closes both connections soon and does not wait for it.
+	Kill()
+	// Bytes returns the octets moved up to now, as in Result.
+	Bytes() (in, out uint64)
+	// IdleFor returns how long the client's connection has been without data.
+	IdleFor() time.Duration
+	// Path names the way the bytes take: "splice" or "copy".
+	Path() string
+}
+
+// An Engine moves bytes. It may be used by many goroutines.
+type Engine interface {
+	// Adopt takes the pair over; the caller must not use its connections again.
+	Adopt(p Pair) Flow
+}
