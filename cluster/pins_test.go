@@ -1,0 +1,166 @@
+package cluster
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"usher.example/cluster/place"
+)
+
+func writeFile(t testing.TB, content string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "pins")
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestPins(t *testing.T) {
+	names := place.Names{LowerCase: true, DefaultDomain: "example.org"}
+	path := writeFile(t, "# who\twhere\n\nJoe store2\r\n  eve@other.example\t \tstore3\n#x store9\nhash#tag store1\njoe@example.org store2\nlast store1")
+	pins, err := ReadPins(path, names, mainPool(place.Shared, 3))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Pins{"joe@example.org": "store2", "eve@other.example": "store3", "hash#tag@example.org": "store1", "last@example.org": "store1"}
+	if fmt.Sprint(pins) != fmt.Sprint(want) {
+		t.Errorf("got %v, want %v", pins, want)
+	}
+
+	s := newSingle(t, Options{Names: names}, mainPool(place.Shared, 3))
+	if err := s.LoadPins("main", path); err != nil {
+		t.Fatal(err)
+	}
+	b, why, release := login(t, s, "JOE")
+	release()
+	if b != "store2" || why != "pin" {
+		t.Errorf("JOE on %s by %s, want store2 by pin", b, why)
+	}
+	if err := s.LoadPins("main", ""); err != nil {
+		t.Fatal(err)
+	}
+	if _, why, release := login(t, s, "joe"); why != "home" {
+		t.Errorf("without pins: by %s, want home", why)
+	} else {
+		release()
+	}
+}
+
+func TestPinToABackendThatIsDown(t *testing.T) {
+	path := writeFile(t, "joe store2\n")
+	for _, storage := range []place.Storage{place.Shared, place.Local} {
+		t.Run(storage.String(), func(t *testing.T) {
+			s := newSingle(t, Options{}, mainPool(storage, 3))
+			if err := s.LoadPins("main", path); err != nil {
+				t.Fatal(err)
+			}
+			s.SetHealth("main", "store2", false)
+			b, why, release, err := s.Place(t.Context(), "main", "joe")
+			if storage == place.Local {
+				if want := "pool main: no usable back end but the user's own: store2 (health)"; err == nil || err.Error() != want {
+					t.Errorf("error %v, want %s", err, want)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			release()
+			if b == "store2" || why != "home" {
+				t.Errorf("%s by %s, want another by home", b, why)
+			}
+		})
+	}
+}
+
+func TestPinToABackendThatWasRemoved(t *testing.T) {
+	s := newSingle(t, Options{}, mainPool(place.Local, 3))
+	if err := s.LoadPins("main", writeFile(t, "joe store3\n")); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Update([]Pool{mainPool(place.Local, 2)}); err != nil {
+		t.Fatal(err)
+	}
+	_, _, _, err := s.Place(t.Context(), "main", "joe")
+	if want := "pool main: no usable back end but the user's own: store3 (unknown)"; err == nil || err.Error() != want {
+		t.Errorf("error %v, want %s: his mail is not elsewhere", err, want)
+	}
+}
+
+func TestBadPinsKeepTheOld(t *testing.T) {
+	s := newSingle(t, Options{}, mainPool(place.Shared, 2))
+	if err := s.LoadPins("main", writeFile(t, "joe store1\n")); err != nil {
+		t.Fatal(err)
+	}
+	path := writeFile(t, "joe store2\nalone\neve store9\nann store1\nann store2\na b c\n")
+	err := s.LoadPins("main", path)
+	if err == nil {
+		t.Fatal("no error")
+	}
+	want := []string{
+		path + ":2: 1 words, a pin is two: a user and a back end",
+		path + `:3: the pool has no back end "store9"`,
+		path + `:5: user "ann" is pinned to "store1" already`,
+		path + ":6: 3 words, a pin is two: a user and a back end",
+	}
+	if err.Error() != strings.Join(want, "\n") {
+		t.Errorf("got\n%v\nwant\n%v", err, strings.Join(want, "\n"))
+	}
+	if w, _ := s.Where("main", "joe"); w.Pin != "store1" {
+		t.Errorf("joe is pinned to %q, want store1 still", w.Pin)
+	}
+	if err := s.LoadPins("main", filepath.Join(t.TempDir(), "missing")); err == nil {
+		t.Error("a file that is not there: no error")
+	}
+}
+
+func TestPinsAreBounded(t *testing.T) {
+	pool := mainPool(place.Shared, 1)
+	_, err := ReadPins(writeFile(t, strings.Repeat("x\n", 200)), place.Names{}, pool)
+	if err == nil || strings.Count(err.Error(), "\n") != maxPinsProblems || !strings.HasSuffix(err.Error(), "and 150 more") {
+		t.Errorf("200 wrong lines: error %v", err)
+	}
+	_, err = ReadPins(writeFile(t, "joe store1\n"+strings.Repeat("x", maxPinsLine+1)), place.Names{}, pool)
+	if err == nil || !strings.Contains(err.Error(), ":2: the line is longer") {
+		t.Errorf("long line: error %v", err)
+	}
+	_, err = parsePins(endless{}, "pins", place.Names{}, nil)
+	if err == nil || !strings.Contains(err.Error(), "larger than 64 MiB") {
+		t.Errorf("endless file: error %v", err)
+	}
+}
+
+// endless is a file of comments without an end.
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = '#'
+		if i%4000 == 3999 {
+			p[i] = '\n'
+		}
+	}
+	p[len(p)-1] = '\n' // the next Read begins a line
+	return len(p), nil
+}
+
+func FuzzPins(f *testing.F) {
+	f.Add("joe store1\n# x\n\neve\tstore2\n")
+	f.Add("\x00 \xff\n")
+	known := map[string]bool{"store1": true, "store2": true}
+	f.Fuzz(func(t *testing.T, content string) {
+		pins, err := parsePins(strings.NewReader(content), "pins", place.Names{LowerCase: true}, known)
+		if (pins == nil) == (err == nil) {
+			t.Fatalf("pins %v with error %v", pins, err)
+		}
+		for user, b := range pins {
+			if user == "" || !known[b] {
+				t.Fatalf("pin of %q to %q", user, b)
+			}
+		}
+	})
+}
