@@ -34,13 +34,14 @@ const DefaultPath = "/etc/usher/usher.toml"
 //	because  the reason of the range, told when it is left
 //	form     what a text may look like (see forms in form.go)
 //	example  a value for the reference, where there is no default to show
+//	live     "yes": the reference sets the example, to be a valid file
 //	reload   "no": only a restart changes it (see NeedsRestart)
 
 // Config is the whole file.
 type Config struct {
 	// Name of this host as clients see it: in greetings, and in what is told
 	// to back ends. Empty: the host's own name.
-	Hostname string `toml:"hostname" default:"" form:"host" example:"mail.example.org"`
+	Hostname string `toml:"hostname" default:"" form:"domain" example:"mail.example.org"`
 
 	// How long SIGTERM waits for sessions to end by themselves. After that, or
 	// at a second SIGTERM, they are closed. systemd's TimeoutStopSec has to be
@@ -53,8 +54,8 @@ type Config struct {
 	// Where operators and monitoring ask.
 	Admin Admin `toml:"admin"`
 
-	// Bounds of what strangers and back ends may cost. A limit of 0 means no
-	// limit where 0 is allowed.
+	// Bounds of what strangers and back ends may cost. Where 0 is allowed it
+	// means no limit. Defaults become smaller where sessions is.
 	Limits Limits `toml:"limits"`
 
 	// How a user's name becomes the key of his place. Pins, placement and
@@ -122,8 +123,7 @@ type Limits struct {
 	SessionsPerAddress int `toml:"sessions_per_address" default:"1000" range:"0.."`
 
 	// Connections that have not logged in yet, of all listeners together. When
-	// there are more, the oldest of them is closed. The default is never more
-	// than sessions.
+	// there are more, the oldest of them is closed.
 	Prelogin int `toml:"prelogin" default:"5000" range:"1.."`
 
 	// Time from accept to a complete login, TLS handshakes included. Traffic
@@ -156,7 +156,7 @@ type Users struct {
 	LowerCase bool `toml:"lower_case" default:"true" reload:"no"`
 
 	// Domain of names that have none. Empty: they stay without.
-	DefaultDomain string `toml:"default_domain" default:"" form:"host" example:"example.org" reload:"no"`
+	DefaultDomain string `toml:"default_domain" default:"" form:"domain" example:"example.org" reload:"no"`
 
 	// The domain, from the last @ on, is not part of the key: for sites where
 	// joe@example.org and joe are one user.

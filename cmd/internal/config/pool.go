@@ -34,7 +34,7 @@ type Pool struct {
 	IMAPCapabilities []string `toml:"imap_capabilities" default:"[]" form:"capability" example:"[\"IMAP4rev1\", \"SASL-IR\", \"LITERAL+\", \"AUTH=PLAIN\"]"`
 
 	// The same over POP3, a line of CAPA each.
-	POP3Capabilities []string `toml:"pop3_capabilities" default:"[]" form:"capability" example:"[\"TOP\", \"UIDL\", \"SASL PLAIN\"]"`
+	POP3Capabilities []string `toml:"pop3_capabilities" default:"[]" form:"capa" example:"[\"TOP\", \"UIDL\", \"SASL PLAIN\"]"`
 
 	// Settings of the connections to back ends. Every back end of the pool has
 	// them unless it says otherwise.
@@ -121,7 +121,7 @@ type Backend struct {
 	Host string `toml:"host" required:"yes" form:"host" example:"mail1.internal.example.org"`
 
 	// Port of IMAP. 0: not served.
-	IMAPPort int `toml:"imap_port" default:"0" range:"0..65535" example:"143"`
+	IMAPPort int `toml:"imap_port" default:"0" range:"0..65535" example:"143" live:"yes"`
 
 	// Port of POP3. 0: not served.
 	POP3Port int `toml:"pop3_port" default:"0" range:"0..65535" example:"110"`
