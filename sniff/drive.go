@@ -43,6 +43,7 @@ type Driver struct {
 	conv    Conversation
 	started bool
 	in      []byte // read and not consumed
+	used    []byte // consumed, and cleared before the next step
 	out     []byte // to be written
 	held    error  // a read error that came with the last bytes
 }
@@ -60,11 +61,12 @@ func (d *Driver) Drive(rw io.ReadWriter) (Event, error) {
 		d.out = d.conv.Start(d.out)
 	}
 	for {
+		d.forget()
 		n, out, ev, err := d.conv.Next(d.out, d.in)
 		progress := n > 0 || len(out) > len(d.out)
-		d.out, d.in = out, d.in[n:]
+		d.out, d.in, d.used = out, d.in[n:], d.in[:n]
 		if ev.Kind == StartTLS && len(d.in) > 0 {
-			d.out = nil
+			d.out, d.in = nil, nil
 			return Event{Kind: Quit}, ErrInjection
 		}
 		switch ev.Kind {
@@ -134,9 +136,18 @@ func (d *Driver) Flush(w io.Writer) error {
 	return err
 }
 
+// forget clears the input consumed last: it may hold a password, and an Event
+// may point into it until the next step.
+func (d *Driver) forget() {
+	clear(d.used)
+	d.used = nil
+}
+
 // Rest takes what was read and not consumed: the bytes that a peer sent behind
-// its login, which must travel ahead of everything read later.
+// its login, which must travel ahead of everything read later. A read error that
+// came with them is not handed out: the connection gives it again.
 func (d *Driver) Rest() []byte {
+	d.forget()
 	rest := d.in
 	d.in = nil
 	return rest

@@ -40,6 +40,7 @@ type player struct {
 	cut  func(left int) int // how much of the waiting input comes next
 	log  bytes.Buffer
 	in   []byte      // offered and not consumed
+	lent []byte      // what the last step got to see
 	last sniff.Event // the newest event but More and Step
 	wait bool        // it needs a reaction
 	over bool
@@ -100,7 +101,11 @@ func (p *player) feed(input []byte) []byte {
 
 // step calls Next once; false means that it needs more input.
 func (p *player) step() bool {
-	n, out, ev, err := p.conv.Next(nil, bytes.Clone(p.in))
+	for i := range p.lent { // a conversation that kept its input shows itself
+		p.lent[i] = '#'
+	}
+	p.lent = bytes.Clone(p.in)
+	n, out, ev, err := p.conv.Next(nil, p.lent)
 	if n < 0 || n > len(p.in) {
 		panic(fmt.Sprintf("Next consumed %d of %d octets", n, len(p.in)))
 	}
