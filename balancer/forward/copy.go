@@ -122,7 +122,7 @@ func (f *flow) run() {
 		f.engine.spliced.Add(f.moved[0].Load() + f.moved[1].Load())
 	}
 	if f.pair.Done != nil {
-		f.pair.Done(Result{End: f.why, In: f.moved[0].Load(), Out: f.moved[1].Load(), Err: f.err})
+		f.pair.Done(Result{End: f.why, Path: f.Path(), In: f.moved[0].Load(), Out: f.moved[1].Load(), Err: f.err})
 	}
 }
 

@@ -83,6 +83,8 @@ func Ends() []End { return []End{ClientClosed, ServerClosed, ClientLost, ServerL
 // A Result is the account of a session.
 type Result struct {
 	End End
+	// Path is the way the bytes took, as Flow.Path names it.
+	Path string
 	// In counts bytes from the client to the back end, Out the others, in
 	// octets of the application. Pending bytes of the adoption are included.
 	In, Out uint64

@@ -1,0 +1,186 @@
+package balancer
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"usher.example/balancer/forward"
+	"usher.example/sniff"
+)
+
+// keepAlive finds peers that vanished without FIN, as mobile clients and
+// crashed servers do: 3 min idle, then 4 probes 30 s apart. Below it NATs of
+// mobile networks would forget the connection; above, dead sessions pile up.
+var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 3 * time.Minute, Interval: 30 * time.Second, Count: 4}
+
+// A Backend is one mail server of a pool.
+type Backend struct {
+	BackendOptions
+	pool  string
+	state *backendState
+}
+
+// backendState is what of a back end lives on over a reload.
+type backendState struct {
+	sessions atomic.Int64 // established or logging in
+	dials    atomic.Uint64
+	failures atomic.Uint64 // dials and logins that failed by the back end's fault
+	dialTime Histogram     // connect to greeting-ready connection
+
+	mu   sync.Mutex          // guards caps
+	caps map[string][]string // learnt capabilities before login, by protocol
+}
+
+// Live returns the number of sessions on the back end now, those that are
+// logging in included.
+func (b *Backend) Live() int { return int(b.state.sessions.Load()) }
+
+// capabilities returns what was learnt by the last probe, nil if nothing.
+func (b *Backend) capabilities(protocol string) []string {
+	b.state.mu.Lock()
+	defer b.state.mu.Unlock()
+	return b.state.caps[protocol]
+}
+
+// learn notes capabilities; it tells whether they are news.
+func (b *Backend) learn(protocol string, caps []string) bool {
+	b.state.mu.Lock()
+	defer b.state.mu.Unlock()
+	if slices.Equal(b.state.caps[protocol], caps) {
+		return false
+	}
+	if b.state.caps == nil {
+		b.state.caps = make(map[string][]string)
+	}
+	b.state.caps[protocol] = slices.Clone(caps)
+	return true
+}
+
+// A link is a connection to a back end on its way to a login.
+type link struct {
+	conn forward.Conn
+	stop func() bool // ends the watch over the context
+}
+
+func (l *link) close() {
+	l.stop()
+	_ = l.conn.Raw.Close()
+}
+
+// dial connects to the back end, says who the client is (nil: a health check)
+// and starts implicit TLS. When ctx ends the connection is closed, up to the
+// adoption; limit bounds everything up to then.
+func (b *Backend) dial(ctx context.Context, p sniff.Protocol, client *clientInfo, connect, limit time.Duration) (*link, error) {
+	port, ok := b.Ports[p.Name()]
+	if !ok {
+		return nil, fail(NoBackend, "back end %s serves no %s", b.Name, p.Name())
+	}
+	b.state.dials.Add(1)
+	begin := time.Now()
+	d := net.Dialer{Timeout: connect, KeepAliveConfig: keepAlive}
+	c, err := d.DialContext(ctx, "tcp", net.JoinHostPort(b.Host, strconv.Itoa(port)))
+	if err != nil {
+		return nil, b.fault(ctx, fail(BackendDial, "dial back end %s: %w", b.Name, err))
+	}
+	raw, ok := c.(*net.TCPConn)
+	if !ok {
+		_ = c.Close()
+		return nil, fail(Internal, "dial back end %s: got %T", b.Name, c)
+	}
+	l := &link{conn: forward.Conn{Raw: raw}}
+	l.stop = context.AfterFunc(ctx, func() { _ = raw.SetDeadline(past) })
+	_ = raw.SetDeadline(time.Now().Add(limit))
+	if b.Address == AddressProxy1 || b.Address == AddressProxy2 {
+		header, err := proxyHeader(b.Address, client)
+		if err != nil {
+			l.close()
+			return nil, &Failure{Kind: Internal, Err: err}
+		}
+		if _, err := raw.Write(header); err != nil {
+			l.close()
+			return nil, b.fault(ctx, fail(BackendGone, "PROXY header to %s: %w", b.Name, err))
+		}
+	}
+	if b.TLS == TLSImplicit {
+		if err := l.handshake(ctx, b, p); err != nil {
+			l.close()
+			return nil, err
+		}
+	}
+	b.state.dialTime.Observe(time.Since(begin))
+	return l, nil
+}
+
+// past is a deadline that has been missed.
+var past = time.Unix(1, 0)
+
+// handshake starts TLS on the link.
+func (l *link) handshake(ctx context.Context, b *Backend, p sniff.Protocol) error {
+	cfg := b.Config.Clone()
+	if cfg.NextProtos == nil {
+		cfg.NextProtos = []string{p.ALPN()}
+	}
+	t := tls.Client(l.conn.Raw, cfg)
+	if err := t.HandshakeContext(ctx); err != nil {
+		return b.fault(ctx, fail(BackendTLS, "TLS with back end %s: %w", b.Name, err))
+	}
+	l.conn.TLS = t
+	return nil
+}
+
+// fault finds the true reason of a failure: a session that was ended meanwhile
+// is not the back end's fault.
+func (b *Backend) fault(ctx context.Context, f *Failure) *Failure {
+	if cause := context.Cause(ctx); cause != nil {
+		var end *Failure
+		if errors.As(cause, &end) {
+			return end
+		}
+		return &Failure{Kind: ShuttingDown, Err: cause}
+	}
+	if errors.Is(f.Err, os.ErrDeadlineExceeded) && f.Kind != BackendDial {
+		f.Kind = BackendTimeout
+	}
+	if kinds[f.Kind].fault {
+		b.state.failures.Add(1)
+	}
+	return f
+}
+
+// classify makes a Failure of what a conversation with the back end ended with.
+// greeted tells whether the back end had said anything sensible before.
+func (b *Backend) classify(ctx context.Context, err error, greeted bool) *Failure {
+	kind := BackendProtocol
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), isReset(err):
+		kind = BackendGone
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		kind = BackendTimeout
+	case !greeted:
+		kind = BackendGreeting
+	}
+	return b.fault(ctx, fail(kind, "back end %s: %w", b.Name, err))
+}
+
+// refused makes a Failure of a back end's no.
+func (b *Backend) refused(r *sniff.Refusal) *Failure {
+	kind := Denied
+	switch r.Code {
+	case sniff.AuthFailed:
+		kind = AuthFailed
+	case sniff.Unavailable, sniff.ServerBug:
+		kind = BackendUnavailable
+	default:
+	}
+	return &Failure{Kind: kind, Err: fmt.Errorf("back end %s: %s: %q", b.Name, r.Code, r.Text), Refusal: r}
+}

@@ -1,0 +1,107 @@
+package balancer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"usher.example/sniff"
+)
+
+const (
+	// acceptPause is how long a listener rests after accept failed, as it does
+	// when descriptors are used up: others need time to free some.
+	acceptPause = 50 * time.Millisecond
+)
+
+// A binding is what a listener does with a connection, as of the last reload.
+type binding struct {
+	ListenerOptions
+	hostname string
+	limits   Limits
+	pool     *Pool
+}
+
+// A Listener is a socket and what is done with its connections.
+type Listener struct {
+	name    string // of the first configuration; statistics go on under it
+	socket  net.Listener
+	binding atomic.Pointer[binding]
+	Stats   *ListenerStats
+	done    chan struct{} // closed when the accept loop has ended
+}
+
+// listen opens a socket.
+func listen(ctx context.Context, address string) (net.Listener, error) {
+	lc := net.ListenConfig{KeepAliveConfig: keepAlive}
+	return lc.Listen(ctx, "tcp", address)
+}
+
+// accept hands each connection to the server until the socket is closed.
+func (l *Listener) accept(srv *Server) {
+	defer close(l.done)
+	for {
+		c, err := l.socket.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			srv.log.Warn("accept failed", "listener", l.name, "err", err)
+			select {
+			case <-time.After(acceptPause):
+				continue
+			case <-srv.stopped:
+				return
+			}
+		}
+		raw, ok := c.(*net.TCPConn)
+		if !ok {
+			_ = c.Close()
+			continue
+		}
+		l.Stats.Accepted.Add(1)
+		srv.serve(l, raw)
+	}
+}
+
+// check refuses what cannot work.
+func (o *ListenerOptions) check() error {
+	var errs []error
+	if o.Protocol == nil {
+		errs = append(errs, fmt.Errorf("listener %s has no protocol", o.Name))
+	}
+	if o.TLS != TLSNone && o.Config == nil {
+		errs = append(errs, fmt.Errorf("listener %s has no TLS configuration", o.Name))
+	}
+	return errors.Join(errs...)
+}
+
+// offer is what the listener lists before login.
+func (b *binding) offer() sniff.Offer {
+	return b.pool.offer(b.Protocol).Only(func(m sniff.Mechanism) bool {
+		switch {
+		case m == sniff.External:
+			if b.TLS == TLSNone || b.Config.ClientCAs == nil || b.pool.options.Master == nil {
+				return false
+			}
+		case m == sniff.Command && len(b.Mechanisms) > 0:
+			return slices.Contains(b.Mechanisms, sniff.Plain) || slices.Contains(b.Mechanisms, sniff.LoginSASL)
+		}
+		return len(b.Mechanisms) == 0 || slices.Contains(b.Mechanisms, m)
+	})
+}
+
+// contains tells whether one of the networks has the address.
+func contains(networks []netip.Prefix, a netip.Addr) bool {
+	for _, n := range networks {
+		if n.Contains(a) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,150 @@
+package balancer
+
+import (
+	"container/list"
+	"net/netip"
+	"sync"
+)
+
+// A registry knows every session of the node and holds the limits.
+type registry struct {
+	mu       sync.Mutex
+	byID     map[string]*session
+	prelogin list.List // of *session, oldest first
+	perAddr  map[netip.Prefix]int
+	closing  bool          // nobody gets in any more
+	empty    chan struct{} // closed when closing and no session is left
+}
+
+func newRegistry() *registry {
+	return &registry{byID: make(map[string]*session), perAddr: make(map[netip.Prefix]int), empty: make(chan struct{})}
+}
+
+// add admits a connection, or says why not. When there are too many that have
+// not logged in, the oldest of them makes room, as in Dovecot: a flood of silent
+// connections then drowns itself, not the clients that talk.
+func (r *registry) add(s *session, l Limits) *Failure {
+	r.mu.Lock()
+	if r.closing {
+		r.mu.Unlock()
+		return fail(ShuttingDown, "the node is being stopped")
+	}
+	if l.Sessions > 0 && len(r.byID) >= l.Sessions {
+		r.mu.Unlock()
+		return fail(LimitReached, "%d sessions on this node", l.Sessions)
+	}
+	r.byID[s.id] = s
+	s.waiting = r.prelogin.PushBack(s)
+	var oldest *session
+	if l.Prelogin > 0 && r.prelogin.Len() > l.Prelogin {
+		oldest, _ = r.prelogin.Front().Value.(*session)
+	}
+	r.mu.Unlock()
+	if oldest != nil {
+		r.loggedIn(oldest) // it must not be chosen twice
+		oldest.stop(fail(Shed, "%d connections have not logged in", l.Prelogin))
+	}
+	return nil
+}
+
+// claim counts the session for its client's address.
+func (r *registry) claim(s *session, limit int) *Failure {
+	net := network(s.client.Addr())
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if limit > 0 && r.perAddr[net] >= limit {
+		return fail(LimitReached, "%d sessions of %s", limit, net)
+	}
+	r.perAddr[net]++
+	s.claimed = net
+	return nil
+}
+
+// network is what one client may own: an IPv4 address, an IPv6 /64.
+func network(a netip.Addr) netip.Prefix {
+	bits := 32
+	if a.Is6() {
+		bits = 64
+	}
+	p, _ := a.Prefix(bits) // no error: bits fit the family
+	return p
+}
+
+// loggedIn takes the session off the list of those that wait for a login.
+func (r *registry) loggedIn(s *session) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s.waiting != nil {
+		r.prelogin.Remove(s.waiting)
+		s.waiting = nil
+	}
+}
+
+// remove forgets the session.
+func (r *registry) remove(s *session) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.byID[s.id] != s {
+		return
+	}
+	delete(r.byID, s.id)
+	if s.waiting != nil {
+		r.prelogin.Remove(s.waiting)
+		s.waiting = nil
+	}
+	if s.claimed.IsValid() {
+		if r.perAddr[s.claimed]--; r.perAddr[s.claimed] <= 0 {
+			delete(r.perAddr, s.claimed)
+		}
+	}
+	r.checkEmpty()
+}
+
+// close lets nobody in any more; the channel is closed when all have left.
+func (r *registry) close() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.closing {
+		r.closing = true
+		r.checkEmpty()
+	}
+	return r.empty
+}
+
+// checkEmpty is called with mu held.
+func (r *registry) checkEmpty() {
+	if r.closing && len(r.byID) == 0 {
+		select {
+		case <-r.empty:
+		default:
+			close(r.empty)
+		}
+	}
+}
+
+// all returns the sessions that match; a nil match is all.
+func (r *registry) all(match func(*session) bool) []*session {
+	r.mu.Lock()
+	sessions := make([]*session, 0, len(r.byID))
+	for _, s := range r.byID {
+		sessions = append(sessions, s)
+	}
+	r.mu.Unlock()
+	if match == nil {
+		return sessions
+	}
+	matching := sessions[:0]
+	for _, s := range sessions {
+		if match(s) {
+			matching = append(matching, s)
+		}
+	}
+	return matching
+}
+
+// counts returns how many sessions there are and how many wait for a login.
+func (r *registry) counts() (all, prelogin int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.byID), r.prelogin.Len()
+}

@@ -1,0 +1,222 @@
+package balancer
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"usher.example/sniff"
+)
+
+// errCancelled means that the client took his login back.
+var errCancelled = errors.New("cancelled by the client")
+
+// An acceptance is a back end's yes and what it sent behind it.
+type acceptance struct {
+	*sniff.Acceptance
+	rest []byte
+}
+
+// relogin repeats the client's login at his back end. A back end that cannot be
+// reached is tried again, and it is asked anew who serves the user: that stays
+// the same as long as the back end counts as up.
+func (s *session) relogin(login *sniff.Login) (*link, *acceptance, error) {
+	limits := s.b.limits
+	ctx, done := context.WithDeadlineCause(s.ctx, s.started.Add(limits.LoginTime), fail(BackendTimeout, "the time for the login is over"))
+	defer done()
+	for try := 1; ; try++ {
+		l, yes, err := s.try(ctx, login)
+		if err == nil {
+			return l, yes, nil
+		}
+		s.letGo()
+		f := asFailure(err)
+		if !kinds[f.Kind].retry || try >= limits.DialTries || s.relayed || ctx.Err() != nil {
+			return nil, nil, err
+		}
+		s.srv.log.Debug("back end is tried again", "session", s.id, "try", try, "err", err)
+		s.setPhase(PhaseWait)
+		select {
+		case <-time.After(limits.DialWait):
+		case <-ctx.Done():
+			return nil, nil, context.Cause(ctx)
+		}
+	}
+}
+
+// try places the user and logs him in there, once.
+func (s *session) try(ctx context.Context, login *sniff.Login) (*link, *acceptance, error) {
+	s.setPhase(PhasePlace)
+	ctx, giveUp := context.WithCancelCause(ctx)
+	b, err := s.route(ctx, giveUp, login.User)
+	if err != nil {
+		giveUp(nil)
+		return nil, nil, err
+	}
+	s.setPhase(PhaseDial)
+	client := s.clientInfo()
+	l, err := b.dial(ctx, s.b.Protocol, client, s.b.limits.DialTimeout, s.b.limits.BackendLoginTime)
+	if err != nil {
+		s.observe(b, err)
+		return nil, nil, err
+	}
+	s.setPhase(PhaseRelogin)
+	yes, err := s.converseBack(ctx, l, b, login, client)
+	s.observe(b, err)
+	if err != nil {
+		l.close()
+		return nil, nil, err
+	}
+	l.stop() // ctx ends with the attempt, the connection goes on
+	return l, yes, nil
+}
+
+// observe tells health what a real connection has shown.
+func (s *session) observe(b *Backend, err error) {
+	if s.srv.deps.Observe == nil {
+		return
+	}
+	if err != nil {
+		f := asFailure(err)
+		if !kinds[f.Kind].fault {
+			if f.Kind != AuthFailed && f.Kind != Denied {
+				return // says nothing about the back end
+			}
+			err = nil
+		}
+	}
+	s.srv.deps.Observe(b.pool, b.Name, err)
+}
+
+// converseBack talks with the back end up to its verdict.
+func (s *session) converseBack(ctx context.Context, l *link, b *Backend, login *sniff.Login, client *clientInfo) (*acceptance, error) {
+	known := s.b.pool.options.Capabilities[s.b.Protocol.Name()]
+	if len(known) == 0 {
+		known = b.capabilities(s.b.Protocol.Name())
+	}
+	back := s.b.Protocol.Back(sniff.BackOptions{
+		Login: login, Master: s.master(login), Capabilities: known,
+		StartTLS: b.TLS == TLSStart, TLS: b.TLS == TLSImplicit,
+		Announce: b.announcement(client),
+	})
+	out := sniff.NewDriver(back)
+	greeted := false
+	for {
+		ev, err := out.Drive(l.conn.Conn())
+		if err != nil {
+			return nil, b.classify(ctx, err, greeted)
+		}
+		greeted = true
+		switch ev.Kind {
+		case sniff.StartTLS:
+			if err := l.handshake(ctx, b, s.b.Protocol); err != nil {
+				return nil, err
+			}
+			back.Secured()
+		case sniff.Challenge:
+			answer, err := s.relay(ev.Data)
+			if err != nil {
+				return nil, err
+			}
+			out.Queue(func(dst []byte) []byte { return back.Respond(dst, answer) })
+		case sniff.Accepted:
+			return &acceptance{ev.Accepted, out.Rest()}, nil
+		case sniff.Refused:
+			return nil, b.refused(ev.Refusal)
+		default:
+			return nil, b.fault(ctx, fail(BackendProtocol, "back end %s: unexpected %v", b.Name, ev.Kind))
+		}
+	}
+}
+
+// relay carries a SASL challenge to the client and his answer back.
+func (s *session) relay(challenge []byte) ([]byte, error) {
+	s.relayed = true
+	s.in.Queue(func(dst []byte) []byte { return s.front.Challenge(dst, challenge) })
+	ev, err := s.in.Drive(s.conn())
+	switch {
+	case err != nil:
+		return nil, s.clientFault(err)
+	case ev.Kind == sniff.Response:
+		return ev.Data, nil
+	case ev.Kind == sniff.Cancelled:
+		return nil, errCancelled
+	case ev.Kind == sniff.Quit:
+		return nil, &Failure{Kind: ClientQuit}
+	}
+	return nil, fail(Internal, "front: unexpected %v", ev.Kind)
+}
+
+// route finds the user's back end and takes a hold on his place.
+func (s *session) route(ctx context.Context, giveUp context.CancelCauseFunc, user string) (*Backend, error) {
+	pool := s.b.pool
+	name, why, release, err := s.place(ctx, pool.Name(), user)
+	if err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			return nil, cause
+		}
+		return nil, fail(NoBackend, "place: %w", err)
+	}
+	b := pool.Backend(name)
+	if b == nil {
+		release()
+		return nil, fail(NoBackend, "back end %s is not in this node's configuration of pool %s", name, pool.Name())
+	}
+	if n := b.state.sessions.Add(1); b.Sessions > 0 && n > int64(b.Sessions) {
+		b.state.sessions.Add(-1)
+		release()
+		return nil, fail(NoBackend, "back end %s has its %d sessions", name, b.BackendOptions.Sessions)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.backend, s.why, s.giveUp = b, why, giveUp
+	s.release = func() {
+		giveUp(nil)
+		b.state.sessions.Add(-1)
+		release()
+	}
+	return b, nil
+}
+
+// place asks the directory, then the places.
+func (s *session) place(ctx context.Context, pool, user string) (backend, why string, release func(), err error) {
+	if d := s.srv.deps.Directory; d != nil {
+		backend, ok, err := d.Lookup(ctx, pool, user)
+		if err != nil || ok {
+			return backend, "directory", func() {}, err
+		}
+	}
+	return s.srv.deps.Placer.Place(ctx, pool, user)
+}
+
+// master is who logs in for a user without a password.
+func (s *session) master(login *sniff.Login) *sniff.Master {
+	if login.Mechanism != sniff.External {
+		return nil // whose password it is, the back end decides
+	}
+	return s.b.pool.options.Master
+}
+
+// clientInfo is what the back end is told.
+func (s *session) clientInfo() *clientInfo {
+	c := &clientInfo{
+		client: s.client, local: s.local, serverName: s.serverName, session: s.id,
+		secure: s.tls != nil || s.viaTLS, peer: s.peer,
+	}
+	if s.tls != nil {
+		state := s.tls.ConnectionState()
+		c.tls = &state
+	}
+	return c
+}
+
+// announcement tells the client's address in the protocol's own way.
+func (b *Backend) announcement(c *clientInfo) sniff.Announcement {
+	if b.Address != AddressCommand {
+		return sniff.Announcement{}
+	}
+	return sniff.Announcement{
+		Form: sniff.AnnounceID, Client: c.client, Local: c.local,
+		ServerName: c.serverName, Session: c.session, TLS: c.secure,
+	}
+}

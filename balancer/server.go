@@ -1,0 +1,286 @@
+package balancer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"usher.example/sniff"
+)
+
+// A Server is a node. Make it with New, give it its configuration with Apply,
+// and end it with Drain. All methods may be called concurrently.
+type Server struct {
+	deps     Deps
+	log      *slog.Logger
+	sessions *registry
+
+	ctx     context.Context // of all sessions and sockets
+	cancel  context.CancelCauseFunc
+	stopped <-chan struct{} // closed when nothing is to be accepted any more
+	stop    func()
+	running sync.WaitGroup // session goroutines
+
+	mu        sync.Mutex           // guards what follows; never held while waiting
+	applying  sync.Mutex           // one Apply or Drain at a time
+	listeners map[string]*Listener // by address
+	pools     map[string]*Pool
+	stats     map[string]*ListenerStats // by listener name, of gone ones too
+}
+
+// New returns a Server without listeners.
+func New(d Deps) *Server {
+	srv := &Server{
+		deps: d, log: d.Log, sessions: newRegistry(),
+		listeners: make(map[string]*Listener), pools: make(map[string]*Pool), stats: make(map[string]*ListenerStats),
+	}
+	if srv.log == nil {
+		srv.log = slog.Default()
+	}
+	srv.ctx, srv.cancel = context.WithCancelCause(context.Background())
+	accepting, stop := context.WithCancel(context.Background())
+	srv.stopped, srv.stop = accepting.Done(), stop
+	return srv
+}
+
+// Apply puts options into force: the first ones, or those of a reload. Sockets
+// whose address stays are kept, sessions go on under the options they began
+// with. On an error nothing has changed.
+func (srv *Server) Apply(o Options) error {
+	srv.applying.Lock()
+	defer srv.applying.Unlock()
+	select {
+	case <-srv.stopped:
+		return errors.New("the node is being stopped")
+	default:
+	}
+	pools, err := srv.newPools(o.Pools)
+	if err != nil {
+		return err
+	}
+	bindings, err := bind(o, pools)
+	if err != nil {
+		return err
+	}
+	opened, err := srv.openSockets(bindings)
+	if err != nil {
+		return err
+	}
+
+	srv.mu.Lock()
+	srv.pools = pools
+	var closing []*Listener
+	for address, l := range srv.listeners {
+		if bindings[address] == nil {
+			closing = append(closing, l)
+			delete(srv.listeners, address)
+		}
+	}
+	for address, b := range bindings {
+		l := srv.listeners[address]
+		if l == nil {
+			l = &Listener{name: b.Name, socket: opened[address], Stats: srv.statsOf(b.Name), done: make(chan struct{})}
+			srv.listeners[address] = l
+			l.binding.Store(b)
+			go l.accept(srv) // ends when the socket is closed; Drain waits for done
+			continue
+		}
+		l.binding.Store(b)
+	}
+	srv.mu.Unlock()
+
+	for _, l := range closing {
+		_ = l.socket.Close()
+		<-l.done
+	}
+	return nil
+}
+
+func (srv *Server) newPools(options []PoolOptions) (map[string]*Pool, error) {
+	srv.mu.Lock()
+	old := srv.pools
+	srv.mu.Unlock()
+	pools := make(map[string]*Pool, len(options))
+	var errs []error
+	for _, po := range options {
+		p, err := newPool(po, old[po.Name])
+		if pools[po.Name] != nil {
+			err = errors.Join(err, fmt.Errorf("two pools %s", po.Name))
+		}
+		pools[po.Name] = p
+		errs = append(errs, err)
+	}
+	return pools, errors.Join(errs...)
+}
+
+// bind joins listeners and pools.
+func bind(o Options, pools map[string]*Pool) (map[string]*binding, error) {
+	bindings := make(map[string]*binding, len(o.Listeners))
+	var errs []error
+	for _, lo := range o.Listeners {
+		if err := lo.check(); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		b := &binding{ListenerOptions: lo, hostname: o.Hostname, limits: o.Limits.withDefaults(), pool: pools[lo.Pool]}
+		if b.pool == nil {
+			errs = append(errs, fmt.Errorf("listener %s: no pool %q", lo.Name, lo.Pool))
+		}
+		if bindings[lo.Address] != nil {
+			errs = append(errs, fmt.Errorf("two listeners on %s", lo.Address))
+		}
+		if lo.Config != nil {
+			b.Config = lo.Config.Clone()
+			// A client that offers other protocols than ours is meant for
+			// somebody else (the ALPACA attacks); one that offers none is fine.
+			b.Config.NextProtos = []string{lo.Protocol.ALPN()}
+		}
+		bindings[lo.Address] = b
+	}
+	return bindings, errors.Join(errs...)
+}
+
+// openSockets listens where nobody listens yet.
+func (srv *Server) openSockets(bindings map[string]*binding) (map[string]net.Listener, error) {
+	opened := make(map[string]net.Listener)
+	var errs []error
+	for address, b := range bindings {
+		srv.mu.Lock()
+		have := srv.listeners[address] != nil
+		srv.mu.Unlock()
+		if have {
+			continue
+		}
+		socket, err := listen(srv.ctx, address)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("listener %s: %w", b.Name, err))
+			continue
+		}
+		opened[address] = socket
+	}
+	if err := errors.Join(errs...); err != nil {
+		for _, socket := range opened {
+			_ = socket.Close()
+		}
+		return nil, err
+	}
+	return opened, nil
+}
+
+// statsOf is called with mu held.
+func (srv *Server) statsOf(name string) *ListenerStats {
+	if srv.stats[name] == nil {
+		srv.stats[name] = new(ListenerStats)
+	}
+	return srv.stats[name]
+}
+
+// serve starts a session.
+func (srv *Server) serve(l *Listener, raw *net.TCPConn) {
+	s := &session{
+		srv: srv, lis: l, b: l.binding.Load(), id: newID(), raw: raw, started: time.Now(),
+		client: addrPort(raw.RemoteAddr()), local: addrPort(raw.LocalAddr()),
+	}
+	s.turn = s.started
+	s.ctx, s.cancel = context.WithCancelCause(srv.ctx)
+	l.Stats.Open.Add(1)
+	srv.running.Go(func() {
+		defer func() {
+			if p := recover(); p != nil {
+				srv.log.Error("a session panicked", "session", s.id, "panic", p)
+				s.ended(fail(Internal, "panic"))
+				_ = s.raw.Close()
+			}
+		}()
+		if err := s.serve(); err != nil {
+			f := asFailure(err)
+			s.farewell(f)
+			s.ended(f)
+		}
+	})
+}
+
+// Drain stops accepting, waits for the sessions to end until ctx is done, ends
+// those that are left, and returns when nothing runs any more.
+func (srv *Server) Drain(ctx context.Context) {
+	srv.StopAccepting()
+	empty := srv.sessions.close()
+	select {
+	case <-empty:
+	case <-ctx.Done():
+		for _, s := range srv.sessions.all(nil) {
+			s.stop(fail(ShuttingDown, "the node is being stopped"))
+		}
+		<-empty
+	}
+	srv.running.Wait()
+	srv.cancel(nil)
+}
+
+// StopAccepting closes the sockets for good.
+func (srv *Server) StopAccepting() {
+	srv.applying.Lock()
+	defer srv.applying.Unlock()
+	srv.stop()
+	srv.mu.Lock()
+	listeners := srv.listeners
+	srv.listeners = make(map[string]*Listener)
+	srv.mu.Unlock()
+	for _, l := range listeners {
+		_ = l.socket.Close()
+		<-l.done
+	}
+}
+
+// Addr is where the listener of that name listens, nil if it does not. It
+// tells the port where the configuration says 0.
+func (srv *Server) Addr(name string) net.Addr {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	for _, l := range srv.listeners {
+		if l.binding.Load().Name == name {
+			return l.socket.Addr()
+		}
+	}
+	return nil
+}
+
+// Pool finds a pool of the configuration in force, nil if there is none.
+func (srv *Server) Pool(name string) *Pool {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	return srv.pools[name]
+}
+
+// Pools lists the pools of the configuration in force, by name.
+func (srv *Server) Pools() []*Pool {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	pools := make([]*Pool, 0, len(srv.pools))
+	for _, p := range srv.pools {
+		pools = append(pools, p)
+	}
+	slices.SortFunc(pools, func(a, b *Pool) int { return strings.Compare(a.Name(), b.Name()) })
+	return pools
+}
+
+// protocols lists those that listeners use a pool with.
+func (srv *Server) protocols(pool string) []sniff.Protocol {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	var out []sniff.Protocol
+	for _, l := range srv.listeners {
+		b := l.binding.Load()
+		if b.Pool == pool && !slices.ContainsFunc(out, func(p sniff.Protocol) bool { return p.Name() == b.Protocol.Name() }) {
+			out = append(out, b.Protocol)
+		}
+	}
+	slices.SortFunc(out, func(a, b sniff.Protocol) int { return strings.Compare(a.Name(), b.Name()) })
+	return out
+}

@@ -1,0 +1,391 @@
+package balancer
+
+import (
+	"container/list"
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base32"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"usher.example/balancer/forward"
+	"usher.example/sniff"
+)
+
+const (
+	// maxAttempts bounds the refused logins of one connection. People mistype
+	// twice; who tries more often can connect again, where limits see him.
+	maxAttempts = 5
+
+	// farewellTime is what a client gets to take our last words.
+	farewellTime = time.Second
+
+	// farewellDrain bounds what is read and dropped meanwhile: closing with
+	// unread input would make the kernel throw our last words away.
+	farewellDrain = 64 << 10
+)
+
+// A session is one client from accept to adopt. One goroutine runs it; the
+// fields under mu and the methods stop, abandon and info are for others.
+type session struct {
+	srv *Server
+	lis *Listener
+	b   *binding
+	id  string
+	raw *net.TCPConn
+	tls *tls.Conn
+
+	client, local netip.AddrPort
+	serverName    string // SNI, or what a trusted proxy said
+	peer          string // user of the verified client certificate
+	viaTLS        bool   // a trusted proxy has taken TLS off
+	started       time.Time
+	turn          time.Time // when the client's present login attempt could begin
+	attempts      int
+	relayed       bool // a challenge has been relayed: no second try any more
+
+	ctx    context.Context // ends with a *Failure as its cause
+	cancel context.CancelCauseFunc
+
+	front sniff.Front
+	in    *sniff.Driver
+
+	waiting *list.Element // guarded by registry.mu
+	claimed netip.Prefix  // guarded by registry.mu
+
+	mu      sync.Mutex // guards what follows
+	phase   Phase
+	login   loginInfo
+	backend *Backend
+	why     string
+	release func()
+	giveUp  context.CancelCauseFunc // ends the present try at a back end
+	flow    forward.Flow
+}
+
+// loginInfo is what may be shown of a login.
+type loginInfo struct {
+	user, key string
+	mechanism sniff.Mechanism
+}
+
+// newID returns 64 random bits, as lower-case letters and digits: it is told to
+// back ends and must not be guessed where they trust it.
+func newID() string {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(b[:]))
+}
+
+// serve is the straight line. A nil error means that the engine has the session.
+func (s *session) serve() error {
+	if f := s.srv.sessions.add(s, s.b.limits); f != nil {
+		return f
+	}
+	_ = s.raw.SetDeadline(s.started.Add(s.b.limits.LoginTime))
+	if err := s.proxyHeader(); err != nil {
+		return err
+	}
+	if err := s.admit(); err != nil {
+		return err
+	}
+	if s.b.TLS == TLSImplicit {
+		if err := s.handshake(); err != nil {
+			return err
+		}
+	}
+	s.open()
+	for {
+		login, err := s.converse() // greet, STARTTLS, credentials
+		if err != nil {
+			return err
+		}
+		server, yes, err := s.relogin(login) // place, dial, the same login again
+		login.Wipe()
+		if err == nil {
+			return s.adopt(server, yes)
+		}
+		if err := s.refuse(err); err != nil {
+			return err
+		}
+	}
+}
+
+// proxyHeader learns the client's address where a trusted peer tells it.
+func (s *session) proxyHeader() error {
+	if !contains(s.b.ProxyNetworks, s.client.Addr()) {
+		return nil
+	}
+	s.setPhase(PhaseProxy)
+	_ = s.raw.SetReadDeadline(time.Now().Add(min(proxyHeaderTime, s.b.limits.LoginTime)))
+	p, err := readProxyHeader(s.raw)
+	if err != nil {
+		if cause := context.Cause(s.ctx); cause != nil {
+			return cause
+		}
+		return &Failure{Kind: ProxyHeader, Err: err}
+	}
+	_ = s.raw.SetReadDeadline(s.started.Add(s.b.limits.LoginTime))
+	if p.local {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.client, s.local, s.serverName, s.viaTLS = p.client, p.dest, p.authority, p.tls
+	return nil
+}
+
+// admit holds the limits that are about one client or one listener.
+func (s *session) admit() error {
+	if s.b.Sessions > 0 && s.lis.Stats.Open.Load() > int64(s.b.Sessions) {
+		return fail(LimitReached, "%d sessions on listener %s", s.b.Sessions, s.b.Name)
+	}
+	if contains(s.b.TrustedNetworks, s.client.Addr()) {
+		return nil // many users are behind it
+	}
+	if f := s.srv.sessions.claim(s, s.b.limits.PerAddress); f != nil {
+		return f
+	}
+	return nil
+}
+
+// handshake starts TLS with the client.
+func (s *session) handshake() error {
+	s.setPhase(PhaseTLS)
+	t := tls.Server(s.raw, s.b.Config)
+	if err := t.HandshakeContext(s.ctx); err != nil {
+		s.lis.Stats.TLSFailed.Add(1)
+		f := s.clientFault(err)
+		if f.Kind == ClientGone || f.Kind == ClientProtocol {
+			f.Kind = ClientTLS
+		}
+		return f
+	}
+	state := t.ConnectionState()
+	if state.DidResume {
+		s.lis.Stats.TLSResumed.Add(1)
+	} else {
+		s.lis.Stats.TLSFull.Add(1)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tls, s.serverName = t, hostName(state.ServerName)
+	if len(state.VerifiedChains) > 0 {
+		s.peer = certificateUser(state.VerifiedChains[0][0])
+	}
+	return nil
+}
+
+// certificateUser is the user a client certificate names: its first mail
+// address (RFC 5280 §4.2.1.6), else its common name. Empty is no login.
+func certificateUser(c *x509.Certificate) string {
+	if len(c.EmailAddresses) > 0 {
+		return c.EmailAddresses[0]
+	}
+	return c.Subject.CommonName
+}
+
+// conn is what the dialogue runs over.
+func (s *session) conn() net.Conn {
+	if s.tls != nil {
+		return s.tls
+	}
+	return s.raw
+}
+
+// open makes the front.
+func (s *session) open() {
+	s.front = s.b.Protocol.Front(sniff.FrontOptions{
+		Hostname:  s.b.hostname,
+		TLS:       s.tls != nil || s.viaTLS,
+		StartTLS:  s.b.TLS == TLSStart,
+		Plaintext: s.b.PlaintextLogin || s.viaTLS || contains(s.b.PlaintextNetworks, s.client.Addr()),
+		Peer:      s.peer,
+		Trusted:   contains(s.b.TrustedNetworks, s.client.Addr()),
+		Offer:     s.b.offer(),
+	})
+	s.in = sniff.NewDriver(s.front)
+	s.turn = time.Now()
+}
+
+// converse talks with the client up to his next login.
+func (s *session) converse() (*sniff.Login, error) {
+	s.setPhase(PhaseLogin)
+	for {
+		ev, err := s.in.Drive(s.conn())
+		switch {
+		case err != nil:
+			return nil, s.clientFault(err)
+		case ev.Kind == sniff.StartTLS:
+			if err := s.handshake(); err != nil {
+				return nil, err
+			}
+			s.front.Secured(s.peer)
+			s.setPhase(PhaseLogin)
+		case ev.Kind == sniff.LoggingIn:
+			s.mu.Lock()
+			s.login = loginInfo{ev.Login.User, s.srv.deps.Placer.Normal(ev.Login.User), ev.Login.Mechanism}
+			s.mu.Unlock()
+			return ev.Login, nil
+		case ev.Kind == sniff.Quit:
+			return nil, &Failure{Kind: ClientQuit}
+		default:
+			return nil, fail(Internal, "front: unexpected %v", ev.Kind)
+		}
+	}
+}
+
+// refuse answers a login that came to nothing. An error ends the session.
+func (s *session) refuse(err error) error {
+	if errors.Is(err, errCancelled) {
+		return nil // answered by the front
+	}
+	f := asFailure(err)
+	switch f.Kind {
+	case ClientGone, ClientTimeout, ClientProtocol, ShuttingDown, Shed, Kicked, Internal:
+		return f
+	default:
+	}
+	s.attempts++
+	s.countLogin(f)
+	s.in.Queue(func(dst []byte) []byte { return s.front.Refuse(dst, f.answer()) })
+	if s.attempts >= maxAttempts {
+		s.in.Queue(func(dst []byte) []byte {
+			return s.front.Goodbye(dst, sniff.Refusal{Code: sniff.Limit, Text: "Too many failed logins."})
+		})
+		_ = s.in.Flush(s.conn()) // the session ends either way
+		return f
+	}
+	s.relayed = false
+	s.turn = time.Now()
+	return nil
+}
+
+// adopt answers yes and gives both connections to the engine.
+func (s *session) adopt(server *link, yes *acceptance) error {
+	s.in.Queue(func(dst []byte) []byte { return s.front.Accept(dst, yes.Acceptance) })
+	if err := s.in.Flush(s.conn()); err != nil {
+		server.close()
+		s.letGo()
+		return s.clientFault(err)
+	}
+	s.countLogin(nil)
+	s.srv.sessions.loggedIn(s)
+	server.stop()
+	_ = s.raw.SetDeadline(time.Time{})
+	_ = server.conn.Raw.SetDeadline(time.Time{})
+	s.setPhase(PhaseForward)
+	s.lis.Stats.LoggedIn.Add(1)
+	pair := forward.Pair{
+		Client: forward.Conn{Raw: s.raw, TLS: s.tls}, Server: server.conn,
+		ToServer: s.in.Rest(), ToClient: yes.rest, Done: s.forwarded,
+	}
+	s.front, s.in = nil, nil // an idle session needs neither
+	flow := s.srv.deps.Engine.Adopt(pair)
+	s.mu.Lock()
+	s.flow = flow
+	s.mu.Unlock()
+	if s.ctx.Err() != nil {
+		flow.Kill() // stopped while it had no flow yet
+	}
+	return nil
+}
+
+// letGo gives the user's place back.
+func (s *session) letGo() {
+	s.mu.Lock()
+	release := s.release
+	s.release = nil
+	s.mu.Unlock()
+	if release != nil {
+		release()
+	}
+}
+
+// farewell says why we end the session, if there is somebody to tell, and
+// closes the connection.
+func (s *session) farewell(f *Failure) {
+	defer func() { _ = s.raw.Close() }()
+	switch f.Kind {
+	case ClientGone, ClientTLS, ClientInjection, ProxyHeader:
+		return
+	case LimitReached, Shed, ShuttingDown, Kicked, ClientTimeout, Internal:
+		if s.b.TLS == TLSImplicit && s.tls == nil {
+			return // words before the handshake are nonsense to a TLS client
+		}
+		if s.front == nil {
+			s.open()
+		}
+		s.in.Queue(func(dst []byte) []byte { return s.front.Goodbye(dst, f.answer()) })
+	default:
+	}
+	_ = s.raw.SetDeadline(time.Now().Add(farewellTime))
+	if s.in != nil && s.in.Flush(s.conn()) != nil {
+		return
+	}
+	if s.tls != nil && s.tls.CloseWrite() != nil {
+		return
+	}
+	if s.raw.CloseWrite() == nil {
+		_, _ = io.CopyN(io.Discard, s.raw, farewellDrain)
+	}
+}
+
+// clientFault makes a Failure of what the dialogue with the client ended with.
+func (s *session) clientFault(err error) *Failure {
+	if cause := context.Cause(s.ctx); cause != nil {
+		return asFailure(cause)
+	}
+	f := &Failure{Kind: ClientProtocol, Err: err}
+	var op *net.OpError
+	switch {
+	case errors.Is(err, sniff.ErrInjection):
+		f.Kind = ClientInjection
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		f.Kind = ClientTimeout
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed), isReset(err), errors.As(err, &op):
+		f.Kind = ClientGone
+	}
+	return f
+}
+
+// isReset tells whether a peer has torn the connection down.
+func isReset(err error) bool {
+	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ETIMEDOUT)
+}
+
+// stop ends the session from outside; f is the reason that will be logged.
+func (s *session) stop(f *Failure) {
+	s.cancel(f)
+	s.mu.Lock()
+	flow := s.flow
+	s.mu.Unlock()
+	if flow != nil {
+		flow.Kill()
+		return
+	}
+	_ = s.raw.SetReadDeadline(past)
+}
+
+// abandon ends the session's connection to a back end that must not be used any
+// more. A login on its way tries again where the user is placed now.
+func (s *session) abandon(f *Failure) {
+	s.mu.Lock()
+	giveUp, flow := s.giveUp, s.flow
+	s.mu.Unlock()
+	switch {
+	case flow != nil:
+		s.stop(f)
+	case giveUp != nil:
+		giveUp(f)
+	}
+}
