@@ -14,7 +14,7 @@ func (k *checker) pool(path string, p Pool) {
 	}
 	k.readable(join(path, "pins_file"), p.PinsFile)
 	k.secret(join(path, "master_password_file"), p.MasterPasswordFile)
-	k.secret(join(path, "health.test_password_file"), p.Health.TestPasswordFile)
+	k.secret(join(join(path, "health"), "test_password_file"), p.Health.TestPasswordFile)
 	for j, be := range p.Backends {
 		k.backend(path, element(join(path, "backend"), j), be)
 	}

@@ -65,9 +65,9 @@ func (f field) shape() shape {
 	}
 }
 
-// inline reports whether tables are written into a list rather than under
-// headers of their own.
-func (f field) inline() bool { return strings.HasSuffix(f.key, "s") }
+// inline reports whether the tables of f are written into a list, whose key is
+// a plural, rather than under headers of their own.
+func (f field) inline() bool { return f.shape() == tables && strings.HasSuffix(f.key, "s") }
 
 func (f field) required() bool { return f.tag.Get("required") == "yes" }
 

@@ -60,8 +60,8 @@ func (w *referenceWriter) field(path string, f field) {
 		w.text("\n\n# ", comments()[id])
 		fmt.Fprintf(w, "%s\n", f.header(path))
 		w.table(path, f.typ.Elem())
-	case w.told[id]: // the second time, only the name
-		fmt.Fprintf(w, "#%s = %s\n", f.key, f.sample())
+	case w.told[id]: // the second time, no more than the name
+		fmt.Fprintf(w, "#%s = %s\n", f.key, f.written(f.tag.Get("default")))
 	default:
 		w.told[id] = true
 		w.text("\n# ", comments()[id])
@@ -114,12 +114,16 @@ func (f field) facts() string {
 // sample is the value that the reference shows: an example, or else the
 // default.
 func (f field) sample() string {
-	text := f.tag.Get("example")
-	if text == "" {
-		text = f.tag.Get("default")
+	if text := f.tag.Get("example"); text != "" {
+		return f.written(text)
 	}
+	return f.written(f.tag.Get("default"))
+}
+
+// written is the text of a tag as the file has it. Tags have lists as they are.
+func (f field) written(text string) string {
 	if f.shape() == value && isText(f.typ) {
 		return strconv.Quote(text)
 	}
-	return text // lists are written in the tag as in the file
+	return text
 }
