@@ -226,7 +226,7 @@ func (s *Server) file(name string) string { return filepath.Join(s.dir, name) }
 // neither property.
 func makeDir(t testing.TB) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "usher-dovecot-")
+	dir, err := os.MkdirTemp("", "usher-dovecot-") //nolint:usetesting // see above
 	if err != nil {
 		t.Fatal(err)
 	}

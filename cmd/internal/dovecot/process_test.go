@@ -115,7 +115,7 @@ func TestOrphan(t *testing.T) {
 		select {} // until killed
 	}
 	dovecot.Require(t)
-	tmp, err := os.MkdirTemp("", "usher-orphan-") // t.TempDir is closed to Dovecot's users
+	tmp, err := os.MkdirTemp("", "usher-orphan-") //nolint:usetesting // t.TempDir is closed to Dovecot's users
 	if err != nil {
 		t.Fatal(err)
 	}
