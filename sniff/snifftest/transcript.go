@@ -119,9 +119,13 @@ func parseReaction(line string) (reaction, error) {
 			return dst, nil
 		}, nil
 	case "accept":
-		caps, text, _ := strings.Cut(arg, "|")
+		list, text, _ := strings.Cut(arg, "|")
+		caps := strings.Fields(list)
+		if len(caps) == 0 {
+			caps = nil // the back end did not say
+		}
 		return front(func(f sniff.Front, dst []byte) []byte {
-			return f.Accept(dst, &sniff.Acceptance{Capabilities: strings.Fields(caps), Text: strings.TrimSpace(text)})
+			return f.Accept(dst, &sniff.Acceptance{Capabilities: caps, Text: strings.TrimSpace(text)})
 		}), nil
 	case "refuse":
 		name, text, _ := strings.Cut(arg, " ")
