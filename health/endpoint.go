@@ -1,0 +1,143 @@
+package health
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+)
+
+// starting is the reason while no condition is known: a process that is asked
+// before it has registered what it needs is not ready.
+const starting = "starting"
+
+// An Endpoint answers load balancers, keepalived, systemd and people who ask
+// how we are. Its methods are safe for concurrent use; the zero value works
+// and is not ready until it has a condition.
+//
+//	GET /healthz, /livez      200: the process answers. Nothing else is looked
+//	                          at: restarting us does not mend a back end.
+//	GET /readyz               200 "ready", or 503 and why not, a reason a line
+//	GET /readyz?verbose       all parts, good ones as well
+//
+// The answers are text/plain, are not to be stored, and contain nothing of the
+// request.
+type Endpoint struct {
+	mu         sync.RWMutex // guards conditions; not held while they are asked
+	conditions []condition
+}
+
+// A condition is one part of being ready.
+type condition struct {
+	name  string
+	ready func() []string
+}
+
+// Add registers a condition: a name, and a function that returns why it does
+// not hold, or nothing if it does. Reasons are stable codes that scripts match
+// ("draining", "listener imaps: not open", "pool main: no back end up"),
+// without addresses, users or what a peer sent. The function is called by many
+// goroutines at once, for every request, and must not wait for anything.
+func (e *Endpoint) Add(name string, ready func() []string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.conditions = append(e.conditions, condition{name, ready})
+}
+
+// Reasons returns why we are not ready, in the order of registration, or
+// nothing if we are.
+func (e *Endpoint) Reasons() []string {
+	var reasons []string
+	e.ask(func(_ string, why []string) { reasons = append(reasons, why...) })
+	return reasons
+}
+
+// ask asks all conditions.
+func (e *Endpoint) ask(tell func(name string, reasons []string)) {
+	e.mu.RLock()
+	conditions := e.conditions // only ever appended to
+	e.mu.RUnlock()
+	if len(conditions) == 0 {
+		tell(starting, []string{starting})
+	}
+	for _, c := range conditions {
+		tell(c.name, c.ready())
+	}
+}
+
+// Handler serves the three paths to GET and HEAD. It is no http.ServeMux,
+// which would answer some requests by repeating their path.
+func (e *Endpoint) Handler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var serve http.HandlerFunc
+		switch r.URL.Path {
+		case "/healthz", "/livez":
+			serve = e.Live
+		case "/readyz":
+			serve = e.Ready
+		default:
+			answer(w, http.StatusNotFound, []string{"not found"})
+			return
+		}
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			w.Header().Set("Allow", "GET, HEAD")
+			answer(w, http.StatusMethodNotAllowed, []string{"method not allowed"})
+			return
+		}
+		serve(w, r)
+	})
+}
+
+// Live answers that the process lives.
+func (e *Endpoint) Live(w http.ResponseWriter, _ *http.Request) {
+	answer(w, http.StatusOK, []string{"alive"})
+}
+
+// Ready answers whether we are ready, and why not.
+func (e *Endpoint) Ready(w http.ResponseWriter, r *http.Request) {
+	status := http.StatusOK
+	var reasons, parts []string
+	e.ask(func(name string, why []string) {
+		if len(why) == 0 {
+			parts = append(parts, "[+] "+name)
+			return
+		}
+		status = http.StatusServiceUnavailable
+		reasons = append(reasons, why...)
+		for _, reason := range why {
+			parts = append(parts, "[-] "+name+": "+reason)
+		}
+	})
+	switch {
+	case r.URL.Query().Has("verbose"):
+		answer(w, status, parts)
+	case status == http.StatusOK:
+		answer(w, status, []string{"ready"})
+	default:
+		answer(w, status, reasons)
+	}
+}
+
+// answer writes lines. A control character in one would make two of it, or
+// worse, so there are none.
+func answer(w http.ResponseWriter, status int, lines []string) {
+	h := w.Header()
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	var text strings.Builder
+	for _, line := range lines {
+		text.WriteString(strings.Map(printable, line))
+		text.WriteByte('\n')
+	}
+	// An error means that the one who asked has gone.
+	_, _ = io.WriteString(w, text.String())
+}
+
+func printable(r rune) rune {
+	if r < ' ' || r == 0x7f {
+		return '?'
+	}
+	return r
+}
