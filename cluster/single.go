@@ -128,5 +128,9 @@ func NewSingle(o Options) *Single {
 	return s
 }
 
+// Normal returns the form of a user's name by which he is placed, pinned and
+// kicked.
+func (s *Single) Normal(user string) string { return s.names.Normal(user) }
+
 // Stats returns the counters, which go on counting.
 func (s *Single) Stats() *Stats { return &s.stats }

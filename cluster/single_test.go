@@ -72,6 +72,9 @@ func TestPlaceIsStable(t *testing.T) {
 		}
 		release()
 	}
+	if got, want := s.Normal("JOE"), "joe@example.org"; got != want {
+		t.Errorf("Normal(JOE) = %q, want %q", got, want)
+	}
 	release()
 	for range 1000 {
 		b, why, release := login(t, s, "joe@EXAMPLE.org")
