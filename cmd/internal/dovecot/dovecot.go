@@ -67,7 +67,8 @@ type Options struct {
 	// OAUTHBEARER if there are Tokens, and EXTERNAL if it is asked for.
 	Mechanisms []string
 
-	// Authority signs the server's certificate, and what clients show. Nil means an authority of its own.
+	// Authority signs the server's certificate, and what clients show. Nil
+	// means an authority of its own.
 	Authority *Authority
 
 	// HostNames are put into the server's certificate beside its address.
