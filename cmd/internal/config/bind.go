@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // A binder puts a decoded document into the tree. It goes on after a problem,
@@ -115,7 +116,7 @@ func (b *binder) unknown(path, key string, known []string) {
 	b.bad[join(path, key)] = true
 	hint := suggestion(key, known)
 	if hint == "" {
-		if where := tablesWith(key); len(where) > 0 {
+		if where := homes()[key]; len(where) > 0 {
 			hint = "; it belongs in " + strings.Join(where, " and ")
 		} else {
 			hint = "; allowed here: " + strings.Join(known, ", ")
@@ -170,19 +171,14 @@ func plain(path string) string {
 	}
 }
 
-// tablesWith lists the headers of the tables that have key.
-func tablesWith(key string) []string {
-	var found []string
+// homes are the headers of the tables that have each key.
+var homes = sync.OnceValue(func() map[string][]string {
+	found := map[string][]string{}
 	var walk func(t reflect.Type, path, header string)
 	walk = func(t reflect.Type, path, header string) {
 		for _, f := range fields(t) {
+			found[f.key] = append(found[f.key], header)
 			sub := join(path, f.key)
-			switch {
-			case f.key == key && path == "":
-				found = append(found, "the top of the file, before all tables")
-			case f.key == key:
-				found = append(found, header)
-			}
 			switch f.shape() {
 			case table:
 				walk(f.typ, sub, "["+sub+"]")
@@ -191,6 +187,6 @@ func tablesWith(key string) []string {
 			}
 		}
 	}
-	walk(reflect.TypeFor[Config](), "", "")
+	walk(reflect.TypeFor[Config](), "", "the top of the file, before all tables")
 	return found
-}
+})

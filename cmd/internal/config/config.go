@@ -152,13 +152,13 @@ type Limits struct {
 
 // Users is the [users] table.
 type Users struct {
-	// Upper and lower case are the same user.
+	// Upper and lower case, A to Z, are the same user.
 	LowerCase bool `toml:"lower_case" default:"true" reload:"no"`
 
-	// Domain of names that have none. Empty: they stay without.
+	// Domain of names that have no @. Empty: they stay without.
 	DefaultDomain string `toml:"default_domain" default:"" form:"domain" example:"example.org" reload:"no"`
 
-	// The domain, from the last @ on, is not part of the key: for sites where
-	// joe@example.org and joe are one user.
-	StripDomain bool `toml:"strip_domain" default:"false" reload:"no"`
+	// Domain that is not part of the key, for sites where joe@example.org and
+	// joe are one user. "*" is every domain. It begins at the first @.
+	StripDomain string `toml:"strip_domain" default:"" form:"strip" example:"*" reload:"no"`
 }

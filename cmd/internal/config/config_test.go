@@ -212,7 +212,7 @@ func TestLoad(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := Load(path)
-	if want := path + ": the file is larger than 1048576 bytes, which no configuration needs"; err == nil || err.Error() != want {
+	if want := path + ": the file is larger than 262144 bytes, which no configuration needs"; err == nil || err.Error() != want {
 		t.Errorf("large file: got %v, want %s", err, want)
 	}
 }

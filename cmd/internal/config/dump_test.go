@@ -80,7 +80,7 @@ func TestNeedsRestart(t *testing.T) {
 	for _, tt := range []struct{ name, text, want string }{
 		{"nothing", small, ""},
 		{"what SIGHUP takes up", "drain = \"1s\"\n[log]\nlevel = \"warn\"\n[limits]\nsessions = 9\n" + pool("tls = \"implicit\""), ""},
-		{"what it cannot", "[log]\nformat = \"json\"\n[users]\nstrip_domain = true\n[admin]\nsocket = \"/x\"\nsocket_mode = \"0660\"\n" + small, "log.format admin.socket admin.socket_mode users.strip_domain"},
+		{"what it cannot", "[log]\nformat = \"json\"\n[users]\nstrip_domain = \"*\"\n[admin]\nsocket = \"/x\"\nsocket_mode = \"0660\"\n" + small, "log.format admin.socket admin.socket_mode users.strip_domain"},
 	} {
 		if got := strings.Join(NeedsRestart(old, mustParse(t, tt.text)), " "); got != tt.want {
 			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)

@@ -22,6 +22,7 @@ var forms = map[string]form{
 	"domain":     {`a host name such as "mail.example.org"`, isDomain},
 	"host":       {`a host name or address without a port, such as "mail1.example.org" or "192.0.2.1"`, isHost},
 	"listen":     {`an address and a port, such as "192.0.2.1:993", "[2001:db8::1]:993" or ":993" for all addresses`, isListen},
+	"strip":      {`a domain such as "example.org", or "*" for every one`, isStrip},
 	"path":       {`the path of a file`, isPath},
 	"word":       {`a text without control characters, of at most 255 bytes`, isWord},
 	"separator":  {`up to 8 characters that are no letters, digits, "@" or spaces`, isSeparator},
@@ -59,6 +60,8 @@ func isDomain(s string) bool {
 	}
 	return true
 }
+
+func isStrip(s string) bool { return s == "*" || isDomain(s) }
 
 func isHost(s string) bool {
 	if _, err := netip.ParseAddr(s); err == nil {

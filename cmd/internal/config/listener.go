@@ -26,7 +26,8 @@ type Listener struct {
 	Certificates []Certificate `toml:"certificates" example:"[{ cert_file = \"/etc/usher/mail.pem\", key_file = \"/etc/usher/mail.key\" }]"`
 
 	// CAs of client certificates, PEM. Who shows one of theirs may log in with
-	// EXTERNAL, which needs the master user of the pool.
+	// EXTERNAL, as the first mail address in it, or else its common name; the
+	// pool needs a master user for that.
 	ClientCAFile string `toml:"client_ca_file" default:"" form:"path" example:"/etc/usher/clients.pem"`
 
 	// Everybody may log in without TLS, so passwords cross the network in
@@ -38,14 +39,16 @@ type Listener struct {
 
 	// Balancers in front of us, addresses or networks. They must begin with a
 	// PROXY header, version 1 or 2, which names the client; from everybody
-	// else such a header ends the connection.
+	// else such a header ends the connection. If version 2 says that the client
+	// came to the balancer by TLS, he may log in here without.
 	ProxyNetworks []netip.Prefix `toml:"proxy_networks" default:"[]" example:"[\"192.0.2.10\"]"`
 
 	// Webmail hosts and other proxies whose word about the client is believed:
 	// IMAP ID x-originating-*, POP3 XCLIENT. From everybody else it is dropped.
 	TrustedNetworks []netip.Prefix `toml:"trusted_networks" default:"[]" example:"[\"192.0.2.20/32\", \"2001:db8::/64\"]"`
 
-	// Mechanisms offered, at most. Empty: all that usher and every back end of
+	// Mechanisms offered, at most. The commands LOGIN (IMAP), USER and PASS
+	// (POP3) go with PLAIN or LOGIN. Empty: all that usher and every back end of
 	// the pool can do.
 	Mechanisms []Mechanism `toml:"mechanisms" default:"[]" example:"[\"PLAIN\", \"OAUTHBEARER\"]"`
 

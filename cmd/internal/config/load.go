@@ -12,10 +12,11 @@ import (
 	"github.com/pelletier/go-toml/v2"
 )
 
-// MaxFile is the largest configuration that is read, in bytes: about 5,000
-// back ends with a certificate each, and small enough that a wrong path (a log,
-// a device) is told before memory is full of it.
-const MaxFile = 1 << 20
+// MaxFile is the largest configuration that is read, in bytes: room for some
+// 2,000 back ends. A wrong path (a log, a device) is told before memory is full
+// of it, and the TOML library, which compares each key with all others of its
+// table, takes a second at worst.
+const MaxFile = 256 << 10
 
 // Load reads the configuration at path. What is wrong in it is the error, as
 // [Problems]; other errors mean that it could not be read.

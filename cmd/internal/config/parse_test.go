@@ -36,7 +36,7 @@ level = "inof"
 format = true
 [users]
 default_domain = "example.org"
-strip_domain = true
+strip_domain = "*"
 certificates = []
 colour = "red"
 [[listener]]
@@ -57,7 +57,7 @@ depth = "login"
 name = "mail 1"
 host = "mail1.example.org:143"
 imap_port = 143.5
-weight = 0
+weight = -1
 [[pool.backend]]
 name = "mail2"
 host = "192.0.2.7"
@@ -85,7 +85,7 @@ imap_port = 70000
 		`30:1: name: want a name of at most 64 letters, digits, ".", "-" and "_", got "mail 1"`,
 		`31:1: host: want a host name or address without a port, such as "mail1.example.org" or "192.0.2.1", got "mail1.example.org:143"`,
 		`32:1: imap_port: want a whole number, got the number 143.5`,
-		`33:1: weight: 0 is out of range, allowed is 1 to 1000`,
+		`33:1: weight: -1 is out of range, allowed is 0 to 1000`,
 		`37:1: imap_port: 70000 is out of range, allowed is 0 to 65535`,
 	)
 }
@@ -193,6 +193,7 @@ func TestForms(t *testing.T) {
 			[]string{":993", "0.0.0.0:993", "[::]:993", "[fe80::1%eth0]:993", "127.0.0.1:0"},
 			[]string{"993", "mail:993", "::1:993x", ":imaps", ":65536", ":-1", "192.0.2.1", "192.0.2.1:"},
 		},
+		{"strip", []string{"*", "example.org"}, []string{"**", "*.example.org", "@example.org"}},
 		{"path", []string{"/a b/ä", "x"}, []string{"/a\x00", "/a\n", "/\xff", strings.Repeat("a", 4097)}},
 		{"word", []string{"joe@example.org", "Joe Doe"}, []string{"a\x00b", "a\r\n", "\xff", strings.Repeat("a", 256)}},
 		{"separator", []string{"*", "%%"}, []string{"a", "@", " ", "\n", "*********"}},

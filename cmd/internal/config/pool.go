@@ -126,9 +126,9 @@ type Backend struct {
 	// Port of POP3. 0: not served.
 	POP3Port int `toml:"pop3_port" default:"0" range:"0..65535" example:"110"`
 
-	// Share of the users relative to the others' weights. To empty a back end,
-	// drain it.
-	Weight int `toml:"weight" default:"100" range:"1..1000"`
+	// Share of the users relative to the others' weights. With 0 only pins lead
+	// here; to empty a back end that has users, drain it.
+	Weight int `toml:"weight" default:"100" range:"0..1000"`
 
 	// Sessions on this back end. Above it logins are answered that it is
 	// unavailable. 0: no limit.

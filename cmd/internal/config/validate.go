@@ -8,7 +8,7 @@ func (b *binder) validate(c *Config) {
 	if n := len(c.Admin.Socket); n > maxSocketPath {
 		b.rule("admin.socket", "socket: a path of %d bytes, allowed are %d: the kernel's bound for sockets", n, maxSocketPath)
 	}
-	if c.Users.StripDomain && c.Users.DefaultDomain != "" {
+	if c.Users.StripDomain != "" && c.Users.DefaultDomain != "" {
 		b.rule("users.default_domain", "default_domain adds what strip_domain takes away: set one of them")
 	}
 	b.limits(c.Limits)

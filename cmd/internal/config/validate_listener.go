@@ -18,8 +18,8 @@ func (b *binder) listener(path string, l Listener, c *Config) {
 				b.rule(at(k.key), `%s has no meaning with tls = "none"`, k.key)
 			}
 		}
-		if !l.PlaintextLogin && len(l.PlaintextNetworks) == 0 {
-			b.rule(at("tls"), `tls = "none" lets nobody log in: set plaintext_login or plaintext_networks, or tls = "starttls"`)
+		if !l.PlaintextLogin && len(l.PlaintextNetworks) == 0 && len(l.ProxyNetworks) == 0 {
+			b.rule(at("tls"), `tls = "none" lets nobody log in: set plaintext_login, plaintext_networks or proxy_networks, or tls = "starttls"`)
 		}
 	} else if len(l.Certificates) == 0 {
 		b.rule(at("tls"), "tls = %q needs a certificate: a [[certificate]] table, or certificates here", l.TLS)

@@ -5,6 +5,10 @@ import (
 	"strconv"
 )
 
+// maxBackends of a pool is what placement takes: the hash of a login is computed
+// for each.
+const maxBackends = 1024
+
 // pool reports the impossible in one [[pool]].
 func (b *binder) pool(path string, p Pool, c *Config) {
 	b.pair(path, "master_user", p.MasterUser, "master_password_file", p.MasterPasswordFile)
@@ -14,6 +18,13 @@ func (b *binder) pool(path string, p Pool, c *Config) {
 	b.health(join(path, "health"), p.Health)
 	if len(p.Backends) == 0 {
 		b.rule(join(path, "backend"), "pool %q has no [[pool.backend]]: want at least one", p.Name)
+	}
+	if n := len(p.Backends); n > maxBackends {
+		b.rule(path, "pool %q has %d back ends, allowed are %d: every login looks at each", p.Name, n, maxBackends)
+	}
+	weighty := func(be Backend) bool { return be.Weight > 0 }
+	if len(p.Backends) > 0 && !slices.ContainsFunc(p.Backends, weighty) {
+		b.rule(join(element(join(path, "backend"), 0), "weight"), "weight: all of pool %q are 0, so no user has a place there", p.Name)
 	}
 	if !c.serves(p.Name) {
 		b.portless(path, p)

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -23,6 +24,15 @@ func pool(lines string) string {
 }
 func backend(lines string) string { return small + lines + "\n" }
 
+// many is n back ends.
+func many(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "[[pool.backend]]\nname = \"x%d\"\nhost = \"x%d\"\nimap_port = 143\n", i, i)
+	}
+	return b.String()
+}
+
 func TestRules(t *testing.T) {
 	tests := []struct {
 		name, text string
@@ -41,8 +51,9 @@ func TestRules(t *testing.T) {
 			`2:3: tls = "implicit" needs a certificate: a [[certificate]] table, or certificates here`,
 		}},
 		{"nobody logs in", listener(`tls = "none"`), []string{
-			`8:1: tls = "none" lets nobody log in: set plaintext_login or plaintext_networks, or tls = "starttls"`,
+			`8:1: tls = "none" lets nobody log in: set plaintext_login, plaintext_networks or proxy_networks, or tls = "starttls"`,
 		}},
+		{"TLS at the balancer in front", listener("tls = \"none\"\nproxy_networks = [\"::1\"]"), nil},
 		{"certificate without TLS", listener("tls = \"none\"\nplaintext_login = true\ncertificates = [{ cert_file = \"/c\", key_file = \"/k\" }]"), []string{
 			`10:1: certificates has no meaning with tls = "none"`,
 		}},
@@ -95,6 +106,13 @@ func TestRules(t *testing.T) {
 
 		{"pool without back ends", small[:strings.Index(small, "[[pool.backend]]")], []string{
 			`8:3: pool "main" has no [[pool.backend]]: want at least one`,
+		}},
+		{"no weight", backend("weight = 0"), []string{
+			`15:1: weight: all of pool "main" are 0, so no user has a place there`,
+		}},
+		{"a weight", backend("weight = 0\n[[pool.backend]]\nname = \"mail2\"\nhost = \"b\"\nimap_port = 1"), nil},
+		{"too many back ends", small + many(1024), []string{
+			`8:3: pool "main" has 1025 back ends, allowed are 1024: every login looks at each`,
 		}},
 		{"same pool twice", small + small[strings.Index(small, "[[pool]]"):], []string{
 			`4:3: pool is missing: want one of "main"`,
