@@ -1,0 +1,403 @@
+package imap
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"usher.example/sniff"
+)
+
+// A frontState is where the conversation with a client stands (RFC 9051 §3.1:
+// all of it is the not authenticated state).
+//
+//	frontReady --… {n}--> frontLiteral --n octets--> frontRest --CR LF--> frontReady
+//	frontReady --AUTHENTICATE--> frontSASL --answers--> frontWaiting
+//	frontReady --LOGIN--> frontWaiting --Refuse--> frontReady
+//	frontWaiting --Challenge--> frontRelay --answer--> frontWaiting
+type frontState uint8
+
+const (
+	frontReady   frontState = iota // for a command
+	frontLiteral                   // in the middle of one: for the octets of a literal
+	frontRest                      // for what stands behind a literal
+	frontSASL                      // for the answer to a challenge of ours
+	frontRelay                     // for the answer to a challenge of the back end
+	frontWaiting                   // for the caller
+	frontOver
+)
+
+// front is the server's side of IMAP before login.
+type front struct {
+	o      sniff.FrontOptions
+	tls    bool
+	peer   string // user of the client certificate
+	state  frontState
+	lines  lineScanner
+	cmd    command
+	need   int // frontLiteral: octets of it
+	sasl   *sniff.Exchange
+	data   []byte // the last Response's; wiped by the next call
+	before sniff.Before
+
+	mistakes, commands int
+}
+
+// Front opens the client's side.
+func (Protocol) Front(o sniff.FrontOptions) sniff.Front {
+	return &front{o: o, tls: o.TLS, peer: o.Peer}
+}
+
+// Start appends the greeting, with the capabilities in it (RFC 9051 §7.1.1), so
+// that most clients need not ask. It names neither programme nor version.
+func (f *front) Start(dst []byte) []byte {
+	dst = append(dst, "* OK ["...)
+	dst = f.appendCapabilities(dst)
+	dst = append(dst, "] "...)
+	if host := clean(f.o.Hostname); host != "" {
+		dst = append(append(dst, host...), ' ')
+	}
+	return append(dst, "ready\r\n"...)
+}
+
+// Next takes one line or one literal of the client's.
+func (f *front) Next(dst, in []byte) (int, []byte, sniff.Event, error) {
+	clear(f.data)
+	f.data = nil
+	if f.state == frontWaiting || f.state == frontOver {
+		return 0, dst, sniff.Event{}, nil
+	}
+	var (
+		n   int
+		ev  sniff.Event
+		err error
+	)
+	if f.state == frontLiteral {
+		if len(in) < f.need {
+			return 0, dst, sniff.Event{}, nil
+		}
+		n = f.need
+		dst, ev, err = f.literal(dst, in[:n])
+		return n, dst, ev, err
+	}
+	line, n, err := f.lines.next(in, f.limit(in))
+	if err != nil {
+		text := "Line too long"
+		if errors.Is(err, ErrOctet) {
+			text = "Lines end in CR LF and hold no NUL"
+		}
+		dst = append(append(append(dst, "* BAD "...), text...), "\r\n"...)
+		dst, ev, err = f.leave(dst, err)
+		return 0, dst, ev, err
+	}
+	if n == 0 {
+		return 0, dst, sniff.Event{}, nil
+	}
+	switch f.state {
+	case frontSASL:
+		dst, ev, err = f.answer(dst, line)
+	case frontRelay:
+		dst, ev, err = f.relay(dst, line)
+	case frontRest:
+		dst, ev, err = f.rest(dst, line)
+	case frontReady, frontLiteral, frontWaiting, frontOver:
+		dst, ev, err = f.command(dst, line)
+	}
+	return n, dst, ev, err
+}
+
+// limit returns how long the line may be that in begins with: lines that hold
+// SASL messages may be longer than commands.
+func (f *front) limit(in []byte) int {
+	if f.state == frontSASL || f.state == frontRelay {
+		return sniff.MaxSASLLine
+	}
+	const verb = " AUTHENTICATE "
+	if f.state == frontReady {
+		if tag := bytes.IndexByte(in[:min(len(in), maxTag+1)], ' '); tag > 0 && len(in) >= tag+len(verb) &&
+			strings.EqualFold(string(in[tag:tag+len(verb)]), verb) {
+			return sniff.MaxSASLLine
+		}
+	}
+	return maxLine
+}
+
+// stepped is what the handlers return when nothing needs the caller.
+var stepped = sniff.Event{Kind: sniff.Step}
+
+// command takes the first line of a command.
+func (f *front) command(dst, line []byte) ([]byte, sniff.Event, error) {
+	f.commands++
+	if f.commands > maxCommands {
+		return f.leave(dst, ErrCommands)
+	}
+	tag, args, ok := cutTag(line)
+	if !ok { // never guess which octets were meant as a tag
+		dst = append(dst, "* BAD Invalid tag\r\n"...)
+		return f.mistake(dst, line)
+	}
+	args = bytes.TrimLeft(args, " ")
+	verb, args, _ := bytes.Cut(args, []byte(" "))
+	f.cmd.forget()
+	f.cmd.tag, f.cmd.verb = tag, strings.ToUpper(string(verb[:min(len(verb), len("AUTHENTICATE")+1)]))
+	if !slices.Contains(commands, f.cmd.verb) {
+		return f.bad(dst, "Unknown command, or not before login", line)
+	}
+	if f.cmd.verb == "LOGIN" { // before a password is asked for
+		if r, refused := f.forbidden(sniff.Command); refused {
+			return f.no(dst, r, line)
+		}
+	}
+	return f.collect(dst, args)
+}
+
+// literal takes the octets of a literal.
+func (f *front) literal(dst, octets []byte) ([]byte, sniff.Event, error) {
+	f.state, f.cmd.after = frontRest, true
+	if f.cmd.drop {
+		return dst, stepped, nil
+	}
+	if bytes.IndexByte(octets, 0) >= 0 { // CHAR8 is %x01-ff (RFC 9051 §9); Dovecot CVE-2019-11500
+		dst = appendTagged(dst, f.cmd.tag, "BAD", "NUL in a literal")
+		return f.mistakeInside(dst)
+	}
+	if err := f.cmd.add(quoted, octets); err != nil {
+		dst = appendTagged(dst, f.cmd.tag, "BAD", "Too many arguments")
+		return f.mistakeInside(dst)
+	}
+	return dst, stepped, nil
+}
+
+// mistakeInside counts a bad command whose line is not at its end.
+func (f *front) mistakeInside(dst []byte) ([]byte, sniff.Event, error) {
+	dst, ev, err := f.mistake(dst, nil)
+	if err == nil {
+		f.state, f.cmd.drop = frontRest, true
+	}
+	return dst, ev, err
+}
+
+// rest takes the line behind a literal.
+func (f *front) rest(dst, line []byte) ([]byte, sniff.Event, error) {
+	if f.cmd.drop {
+		return f.drop(dst, line)
+	}
+	return f.collect(dst, line)
+}
+
+// collect takes a piece of the command's arguments, up to the end of its line.
+func (f *front) collect(dst, piece []byte) ([]byte, sniff.Event, error) {
+	f.cmd.size += len(piece)
+	mark, err := f.cmd.read(piece)
+	if err != nil {
+		return f.bad(dst, "Syntax error", piece)
+	}
+	if !mark.present {
+		return f.execute(dst)
+	}
+	limit := f.literalLimit()
+	switch {
+	case limit == 0:
+		return f.bad(dst, "No literal is expected there", piece)
+	case mark.size > limit, f.cmd.size+mark.size > maxCommand:
+		// The client gets no "+", so nothing of it comes (RFC 9051 §4.3);
+		// if it does not wait, mistake drops it (RFC 7888 §4).
+		return f.bad(dst, "[TOOBIG] Literal too long", piece)
+	}
+	if mark.waits {
+		dst = append(dst, "+ go on\r\n"...)
+	}
+	return f.expect(dst, mark.size)
+}
+
+// expect goes on with a literal of so many octets.
+func (f *front) expect(dst []byte, size int) ([]byte, sniff.Event, error) {
+	f.cmd.size += size
+	f.state, f.need = frontLiteral, size
+	if size == 0 { // there is nothing to wait for
+		return f.literal(dst, nil)
+	}
+	return dst, stepped, nil
+}
+
+// literalLimit returns how long the next literal of the command may be; 0 means
+// that none belongs there.
+func (f *front) literalLimit() int {
+	switch n := len(f.cmd.tokens); {
+	case f.cmd.verb == "LOGIN" && n < 2:
+		return maxLiteral
+	case f.cmd.verb == "ID" && n > 0 && n < maxTokens-1 && f.cmd.tokens[0].kind == opening:
+		if n%2 == 1 {
+			return maxKey
+		}
+		return maxValue
+	}
+	return 0
+}
+
+// bad answers a bad command; piece is the line at whose end we are.
+func (f *front) bad(dst []byte, text string, piece []byte) ([]byte, sniff.Event, error) {
+	return f.mistake(appendTagged(dst, f.cmd.tag, "BAD", text), piece)
+}
+
+// no refuses a command that is good by itself.
+func (f *front) no(dst []byte, r sniff.Refusal, piece []byte) ([]byte, sniff.Event, error) {
+	dst = f.appendNo(dst, r)
+	return f.drop(dst, piece)
+}
+
+func (f *front) appendNo(dst []byte, r sniff.Refusal) []byte {
+	a, text := appendRefusal(nil, r)
+	return appendTagged(dst, f.cmd.tag, a.status, string(text))
+}
+
+// mistake counts a bad command that was answered.
+func (f *front) mistake(dst, piece []byte) ([]byte, sniff.Event, error) {
+	f.mistakes++
+	if f.mistakes >= maxMistakes {
+		return f.leave(dst, ErrMistakes)
+	}
+	return f.drop(dst, piece)
+}
+
+// drop goes on behind a command that was answered. If its line announces a
+// literal that does not wait for us, that is part of the command and must not be
+// taken for the next one.
+func (f *front) drop(dst, piece []byte) ([]byte, sniff.Event, error) {
+	mark := trailingLiteral(piece)
+	if !mark.present || mark.waits {
+		f.cmd.forget()
+		f.state = frontReady
+		return dst, stepped, nil
+	}
+	size := f.cmd.size + len(piece)
+	f.cmd.forget()
+	f.cmd.drop, f.cmd.size = true, size
+	if mark.size > maxLiteral || size+mark.size > maxCommand {
+		return f.leave(dst, ErrLiteral)
+	}
+	return f.expect(dst, mark.size)
+}
+
+// farewells are what a client that broke a rule is told at last. They hold
+// nothing of his.
+var farewells = map[error]string{
+	ErrLine:     "Line too long",
+	ErrOctet:    "Protocol error",
+	ErrLiteral:  "Literal too long",
+	ErrMistakes: "Too many bad commands",
+	ErrCommands: "Too many commands before login",
+}
+
+// leave ends the conversation because the client broke a rule (RFC 9051 §7.1.5).
+func (f *front) leave(dst []byte, err error) ([]byte, sniff.Event, error) {
+	f.end()
+	dst = append(dst, "* BYE "...)
+	dst = append(dst, farewells[err]...)
+	dst = append(dst, "\r\n"...)
+	return dst, sniff.Event{Kind: sniff.Quit}, fmt.Errorf("read from client: %w", err)
+}
+
+func (f *front) end() {
+	f.cmd.forget()
+	f.state, f.sasl = frontOver, nil
+}
+
+// Secured forgets what was said in plaintext.
+func (f *front) Secured(peer string) {
+	f.tls, f.peer = true, peer
+	f.before, f.sasl = sniff.Before{}, nil
+	f.cmd.forget()
+	f.state, f.lines = frontReady, lineScanner{}
+}
+
+// Challenge relays a SASL challenge.
+func (f *front) Challenge(dst, data []byte) []byte {
+	f.state = frontRelay
+	return appendContinue(dst, data)
+}
+
+// Accept answers the login with OK. The back end's capabilities go into the
+// answer (RFC 9051 §7.1), and untagged ahead of it if the client has asked for
+// any before: such clients have been seen to ignore the code.
+func (f *front) Accept(dst []byte, a *sniff.Acceptance) []byte {
+	f.end()
+	text := clean(a.Text)
+	if text == "" || text[0] == '[' { // a response code of whoever
+		text = "Logged in"
+	}
+	if a.Capabilities == nil {
+		return appendTagged(dst, f.cmd.tag, "OK", text)
+	}
+	if f.before.AskedCapability {
+		dst = append(dst, "* "...)
+		dst = appendAfterLogin(dst, a.Capabilities)
+		dst = append(dst, "\r\n"...)
+	}
+	code := appendAfterLogin([]byte("["), a.Capabilities)
+	code = append(code, "] "...)
+	return appendTagged(dst, f.cmd.tag, "OK", string(code)+text)
+}
+
+// Refuse answers the login with NO.
+func (f *front) Refuse(dst []byte, r sniff.Refusal) []byte {
+	f.state, f.sasl = frontReady, nil
+	f.cmd.forget()
+	return f.appendNo(dst, r)
+}
+
+// Goodbye says BYE; before Start that is the greeting (RFC 9051 §7.1.5).
+func (f *front) Goodbye(dst []byte, r sniff.Refusal) []byte {
+	f.end()
+	dst = append(dst, "* BYE "...)
+	_, dst = appendRefusal(dst, r)
+	return append(dst, "\r\n"...)
+}
+
+// private tells whether secrets may be said on this connection.
+func (f *front) private() bool { return f.tls || f.o.Plaintext }
+
+// offers tells whether the client may use m here.
+func (f *front) offers(m sniff.Mechanism) bool {
+	return slices.Contains(f.o.Offer.Mechanisms, m) && (m != sniff.External || f.peer != "")
+}
+
+// forbidden tells why m may not be used, if so. An unprotected login is refused
+// for that alone (RFC 9051 §6.2.3, RFC 8314 §3).
+func (f *front) forbidden(m sniff.Mechanism) (sniff.Refusal, bool) {
+	switch {
+	case !f.private():
+		return sniff.Refusal{Code: sniff.PrivacyNeeded}, true
+	case !f.offers(m):
+		return sniff.Refusal{Code: sniff.NotPermitted, Text: "Way to log in is not offered"}, true
+	}
+	return sniff.Refusal{}, false
+}
+
+// appendCapabilities appends what can be done before login: behaviour and list
+// agree in every mode (Debian bug 500554 against perdition).
+func (f *front) appendCapabilities(dst []byte) []byte {
+	dst = append(dst, "CAPABILITY IMAP4rev1"...)
+	for _, name := range f.o.Offer.Capabilities {
+		if !strings.EqualFold(name, "IMAP4rev1") && isCapability(name) {
+			dst = append(append(dst, ' '), name...)
+		}
+	}
+	if f.o.StartTLS && !f.tls {
+		dst = append(dst, " STARTTLS"...)
+	}
+	if _, no := f.forbidden(sniff.Command); no {
+		dst = append(dst, " LOGINDISABLED"...)
+	}
+	for _, m := range f.o.Offer.Mechanisms {
+		if m == sniff.Command { // never a bare LOGIN in the list
+			continue
+		}
+		if _, no := f.forbidden(m); !no {
+			dst = append(append(dst, " AUTH="...), m...)
+		}
+	}
+	return dst
+}
