@@ -17,7 +17,10 @@ func (b *back) aside(line string) (sniff.Event, error) {
 		return b.bye(text), nil
 	case status == "PREAUTH":
 		return b.quit(ErrPreauth)
-	case b.state == backStartTLS: // no server has a reason; injected data has
+	case b.state == backStartTLS && status != "OK":
+		// Nobody has a reason to say more, but who injects it. OK is let pass
+		// unread: Dovecot's first line may be that it waits for its own auth
+		// service, and its greeting then comes second.
 		return b.broken("untagged line before TLS")
 	case status == "CAPABILITY" && !b.idOpen:
 		b.found = parseCapabilities(text)

@@ -26,24 +26,29 @@ func TestOffer(t *testing.T) {
 			passwords + " EXTERNAL command", "IMAP4rev1 SASL-IR IMAP4rev2 LITERAL+ ID ENABLE IDLE",
 		},
 		{
-			"intersection", []string{"IMAP4rev1 IMAP4rev2 ID IDLE auth=xoauth2", "IMAP4rev1 idle MOVE AUTH=XOAUTH2 AUTH=OAUTHBEARER"},
+			"intersection",
+			[]string{"IMAP4rev1 IMAP4rev2 ID IDLE auth=xoauth2", "IMAP4rev1 idle MOVE AUTH=XOAUTH2 AUTH=OAUTHBEARER"},
 			passwords + " XOAUTH2 EXTERNAL command", "IMAP4rev1 SASL-IR IDLE",
 		},
 		{
-			"LITERAL- is a part of LITERAL+", []string{"IMAP4rev1 LITERAL+", "IMAP4rev1 LITERAL-"},
+			"LITERAL- is a part of LITERAL+",
+			[]string{"IMAP4rev1 LITERAL+", "IMAP4rev1 LITERAL-"},
 			passwords + " EXTERNAL command", "IMAP4rev1 SASL-IR LITERAL-",
 		},
 		{"LITERAL- not everywhere", []string{"IMAP4rev1 LITERAL-", "IMAP4rev1"}, passwords + " EXTERNAL command", "IMAP4rev1 SASL-IR"},
 		{
-			"PLAIN is enough", []string{"IMAP4rev1 LOGINDISABLED AUTH=PLAIN"},
+			"PLAIN is enough",
+			[]string{"IMAP4rev1 LOGINDISABLED AUTH=PLAIN"},
 			passwords + " EXTERNAL command", "IMAP4rev1 SASL-IR",
 		},
 		{
-			"a back end without passwords", []string{"IMAP4rev1", "IMAP4rev1 LOGINDISABLED AUTH=OAUTHBEARER"},
+			"a back end without passwords",
+			[]string{"IMAP4rev1", "IMAP4rev1 LOGINDISABLED AUTH=OAUTHBEARER"},
 			"EXTERNAL", "IMAP4rev1 SASL-IR",
 		},
 		{
-			"SCRAM", []string{"IMAP4rev1 AUTH=SCRAM-SHA-1 AUTH=SCRAM-SHA-256", "IMAP4rev1 AUTH=SCRAM-SHA-256"},
+			"SCRAM",
+			[]string{"IMAP4rev1 AUTH=SCRAM-SHA-1 AUTH=SCRAM-SHA-256", "IMAP4rev1 AUTH=SCRAM-SHA-256"},
 			passwords + " SCRAM-SHA-256 EXTERNAL command", "IMAP4rev1 SASL-IR",
 		},
 		{

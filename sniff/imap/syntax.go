@@ -201,8 +201,9 @@ func (c *command) read(piece []byte) (literalMark, error) {
 }
 
 // unquote reads the quoted string that s begins with, and tells how much of s it
-// takes. Octets above 127 are taken (RFC 9051 §9 allows UTF-8, old clients send
-// passwords in Latin-1); controls are not.
+// takes. Octets above 127 are taken: RFC 9051 §9 allows UTF-8, old clients send
+// passwords in Latin-1, and where RFC 6855 §5 bars both from LOGIN the back end
+// gets them by PLAIN. Controls are not.
 func unquote(s []byte) (text []byte, n int, err error) {
 	text = make([]byte, 0, len(s))
 	for i := 1; i < len(s); i++ {
