@@ -87,8 +87,9 @@ func (m Mechanism) Relayed() bool {
 	switch m {
 	case XOAuth2, OAuthBearer, ScramSHA1, ScramSHA256:
 		return true
+	default:
+		return false
 	}
-	return false
 }
 
 // A Login is what a client said to be let in. It is complete for mechanisms
