@@ -72,6 +72,7 @@ func (b *back) Next(dst, in []byte) (int, []byte, sniff.Event, error) {
 		return 0, out, ev, err
 	case backRelay:
 		limit = sniff.MaxSASLLine
+	default:
 	}
 	line, n, err := scan(in, limit)
 	if err != nil {
@@ -128,6 +129,7 @@ func (b *back) line(dst, line []byte) ([]byte, sniff.Event, error) {
 	case backQuit: // whatever it says, the probe has what it wanted
 		b.end()
 		return dst, sniff.Event{Kind: sniff.Accepted, Accepted: b.verdict}, nil
+	default:
 	}
 	return dst, step, b.unexpected()
 }
@@ -142,8 +144,9 @@ func (b *back) greeting(dst []byte, word status, text []byte) ([]byte, sniff.Eve
 		return b.proceed(dst, backSTLS)
 	case negative: // RFC 1939 §4: it will not serve us
 		return b.refuse(dst, fault(text, sniff.Unavailable))
+	default:
+		return dst, step, ErrGreeting
 	}
-	return dst, step, ErrGreeting
 }
 
 // Secured forgets the greeting and the capabilities learnt in plaintext; those

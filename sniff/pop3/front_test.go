@@ -20,8 +20,6 @@ type conn struct {
 
 func (c *conn) Read(p []byte) (int, error) { return c.Reader.Read(p) }
 
-func says(s string) *conn { return &conn{Reader: strings.NewReader(s)} }
-
 // drive runs a conversation until something happens.
 func drive(c sniff.Conversation, peer io.Reader) (ev sniff.Event, said string, err error) {
 	w := &conn{Reader: peer}

@@ -114,8 +114,7 @@ func refusal(text []byte, usual sniff.Code) *sniff.Refusal {
 // code, it is not a wrong password.
 func fault(text []byte, usual sniff.Code) *sniff.Refusal {
 	r := refusal(text, usual)
-	switch r.Code {
-	case sniff.AuthFailed, sniff.AuthzFailed, sniff.Expired:
+	if words[r.Code].code == codeAuth {
 		r.Code = usual
 	}
 	return r
