@@ -50,12 +50,13 @@ var house = []map[string]string{
 	},
 	{ // cmd/usher wires; these know nothing of what is wired
 		"cmd/internal/config":  "",
+		"cmd/internal/demo":    "",
 		"cmd/internal/dovecot": "",
 	},
 	{
 		"cmd/usher": "balancer balancer/admin balancer/certs balancer/directory balancer/forward " +
-			"balancer/handshake cluster cluster/place cluster/table cmd/internal/config health sniff " +
-			"sniff/imap sniff/pop3",
+			"balancer/handshake cluster cluster/place cluster/table cmd/internal/config cmd/internal/demo " +
+			"health sniff sniff/imap sniff/pop3",
 	},
 }
 
@@ -67,12 +68,13 @@ var pure = []string{"sniff", "sniff/imap", "sniff/pop3", "cluster/place", "clust
 var impure = []string{"crypto/tls", "net", "net/http", "os", "os/exec", "syscall", "time", "golang.org/x/sys/unix"}
 
 // outsiders are modules that only one package may know, so that they can be
-// exchanged there and nowhere else.
+// exchanged there and nowhere else. The demo's back ends read what the balancer
+// writes: PROXY headers have a package on either end.
 var outsiders = map[string]string{
 	"github.com/coreos/go-systemd/v22":    "cmd/usher",
-	"github.com/emersion/go-imap/v2":      "cmd/usher",
+	"github.com/emersion/go-imap/v2":      "cmd/internal/demo",
 	"github.com/pelletier/go-toml/v2":     "cmd/internal/config",
-	"github.com/pires/go-proxyproto":      "balancer",
+	"github.com/pires/go-proxyproto":      "balancer cmd/internal/demo",
 	"github.com/prometheus/client_golang": "balancer/admin",
 	"github.com/spf13/cobra":              "cmd/usher",
 }
@@ -154,9 +156,9 @@ func TestPurePackages(t *testing.T) {
 func TestOutsiders(t *testing.T) {
 	for _, src := range sources(t) {
 		for _, imported := range src.imports() {
-			for outsider, pkg := range outsiders {
-				if !src.test && within(imported, outsider) && src.pkg != pkg {
-					t.Errorf("%s: only %s may import %s", src.name, pkg, imported)
+			for outsider, pkgs := range outsiders {
+				if !src.test && within(imported, outsider) && !slices.Contains(strings.Fields(pkgs), src.pkg) {
+					t.Errorf("%s: only %s may import %s", src.name, pkgs, imported)
 				}
 			}
 		}
