@@ -3,6 +3,7 @@ package balancer
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -218,13 +219,16 @@ func kick(sessions []*session, reason string) int {
 	return len(sessions)
 }
 
-// LeaveBackend ends every connection to a back end and returns their number.
-// Established sessions are closed; logins on their way ask for a new place.
-func (srv *Server) LeaveBackend(pool, backend, reason string) int {
+// LeaveBackend ends the connections to a back end, or only those of one user if
+// user (in normal form) is not empty, and returns their number. Established
+// sessions are closed; logins on their way ask for a new place. It does not
+// wait.
+func (srv *Server) LeaveBackend(pool, user, backend, reason string) int {
 	sessions := srv.sessions.all(func(s *session) bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		return s.release != nil && s.backend != nil && s.backend.pool == pool && s.backend.Name == backend
+		return s.release != nil && s.backend != nil && s.backend.pool == pool && s.backend.Name == backend &&
+			(user == "" || s.login.key == user)
 	})
 	for _, s := range sessions {
 		if s.established() {
@@ -247,9 +251,7 @@ func (srv *Server) Stats() map[string]*ListenerStats {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	out := make(map[string]*ListenerStats, len(srv.stats))
-	for name, st := range srv.stats {
-		out[name] = st
-	}
+	maps.Copy(out, srv.stats)
 	return out
 }
 

@@ -158,7 +158,7 @@ func (b *Backend) fault(ctx context.Context, f *Failure) *Failure {
 }
 
 // classify makes a Failure of what a conversation with the back end ended with.
-// greeted tells whether the back end had said anything sensible before.
+// greeted tells whether its greeting was good, so that we spoke at all.
 func (b *Backend) classify(ctx context.Context, err error, greeted bool) *Failure {
 	kind := BackendProtocol
 	switch {
@@ -172,15 +172,17 @@ func (b *Backend) classify(ctx context.Context, err error, greeted bool) *Failur
 	return b.fault(ctx, fail(kind, "back end %s: %w", b.Name, err))
 }
 
-// refused makes a Failure of a back end's no.
+// refused makes a Failure of a back end's no. Its words reach the client where
+// they are about him (expired, locked, too many sessions); those about the back
+// end's own trouble are for our log only.
 func (b *Backend) refused(r *sniff.Refusal) *Failure {
-	kind := Denied
+	f := &Failure{Kind: Denied, Err: fmt.Errorf("back end %s: %s: %q", b.Name, r.Code, r.Text), Refusal: r}
 	switch r.Code {
 	case sniff.AuthFailed:
-		kind = AuthFailed
+		f.Kind = AuthFailed
 	case sniff.Unavailable, sniff.ServerBug:
-		kind = BackendUnavailable
+		f.Kind, f.Refusal = BackendUnavailable, nil
 	default:
 	}
-	return &Failure{Kind: kind, Err: fmt.Errorf("back end %s: %s: %q", b.Name, r.Code, r.Text), Refusal: r}
+	return f
 }

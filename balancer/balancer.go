@@ -144,6 +144,8 @@ type ListenerOptions struct {
 type PoolOptions struct {
 	Name     string
 	Backends []BackendOptions
+	// Protocols are those that listeners use the pool with; probes try each.
+	Protocols []sniff.Protocol
 	// Storage is local: a back end serves only its own users.
 	Local bool
 	// Master logs in for users without a password (EXTERNAL); nil: nobody does.

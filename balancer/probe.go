@@ -19,7 +19,7 @@ type Probe struct {
 }
 
 // Probe examines a back end of the configuration in force with every protocol
-// that listeners use it for, and learns its capabilities. It ends when ctx
+// that its pool is used with, and learns its capabilities. It ends when ctx
 // does. Where storage is local one good protocol is enough, since nobody else
 // could serve the users; where it is shared all must be good.
 func (srv *Server) Probe(ctx context.Context, pool, backend string, how Probe) error {
@@ -30,7 +30,7 @@ func (srv *Server) Probe(ctx context.Context, pool, backend string, how Probe) e
 	b := p.Backend(backend)
 	var errs []error
 	good := 0
-	for _, proto := range srv.protocols(pool) {
+	for _, proto := range p.options.Protocols {
 		if _, ok := b.Ports[proto.Name()]; !ok {
 			continue
 		}
@@ -66,13 +66,11 @@ func (b *Backend) probe(ctx context.Context, p *Pool, proto sniff.Protocol, how 
 	}
 	back := proto.Back(o)
 	d := sniff.NewDriver(back)
-	greeted := false
 	for {
 		ev, err := d.Drive(l.conn.Conn())
 		if err != nil {
-			return b.classify(ctx, err, greeted)
+			return b.classify(ctx, err, d.Spoke())
 		}
-		greeted = true
 		switch ev.Kind {
 		case sniff.StartTLS:
 			if err := l.handshake(ctx, b, proto); err != nil {

@@ -39,11 +39,10 @@ var errProxyHeader = errors.New("no valid PROXY header")
 
 // A proxied is what a PROXY header tells of the client.
 type proxied struct {
-	local         bool // a check by the proxy itself, without a client
-	client, dest  netip.AddrPort
-	tls           bool // the client's connection to the proxy is encrypted
-	authority     string
-	uniqueSession string
+	local        bool // a check by the proxy itself, without a client
+	client, dest netip.AddrPort
+	tls          bool // the client's connection to the proxy is encrypted
+	authority    string
 }
 
 // readProxyHeader reads a header and not an octet more, so that nothing has to
@@ -80,7 +79,7 @@ func readProxyHeader(r io.Reader) (proxied, error) {
 		switch {
 		case v.Type == proxyproto.PP2_TYPE_AUTHORITY:
 			p.authority = hostName(string(v.Value))
-		case tlvparse.IsSSL(v):
+		case v.Type == proxyproto.PP2_TYPE_SSL:
 			ssl, err := tlvparse.SSL(v)
 			if err != nil {
 				return proxied{}, fmt.Errorf("%w: %w", errProxyHeader, err)
@@ -202,12 +201,12 @@ func (c *clientInfo) tlvs() ([]proxyproto.TLV, error) {
 	}
 	const clientSSL, clientCertConn = 0x01, 0x02
 	ssl := tlvparse.PP2SSL{Client: clientSSL, Verify: 1}
+	version := "unknown" // a proxy that we trust took TLS off; the field must be there
 	if c.tls != nil {
-		ssl.TLV = []proxyproto.TLV{
-			{Type: proxyproto.PP2_SUBTYPE_SSL_VERSION, Value: []byte(tlsVersion(c.tls.Version))},
-			{Type: proxyproto.PP2_SUBTYPE_SSL_CIPHER, Value: []byte(tls.CipherSuiteName(c.tls.CipherSuite))},
-		}
+		version = tlsVersion(c.tls.Version)
+		ssl.TLV = []proxyproto.TLV{{Type: proxyproto.PP2_SUBTYPE_SSL_CIPHER, Value: []byte(tls.CipherSuiteName(c.tls.CipherSuite))}}
 	}
+	ssl.TLV = append(ssl.TLV, proxyproto.TLV{Type: proxyproto.PP2_SUBTYPE_SSL_VERSION, Value: []byte(version)})
 	if c.peer != "" {
 		ssl.Client |= clientCertConn
 		ssl.Verify = 0

@@ -100,13 +100,11 @@ func (s *session) converseBack(ctx context.Context, l *link, b *Backend, login *
 		Announce: b.announcement(client),
 	})
 	out := sniff.NewDriver(back)
-	greeted := false
 	for {
 		ev, err := out.Drive(l.conn.Conn())
 		if err != nil {
-			return nil, b.classify(ctx, err, greeted)
+			return nil, b.classify(ctx, err, out.Spoke())
 		}
-		greeted = true
 		switch ev.Kind {
 		case sniff.StartTLS:
 			if err := l.handshake(ctx, b, s.b.Protocol); err != nil {

@@ -10,8 +10,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"usher.example/sniff"
 )
 
 // A Server is a node. Make it with New, give it its configuration with Apply,
@@ -268,19 +266,4 @@ func (srv *Server) Pools() []*Pool {
 	}
 	slices.SortFunc(pools, func(a, b *Pool) int { return strings.Compare(a.Name(), b.Name()) })
 	return pools
-}
-
-// protocols lists those that listeners use a pool with.
-func (srv *Server) protocols(pool string) []sniff.Protocol {
-	srv.mu.Lock()
-	defer srv.mu.Unlock()
-	var out []sniff.Protocol
-	for _, l := range srv.listeners {
-		b := l.binding.Load()
-		if b.Pool == pool && !slices.ContainsFunc(out, func(p sniff.Protocol) bool { return p.Name() == b.Protocol.Name() }) {
-			out = append(out, b.Protocol)
-		}
-	}
-	slices.SortFunc(out, func(a, b sniff.Protocol) int { return strings.Compare(a.Name(), b.Name()) })
-	return out
 }

@@ -46,6 +46,7 @@ type Driver struct {
 	used    []byte // consumed, and cleared before the next step
 	out     []byte // to be written
 	held    error  // a read error that came with the last bytes
+	spoke   bool   // something was written
 }
 
 // NewDriver returns a Driver for c.
@@ -130,6 +131,7 @@ func (d *Driver) Flush(w io.Writer) error {
 	if len(d.out) == 0 {
 		return nil
 	}
+	d.spoke = true
 	_, err := w.Write(d.out)
 	clear(d.out) // it may hold a password
 	d.out = d.out[:0]
@@ -142,6 +144,9 @@ func (d *Driver) forget() {
 	clear(d.used)
 	d.used = nil
 }
+
+// Spoke tells whether anything has been written to the peer yet.
+func (d *Driver) Spoke() bool { return d.spoke }
 
 // Rest takes what was read and not consumed: the bytes that a peer sent behind
 // its login, which must travel ahead of everything read later. A read error that

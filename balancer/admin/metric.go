@@ -1,0 +1,139 @@
+package admin
+
+import (
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"usher.example/balancer"
+)
+
+// A metric is one family. Its label values are bounded: names from the
+// configuration and the enumerations written here, never a user or an address.
+type metric struct {
+	name   string
+	kind   kind
+	help   string
+	labels []label
+	desc   *prometheus.Desc
+}
+
+// A label and what its values can be.
+type label struct{ name, values string }
+
+// A kind of metric, as Prometheus names it.
+type kind string
+
+const (
+	counter   kind = "counter"
+	gauge     kind = "gauge"
+	histogram kind = "histogram"
+)
+
+func newMetric(k kind, name, help string, labels ...label) *metric {
+	names := make([]string, len(labels))
+	for i, l := range labels {
+		names[i] = l.name
+	}
+	return &metric{name, k, help, labels, prometheus.NewDesc(name, help, names, nil)}
+}
+
+// Labels that several metrics have.
+var (
+	byListener = label{"listener", "name in the configuration"}
+	byProto    = label{"proto", "`imap`, `pop3`"}
+	byPool     = label{"pool", "name in the configuration"}
+	byBackend  = label{"backend", "name in the configuration"}
+)
+
+// Values of labels that are enumerations of ours, in the order in which they
+// are counted.
+var (
+	verdicts   = []string{"ok", "failed", "error"} // by balancer.LoginOK and following
+	ends       = []string{"client_closed", "server_closed", "client_lost", "server_lost", "idle", "killed"}
+	mechanisms = mechanismNames()
+	states     = []string{"up", "drain", "down", "removed"} // cluster.BackendStatus.State
+)
+
+func mechanismNames() []string {
+	var names []string
+	for _, m := range balancer.Mechanisms() {
+		names = append(names, string(m))
+	}
+	return names
+}
+
+func kindNames() []string {
+	var names []string
+	for _, k := range balancer.Kinds() {
+		names = append(names, k.String())
+	}
+	return names
+}
+
+// values lists values for people.
+func values(names ...string) string { return "`" + strings.Join(names, "`, `") + "`" }
+
+// The metrics of usher itself.
+var (
+	buildInfo = newMetric(gauge, "usher_build_info", "Always 1; what is running.",
+		label{"version", "usher's version"}, label{"revision", "revision of the source, or `unknown`"}, label{"goversion", "Go's version"})
+	ready = newMetric(gauge, "usher_ready", "Whether /readyz says that the node can take users.")
+	drain = newMetric(gauge, "usher_draining", "Whether the node is being stopped and takes no new connections.")
+
+	reloadOK = newMetric(gauge, "usher_config_last_reload_successful",
+		"Whether the last attempt to put a configuration into force went well.")
+	reloadTime = newMetric(gauge, "usher_config_last_reload_success_timestamp_seconds",
+		"When the configuration in force was loaded.")
+	reloads = newMetric(counter, "usher_config_reloads_total", "Attempts to put a configuration into force, the start included.",
+		label{"result", values("ok", "failed")})
+
+	accepts = newMetric(counter, "usher_accepts_total", "Connections accepted.", byListener, byProto)
+	current = newMetric(gauge, "usher_connections", "Client connections now.", byListener, byProto,
+		label{"state", "`login`: not logged in; `forward`: established"})
+	sessions = newMetric(counter, "usher_sessions_total", "Sessions that have ended, by what refused or ended them before they were forwarded.",
+		byListener, byProto, label{"failure", "`none`: it was forwarded; else " + values(kindNames()[1:]...)})
+	sessionEnds = newMetric(counter, "usher_session_ends_total", "Forwarded sessions that have ended, by what ended them.",
+		label{"end", values(ends...)})
+	moved = newMetric(counter, "usher_bytes_total", "Octets of the application moved by forwarded sessions, counted when a session ends.",
+		label{"dir", "`in`: from clients; `out`: to clients"}, byProto)
+	spliced = newMetric(counter, "usher_spliced_bytes_total", "Octets that were moved within the kernel, counted when a session ends.")
+
+	handshakes = newMetric(counter, "usher_tls_handshakes_total", "TLS handshakes with clients.",
+		label{"result", values("full", "resumed", "failed")})
+	logins = newMetric(counter, "usher_auth_total", "Logins tried.", byProto,
+		label{"mech", "`command` is IMAP's LOGIN and POP3's USER; " + values(mechanisms[1:]...)},
+		label{"result", "`ok`; `failed`: wrong credentials; `error`: not possible now, or refused for another reason"})
+	loginTime = newMetric(histogram, "usher_login_seconds",
+		"Time of a successful login, from the accepted connection or the previous answer to the good one, with the client's own pauses.", byProto)
+
+	placements = newMetric(counter, "usher_placements_total", "Users placed on a back end, by why he was put there.",
+		label{"result", "`stay`: he was live there; `pin`; `home`: the hash; `refused`: no usable back end; `expired`: his old sessions did not end in time"})
+	moves = newMetric(counter, "usher_moves_total", "Users placed elsewhere than where they were live, after their sessions there had ended.")
+
+	poolUsable   = newMetric(gauge, "usher_pool_usable_backends", "Back ends of the pool that may serve somebody.", byPool)
+	backendUp    = newMetric(gauge, "usher_backend_up", "Whether the back end is up by health; 1 until it was first checked.", byPool, byBackend)
+	backendState = newMetric(gauge, "usher_backend_state", "1 for the state of the back end, health and administration together, 0 for others.",
+		byPool, byBackend, label{"state", values(states...) + "; `removed`: no longer configured, but users are live there"})
+	backendWeight   = newMetric(gauge, "usher_backend_weight", "The configured share of users.", byPool, byBackend)
+	backendUsers    = newMetric(gauge, "usher_backend_users", "Users that are live on the back end.", byPool, byBackend)
+	backendSessions = newMetric(gauge, "usher_backend_sessions", "Sessions on the back end now, those that are logging in included.", byPool, byBackend)
+	backendDials    = newMetric(counter, "usher_backend_dials_total", "Connections tried to the back end, health checks included.", byPool, byBackend)
+	backendFailures = newMetric(counter, "usher_backend_failures_total",
+		"Dials and logins that failed by the back end's fault, health checks included.", byPool, byBackend)
+	backendDialTime = newMetric(histogram, "usher_backend_dial_seconds",
+		"Time to connect to the back end, with the handshake of implicit TLS.", byPool, byBackend)
+	backendChecks      = newMetric(counter, "usher_backend_checks_total", "Health checks that have ended.", byPool, byBackend)
+	checkFailures      = newMetric(counter, "usher_backend_check_failures_total", "Health checks that have ended badly.", byPool, byBackend)
+	backendCheckTime   = newMetric(gauge, "usher_backend_check_seconds", "Duration of the last health check.", byPool, byBackend)
+	backendTransitions = newMetric(counter, "usher_backend_transitions_total", "Changes of the back end's health.", byPool, byBackend,
+		label{"to", values("up", "down")})
+)
+
+// metrics are all of them, in the order of the manual.
+var metrics = []*metric{
+	buildInfo, ready, drain, reloadOK, reloadTime, reloads,
+	accepts, current, sessions, sessionEnds, moved, spliced, handshakes, logins, loginTime, placements, moves,
+	poolUsable, backendUp, backendState, backendWeight, backendUsers, backendSessions, backendDials, backendFailures,
+	backendDialTime, backendChecks, checkFailures, backendCheckTime, backendTransitions,
+}

@@ -1,0 +1,212 @@
+package admin_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"usher.example/balancer"
+	"usher.example/balancer/admin"
+	"usher.example/balancer/forward"
+	"usher.example/cluster"
+	"usher.example/health"
+	"usher.example/sniff/imap"
+)
+
+// A node is a real balancer with a place for everybody on one back end, whose
+// password is "good" for all.
+type node struct {
+	*admin.Server
+	balancer *balancer.Server
+	places   *cluster.Single
+	reloads  *admin.Reloads
+	draining atomic.Bool
+	log      strings.Builder
+	ended    endings
+}
+
+// endings gets one for every session line of the log: its counts are settled.
+type endings chan struct{}
+
+func (e endings) Enabled(context.Context, slog.Level) bool { return true }
+func (e endings) WithAttrs([]slog.Attr) slog.Handler       { return e }
+func (e endings) WithGroup(string) slog.Handler            { return e }
+
+func (e endings) Handle(_ context.Context, r slog.Record) error {
+	if r.Message == "session" {
+		e <- struct{}{}
+	}
+	return nil
+}
+
+func newNode(t *testing.T) *node {
+	t.Helper()
+	n := &node{places: cluster.NewSingle(cluster.Options{}), reloads: new(admin.Reloads), ended: make(endings, 100)}
+	engine := new(forward.Copy)
+	n.balancer = balancer.New(balancer.Deps{Engine: engine, Placer: n.places, Log: slog.New(n.ended)})
+	if err := n.places.Update([]cluster.Pool{{Name: "main", Backends: []cluster.Backend{
+		{Name: "mail1", Weight: 100}, {Name: "mail2", Weight: 100, Admin: cluster.Drain},
+	}}}); err != nil {
+		t.Fatal(err)
+	}
+	ports := map[string]int{"imap": backend(t)}
+	if err := n.balancer.Apply(balancer.Options{
+		Hostname: "usher.test",
+		Listeners: []balancer.ListenerOptions{{
+			Name: "imap", Address: "127.0.0.1:0", Protocol: imap.Protocol{}, Pool: "main", PlaintextLogin: true,
+		}},
+		Pools: []balancer.PoolOptions{{Name: "main", Backends: []balancer.BackendOptions{
+			{Name: "mail1", Host: "127.0.0.1", Ports: ports}, {Name: "mail2", Host: "127.0.0.1", Ports: ports},
+		}}},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	checked := &health.Stats{}
+	checked.Probes.Add(5)
+	checked.Failed.Add(2)
+	checked.Falls.Add(1)
+	n.Server = admin.New(admin.Options{
+		Version: "1.2.3", Started: time.Now().Add(-time.Hour), Log: slog.New(slog.NewTextHandler(&n.log, nil)),
+		Node: n.balancer, Places: n.places, Draining: n.draining.Load, Spliced: engine.Spliced, Reloads: n.reloads,
+		Reasons: func() []string {
+			if n.draining.Load() {
+				return []string{"draining"}
+			}
+			return nil
+		},
+		Health: func() []admin.BackendHealth {
+			return []admin.BackendHealth{{Pool: "main", Backend: "mail1", Stats: checked, Status: health.Status{
+				State: health.Up, Since: time.Now().Add(-time.Minute), Err: errors.New("dial: \x1b[2Jrefused"),
+			}}}
+		},
+	})
+	t.Cleanup(func() {
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel() // nobody is waited for
+		n.balancer.Drain(ctx)
+	})
+	return n
+}
+
+// backend starts an IMAP server that knows how to log in and returns its port.
+func backend(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go converse(c)
+		}
+	}()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+func converse(c net.Conn) {
+	defer func() { _ = c.Close() }()
+	fmt.Fprint(c, "* OK [CAPABILITY IMAP4rev1] ready\r\n")
+	for in := bufio.NewScanner(c); in.Scan(); {
+		tag, command, _ := strings.Cut(in.Text(), " ")
+		switch {
+		case strings.Contains(command, "bad"):
+			fmt.Fprintf(c, "%s NO [AUTHENTICATIONFAILED] no\r\n", tag)
+		default:
+			fmt.Fprintf(c, "%s OK [CAPABILITY IMAP4rev1] done\r\n", tag)
+		}
+	}
+}
+
+// A mailer is a client's connection.
+type mailer struct {
+	net.Conn
+	in *bufio.Reader
+}
+
+// connect reads the greeting.
+func (n *node) connect(t *testing.T) *mailer {
+	t.Helper()
+	c, err := net.Dial("tcp", n.balancer.Addr("imap").String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+	m := &mailer{c, bufio.NewReader(c)}
+	if line := m.line(t); !strings.HasPrefix(line, "* OK") {
+		t.Fatalf("greeting %q", line)
+	}
+	return m
+}
+
+func (m *mailer) line(t *testing.T) string {
+	t.Helper()
+	line, err := m.in.ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	return line
+}
+
+// login logs in and returns the answer.
+func (m *mailer) login(t *testing.T, user, password string) string {
+	t.Helper()
+	fmt.Fprintf(m, "a LOGIN %s %s\r\n", user, password)
+	for {
+		if line := m.line(t); strings.HasPrefix(line, "a ") {
+			return line
+		}
+	}
+}
+
+// ended waits for the end of the connection.
+func (m *mailer) ended(t *testing.T) {
+	t.Helper()
+	if _, err := io.Copy(io.Discard, m.in); errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("the connection is still open")
+	}
+}
+
+// ask has the handler of the unix socket answer.
+func (n *node) ask(method, target, kind, body string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, target, strings.NewReader(body))
+	if body == "" {
+		r = httptest.NewRequest(method, target, http.NoBody)
+	}
+	if kind != "" {
+		r.Header.Set("Content-Type", kind)
+	}
+	w := httptest.NewRecorder()
+	n.Handler().ServeHTTP(w, r)
+	return w
+}
+
+// scrape returns what Prometheus sees.
+func (n *node) scrape(t *testing.T) string {
+	t.Helper()
+	w := httptest.NewRecorder()
+	n.Public(http.NotFoundHandler()).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", http.NoBody))
+	if w.Code != http.StatusOK {
+		t.Fatalf("got %d: %s", w.Code, w.Body)
+	}
+	return w.Body.String()
+}
+
+func repository(name string) string { return filepath.Join("..", "..", name) }

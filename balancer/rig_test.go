@@ -1,0 +1,239 @@
+package balancer_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"usher.example/balancer"
+	"usher.example/balancer/balancertest"
+	"usher.example/balancer/forward"
+	"usher.example/sniff"
+	"usher.example/sniff/imap"
+	"usher.example/sniff/pop3"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// patience bounds what a test waits for; nothing waits that long when it works.
+const patience = 10 * time.Second
+
+// A fixed placer sends everybody to one back end.
+type fixed struct {
+	mu      sync.Mutex // guards what follows
+	backend string
+	err     error
+	holds   int
+}
+
+func (f *fixed) Place(context.Context, string, string) (string, string, func(), error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.err != nil {
+		return "", "", nil, f.err
+	}
+	f.holds++
+	var once sync.Once
+	return f.backend, "home", func() {
+		once.Do(func() {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			f.holds--
+		})
+	}, nil
+}
+
+func (f *fixed) Normal(user string) string { return strings.ToLower(user) }
+
+func (f *fixed) set(backend string, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.backend, f.err = backend, err
+}
+
+func (f *fixed) held() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.holds
+}
+
+// A rig is a node with one pool and its back ends.
+type rig struct {
+	t       *testing.T
+	server  *balancer.Server
+	engine  *forward.Copy
+	placer  *fixed
+	options balancer.Options
+	log     *lockedBuffer
+	ca      *balancertest.Authority
+
+	mu       sync.Mutex // guards what follows
+	failed   []balancer.FailedLogin
+	observed []error
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex // guards b
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// newRig makes a node whose pool has the given back ends, b0, b1 and so on,
+// and whose users all belong to b0. change may adapt the options.
+func newRig(t *testing.T, backends []*balancertest.Backend, change func(r *rig, o *balancer.Options)) *rig {
+	t.Helper()
+	r := &rig{t: t, placer: &fixed{backend: "b0"}, engine: new(forward.Copy), log: new(lockedBuffer), ca: balancertest.NewAuthority(t)}
+	cert := r.ca.Server("mail.example.org", "127.0.0.1")
+	pool := balancer.PoolOptions{Name: "main", Protocols: []sniff.Protocol{imap.Protocol{}, pop3.Protocol{}}}
+	for i, b := range backends {
+		pool.Backends = append(pool.Backends, balancer.BackendOptions{
+			Name: "b" + string(rune('0'+i)), Host: b.Host(), Ports: map[string]int{"imap": b.Port(), "pop3": b.Port()},
+		})
+	}
+	config := &tls.Config{Certificates: []tls.Certificate{cert}}
+	r.options = balancer.Options{
+		Hostname: "mail.example.org",
+		Limits:   balancer.Limits{DialWait: -1, LoginTime: patience},
+		Pools:    []balancer.PoolOptions{pool},
+		Listeners: []balancer.ListenerOptions{
+			{Name: "imap", Address: "127.0.0.1:0", Protocol: imap.Protocol{}, TLS: balancer.TLSStart, Config: config, Pool: "main", PlaintextLogin: true},
+			{Name: "imaps", Address: "localhost:0", Protocol: imap.Protocol{}, TLS: balancer.TLSImplicit, Config: config, Pool: "main"},
+			{Name: "pop3", Address: "127.0.0.1:00", Protocol: pop3.Protocol{}, TLS: balancer.TLSStart, Config: config, Pool: "main", PlaintextLogin: true},
+		},
+	}
+	if change != nil {
+		change(r, &r.options)
+	}
+	r.server = balancer.New(balancer.Deps{
+		Log:    slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Engine: r.engine, Placer: r.placer,
+		Observe: func(_, _ string, err error) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.observed = append(r.observed, err)
+		},
+		LoginFailed: func(f balancer.FailedLogin) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.failed = append(r.failed, f)
+		},
+	})
+	if err := r.server.Apply(r.options); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		r.server.Drain(ctx)
+		if n := r.placer.held(); n != 0 {
+			t.Errorf("%d holds are left", n)
+		}
+		if t.Failed() {
+			t.Logf("log:\n%s", r.log)
+		}
+	})
+	return r
+}
+
+// A peer is a client in a test.
+type peer struct {
+	net.Conn
+	t *testing.T
+	r *bufio.Reader
+}
+
+func (r *rig) dial(listener string) *peer {
+	r.t.Helper()
+	c, err := net.Dial("tcp", r.server.Addr(listener).String())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() { _ = c.Close() })
+	_ = c.SetDeadline(time.Now().Add(patience))
+	return &peer{c, r.t, bufio.NewReader(c)}
+}
+
+// secure starts TLS as a client.
+func (p *peer) secure(ca *balancertest.Authority, change func(*tls.Config)) error {
+	cfg := &tls.Config{RootCAs: ca.Pool(), ServerName: "mail.example.org"}
+	if change != nil {
+		change(cfg)
+	}
+	c := tls.Client(p.Conn, cfg)
+	if err := c.Handshake(); err != nil {
+		return err
+	}
+	p.Conn, p.r = c, bufio.NewReader(c)
+	return nil
+}
+
+func (p *peer) say(text string) {
+	p.t.Helper()
+	if _, err := io.WriteString(p.Conn, text); err != nil {
+		p.t.Fatalf("write %q: %v", text, err)
+	}
+}
+
+// expect reads a line and wants it to contain the words.
+func (p *peer) expect(words ...string) string {
+	p.t.Helper()
+	line, err := p.r.ReadString('\n')
+	if err != nil {
+		p.t.Fatalf("read, expecting %q: %v (got %q)", words, err, line)
+	}
+	for _, w := range words {
+		if !strings.Contains(line, w) {
+			p.t.Fatalf("got %q, want it to contain %q", line, w)
+		}
+	}
+	return line
+}
+
+// closed reads up to the end of the connection and returns what came.
+func (p *peer) closed() string {
+	p.t.Helper()
+	b, err := io.ReadAll(p.r)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		p.t.Fatalf("the connection stays open, after %q", b)
+	}
+	return string(b)
+}
+
+// until asks again and again whether something has come about. It is for what
+// another goroutine does soon and gives no sign of.
+func until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.After(patience)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("in vain: %s", what)
+		}
+	}
+}
