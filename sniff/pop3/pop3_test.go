@@ -134,3 +134,17 @@ func FuzzBack(f *testing.F) {
 		})
 	})
 }
+
+// FuzzProbe is the other half of what a back can be: in plaintext, with a
+// password that wants SASL, and a QUIT in the end.
+func FuzzProbe(f *testing.F) {
+	for _, s := range []string{
+		"+OK\r\n+OK\r\nUSER\r\n.\r\n+OK\r\n+OK in\r\n+OK bye\r\nrest",
+		"+OK\r\n+OK\r\nUSER\r\nSASL PLAIN LOGIN\r\n.\r\n+ \r\n+OK in\r\n-ERR\r\n", "+OK\r\n-ERR\r\n+OK\r\n-ERR [IN-USE] locked\r\n",
+	} {
+		f.Add([]byte(s), uint64(1))
+	}
+	snifftest.FuzzCuts(f, func() sniff.Conversation {
+		return openBack(&testing.T{}, snifftest.Options{"probe": "login", "user": "joe", "password": "long:secret"})
+	})
+}
