@@ -18,7 +18,8 @@ type metric struct {
 	desc   *prometheus.Desc
 }
 
-// A label and what its values can be.
+// A label and what its values can be; empty where the preface of the reference
+// says it.
 type label struct{ name, values string }
 
 // A kind of metric, as Prometheus names it.
@@ -40,10 +41,10 @@ func newMetric(k kind, name, help string, labels ...label) *metric {
 
 // Labels that several metrics have.
 var (
-	byListener = label{"listener", "name in the configuration"}
-	byProto    = label{"proto", "`imap`, `pop3`"}
-	byPool     = label{"pool", "name in the configuration"}
-	byBackend  = label{"backend", "name in the configuration"}
+	byListener = label{name: "listener"}
+	byProto    = label{name: "proto"}
+	byPool     = label{name: "pool"}
+	byBackend  = label{name: "backend"}
 )
 
 // Values of labels that are enumerations of ours, in the order in which they

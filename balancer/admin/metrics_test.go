@@ -25,8 +25,8 @@ var update = flag.Bool("update", false, "write docs/metrics.md anew")
 func busy(t *testing.T) *node {
 	t.Helper()
 	n := newNode(t)
-	n.reloads.Record(nil)
-	n.reloads.Record(errors.New("no"))
+	n.reloads.Done(nil)
+	n.reloads.Done(errors.New("no"))
 	n.connect(t).login(t, "joe", "good")
 	n.connect(t).login(t, "ann", "bad")
 	m := n.connect(t)
@@ -161,10 +161,10 @@ func TestReference(t *testing.T) {
 	}
 	var documented, shown []string
 	for line := range strings.Lines(string(text)) {
-		if rest, ok := strings.CutPrefix(line, "| `"); ok {
+		if rest, ok := strings.CutPrefix(line, "| `usher_"); ok {
 			name, rest, _ := strings.Cut(rest, "` | ")
 			kind, _, _ := strings.Cut(rest, " |")
-			documented = append(documented, name+" "+kind)
+			documented = append(documented, "usher_"+name+" "+kind)
 		}
 	}
 	for line := range strings.Lines(busy(t).scrape(t)) {

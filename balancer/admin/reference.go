@@ -13,6 +13,10 @@ form. Units are seconds and octets. Counters begin at zero when usher starts. No
 label has a user's name or an address in it: who is connected is told by
 ` + "`usher sessions`" + ` and the log.
 
+The labels ` + "`listener`, `pool` and `backend`" + ` are names in the configuration. ` + "`proto`" + ` is
+` + "`imap` or `pop3`" + `; it is ` + "`unknown`" + ` for a listener that was closed before it was first
+asked for. Counts of a listener stay when it is closed, until usher ends.
+
 The official Go client adds ` + "`go_*`" + ` (memory, garbage collection, goroutines) and
 ` + "`process_*`" + ` (descriptors, memory, CPU, start time).
 
@@ -23,6 +27,21 @@ two equal.
 | --- | --- | --- | --- |
 `
 
+// alerts is the last part.
+const alerts = `
+Worth an alert:
+
+| what | expression |
+| --- | --- |
+| a back end is down | ` + "`usher_backend_up == 0`" + ` for 2 minutes |
+| a pool serves nobody | ` + "`usher_pool_usable_backends == 0`" + ` |
+| logins are not possible | ` + "`sum(rate(usher_auth_total{result=\"error\"}[5m])) / sum(rate(usher_auth_total[5m])) > 0.05`" + ` |
+| nobody logs in | ` + "`sum(increase(usher_auth_total{result=\"ok\"}[10m])) == 0`" + ` |
+| logins are slow | ` + "`histogram_quantile(0.95, sum by (le) (rate(usher_login_seconds_bucket[5m]))) > 5`" + ` |
+| a reload failed | ` + "`usher_config_last_reload_successful == 0`" + ` |
+| descriptors run out | ` + "`process_open_fds / process_max_fds > 0.8`" + ` |
+`
+
 // Reference is docs/metrics.md: every metric of usher's own, in Markdown.
 func Reference() string {
 	var s strings.Builder
@@ -30,9 +49,14 @@ func Reference() string {
 	for _, m := range metrics {
 		var labels []string
 		for _, l := range m.labels {
-			labels = append(labels, fmt.Sprintf("`%s` (%s)", l.name, l.values))
+			text := "`" + l.name + "`"
+			if l.values != "" {
+				text += " (" + l.values + ")"
+			}
+			labels = append(labels, text)
 		}
 		fmt.Fprintf(&s, "| `%s` | %s | %s | %s |\n", m.name, m.kind, m.help, strings.Join(labels, "; "))
 	}
+	s.WriteString(alerts)
 	return s.String()
 }
