@@ -53,7 +53,7 @@ func (b *Backend) Start() error {
 	if err != nil {
 		return fmt.Errorf("start back end %s: %w", b.Name, err)
 	}
-	b.addr = netip.AddrPortFrom(loopback, uint16(l.Addr().(*net.TCPAddr).Port))
+	b.addr = localAddr(l)
 	b.door = &door{Listener: l, conns: make(map[net.Conn]struct{})}
 	proxied := &proxyproto.Listener{
 		Listener: b.door, ReadHeaderTimeout: headerTime,

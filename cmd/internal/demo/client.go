@@ -63,7 +63,7 @@ func (s *Site) logIn(ctx context.Context, e Entrance, user string) (*Login, erro
 		l.Backend, err = l.served(own)
 	}
 	if err != nil {
-		l.cut()
+		l.Cut()
 		return nil, errors.Join(err, context.Cause(ctx))
 	}
 	return l, nil
@@ -119,7 +119,7 @@ func (l *Login) served(own string) (string, error) {
 func (l *Login) Alive(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, clientPatience)
 	defer cancel()
-	stop := context.AfterFunc(ctx, l.cut)
+	stop := context.AfterFunc(ctx, l.Cut)
 	defer stop()
 	if err := l.client.Noop().Wait(); err != nil {
 		return fmt.Errorf("session of %s on %s: %w", l.User, l.Backend, err)
@@ -134,14 +134,14 @@ func (l *Login) Ended() <-chan struct{} { return l.client.Closed() }
 func (l *Login) LogOut(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, clientPatience)
 	defer cancel()
-	stop := context.AfterFunc(ctx, l.cut)
+	stop := context.AfterFunc(ctx, l.Cut)
 	defer stop()
-	defer l.cut()
+	defer l.Cut()
 	if err := l.client.Logout().Wait(); err != nil {
 		return fmt.Errorf("log %s out: %w", l.User, err)
 	}
 	return nil
 }
 
-// cut closes the connection.
-func (l *Login) cut() { _ = l.client.Close() }
+// Cut closes the connection without a word.
+func (l *Login) Cut() { _ = l.client.Close() }

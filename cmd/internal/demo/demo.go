@@ -61,6 +61,9 @@ type Site struct {
 	Password string
 	// Backends serve all users from one storage.
 	Backends []*Backend
+	// IMAPS, IMAP and HTTP are where the balancer is to listen: implicit TLS,
+	// STARTTLS, health and metrics. [Site.Configure] sets them.
+	IMAPS, IMAP, HTTP netip.AddrPort
 
 	roots *x509.CertPool
 }
@@ -110,7 +113,7 @@ func (s *Site) open() error {
 			return err
 		}
 	}
-	return s.writeConfig()
+	return s.Configure()
 }
 
 // CAFile is the certificate of the authority, PEM.

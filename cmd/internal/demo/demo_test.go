@@ -218,3 +218,29 @@ func TestFiles(t *testing.T) {
 		t.Errorf("%d files, %v; want 4: the authority's key is not one", len(entries), err)
 	}
 }
+
+func TestConfigureAgain(t *testing.T) {
+	s := open(t)
+	taken, err := net.Listen("tcp", s.IMAPS.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	if err := s.Configure(); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(s.ConfigFile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{taken.Addr().String(): true}
+	for _, addr := range []string{s.IMAPS.String(), s.IMAP.String(), s.HTTP.String(), s.Backends[0].Addr().String()} {
+		if seen[addr] {
+			t.Errorf("%s is there twice", addr)
+		}
+		seen[addr] = true
+		if _, port, _ := net.SplitHostPort(addr); !strings.Contains(string(text), port) {
+			t.Errorf("usher.toml does not name %s", addr)
+		}
+	}
+}
