@@ -140,6 +140,24 @@ func TestPlaintextNetworks(t *testing.T) {
 	}
 }
 
+// Webmail says by ID whom it speaks for; from others that is dropped.
+func TestClientsAddressByID(t *testing.T) {
+	for network, want := range map[string]string{"127.0.0.0/8": "192.0.2.7:1024", "192.0.2.0/24": "127.0.0.1:"} {
+		r := newRig(t, one(t, balancertest.IMAP("store0")), func(_ *rig, o *balancer.Options) {
+			o.Listeners[0].TrustedNetworks = []netip.Prefix{netip.MustParsePrefix(network)}
+		})
+		c := r.dial("imap")
+		c.expect("* OK")
+		c.say(`i ID ("x-originating-ip" "192.0.2.7" "x-originating-port" "1024")` + "\r\na LOGIN joe secret\r\n")
+		c.expect("* ID")
+		c.expect("i OK")
+		c.expect("a OK")
+		if infos := r.server.Sessions("joe"); len(infos) != 1 || !strings.HasPrefix(infos[0].Client, want) {
+			t.Errorf("trusting %s: %+v, want the client %s", network, infos, want)
+		}
+	}
+}
+
 // Keepalive is on on both sides: mobile clients vanish without FIN.
 func TestKeepAliveIsOn(t *testing.T) {
 	accepted := make(chan net.Conn, 1)

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -48,6 +49,7 @@ type session struct {
 	serverName    string // SNI, or what a trusted proxy said
 	peer          string // user of the verified client certificate
 	viaTLS        bool   // a trusted proxy has taken TLS off
+	trusted       bool   // the peer's word about the client is believed
 	started       time.Time
 	turn          time.Time // when the client's present login attempt could begin
 	attempts      int
@@ -149,7 +151,7 @@ func (s *session) admit() error {
 	if s.b.Sessions > 0 && s.lis.Stats.Open.Load() > int64(s.b.Sessions) {
 		return fail(LimitReached, "%d sessions on listener %s", s.b.Sessions, s.b.Name)
 	}
-	if contains(s.b.TrustedNetworks, s.client.Addr()) {
+	if s.trusted = contains(s.b.TrustedNetworks, s.client.Addr()); s.trusted {
 		return nil // many users are behind it
 	}
 	if f := s.srv.sessions.claim(s, s.b.limits.PerAddress); f != nil {
@@ -210,7 +212,7 @@ func (s *session) open() {
 		StartTLS:  s.b.TLS == TLSStart,
 		Plaintext: s.b.PlaintextLogin || s.viaTLS || contains(s.b.PlaintextNetworks, s.client.Addr()),
 		Peer:      s.peer,
-		Trusted:   contains(s.b.TrustedNetworks, s.client.Addr()),
+		Trusted:   s.trusted,
 		Offer:     s.b.offer(),
 	})
 	s.in = sniff.NewDriver(s.front)
@@ -232,6 +234,7 @@ func (s *session) converse() (*sniff.Login, error) {
 			s.front.Secured(s.peer)
 			s.setPhase(PhaseLogin)
 		case ev.Kind == sniff.LoggingIn:
+			s.believe(ev.Login.Before.ID)
 			s.mu.Lock()
 			s.login = loginInfo{ev.Login.User, s.srv.deps.Placer.Normal(ev.Login.User), ev.Login.Mechanism}
 			s.mu.Unlock()
@@ -242,6 +245,31 @@ func (s *session) converse() (*sniff.Login, error) {
 			return nil, fail(Internal, "front: unexpected %v", ev.Kind)
 		}
 	}
+}
+
+// believe takes the client's address from what a trusted proxy, webmail for
+// one, said by ID or XCLIENT. The front has dropped such fields of others.
+func (s *session) believe(id []sniff.Field) {
+	if !s.trusted {
+		return
+	}
+	var ip, port string
+	for _, f := range id {
+		switch strings.ToLower(f.Key) {
+		case "x-originating-ip":
+			ip = f.Value
+		case "x-originating-port":
+			port = f.Value
+		}
+	}
+	addr, err := netip.ParseAddr(ip)
+	if err != nil || addr.Zone() != "" || addr.IsUnspecified() {
+		return
+	}
+	n, _ := strconv.ParseUint(port, 10, 16) // unknown is 0
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.client = netip.AddrPortFrom(addr.Unmap(), uint16(n))
 }
 
 // refuse answers a login that came to nothing. An error ends the session.
