@@ -37,7 +37,7 @@ func decode[T any](t *testing.T, body string) T {
 
 func TestStatus(t *testing.T) {
 	n := newNode(t)
-	n.reloads.Done(nil)
+	n.reloads.Record(nil)
 	n.connect(t)
 	n.connect(t).login(t, "joe", "good")
 	st := get[admin.Status](t, n, admin.StatusPath)

@@ -24,9 +24,9 @@ type ConfigStatus struct {
 	Error      string    `json:"error,omitempty"`
 }
 
-// Done notes the end of an attempt, the first one at the start included. A
+// Record notes the end of an attempt, the first one at the start included. A
 // nil error means that the new configuration is in force.
-func (r *Reloads) Done(err error) {
+func (r *Reloads) Record(err error) {
 	now := time.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
