@@ -28,7 +28,7 @@ func busy(t *testing.T) *node {
 	n.reloads.Record(nil)
 	n.reloads.Record(errors.New("no"))
 	n.connect(t).login(t, "joe", "good")
-	n.connect(t).login(t, "ann", "bad")
+	n.connect(t).login(t, "ann", "wrong")
 	m := n.connect(t)
 	m.login(t, "bob", "good")
 	n.balancer.KickUser("bob", "test")

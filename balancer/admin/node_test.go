@@ -19,14 +19,15 @@ import (
 
 	"usher.example/balancer"
 	"usher.example/balancer/admin"
+	"usher.example/balancer/balancertest"
 	"usher.example/balancer/forward"
 	"usher.example/cluster"
 	"usher.example/health"
 	"usher.example/sniff/imap"
 )
 
-// A node is a real balancer with a place for everybody on one back end, whose
-// password is "good" for all.
+// A node is a real balancer with a place for everybody on one back end, which
+// knows no password that is "wrong".
 type node struct {
 	*admin.Server
 	balancer *balancer.Server
@@ -61,7 +62,7 @@ func newNode(t *testing.T) *node {
 	}}}); err != nil {
 		t.Fatal(err)
 	}
-	ports := map[string]int{"imap": backend(t)}
+	ports := map[string]int{"imap": balancertest.NewBackend(t, balancertest.IMAP("mail1")).Port()}
 	if err := n.balancer.Apply(balancer.Options{
 		Hostname: "usher.test",
 		Listeners: []balancer.ListenerOptions{{
@@ -98,40 +99,6 @@ func newNode(t *testing.T) *node {
 		n.balancer.Drain(ctx)
 	})
 	return n
-}
-
-// backend starts an IMAP server that knows how to log in and returns its port.
-func backend(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go converse(c)
-		}
-	}()
-	return l.Addr().(*net.TCPAddr).Port
-}
-
-func converse(c net.Conn) {
-	defer func() { _ = c.Close() }()
-	fmt.Fprint(c, "* OK [CAPABILITY IMAP4rev1] ready\r\n")
-	for in := bufio.NewScanner(c); in.Scan(); {
-		tag, command, _ := strings.Cut(in.Text(), " ")
-		switch {
-		case strings.Contains(command, "bad"):
-			fmt.Fprintf(c, "%s NO [AUTHENTICATIONFAILED] no\r\n", tag)
-		default:
-			fmt.Fprintf(c, "%s OK [CAPABILITY IMAP4rev1] done\r\n", tag)
-		}
-	}
 }
 
 // A mailer is a client's connection.

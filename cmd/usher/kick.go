@@ -14,7 +14,7 @@ func kickCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "kick (--user USER | --session ID)",
 		Short: "end the sessions of a user, or one session",
-		Long: `Kick closes connections: all that a user has on this node, or the one with an id
+		Long: `kick closes connections: all that a user has on this node, or the one with an id
 that usher sessions or the log has shown. Logins on their way are ended as well.
 It prints how many sessions that were.
 

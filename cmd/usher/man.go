@@ -16,7 +16,7 @@ func manCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "man DIR",
 		Short: "write the manual pages",
-		Long: `Man writes a manual page of section 8 for usher and for each of its commands into
+		Long: `man writes a manual page of section 8 for usher and for each of its commands into
 a directory, which is made if it does not exist: usher.8, usher-status.8 and so
 on. Packages do this when they are built. The date on the pages is today's, or
 that of SOURCE_DATE_EPOCH, so that builds can be repeated.`,

@@ -18,7 +18,7 @@ func sessionsCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "sessions",
 		Short: "show who is connected",
-		Long: `Sessions lists the connections of this node, oldest first: the session's id, which
+		Long: `sessions lists the connections of this node, oldest first: the session's id, which
 is also in the log and which usher kick takes; the user; the protocol; the
 client's address; the version of TLS ("proxy" if a trusted proxy has taken it
 off); the back end; the phase, which is "forward" once he is logged in; the age

@@ -17,7 +17,7 @@ func statusCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "status",
 		Short: "show the running usher, its listeners and its back ends",
-		Long: `Status asks the running usher over its admin socket and prints three parts.
+		Long: `status asks the running usher over its admin socket and prints three parts.
 
 The head: version, how long it has been running, whether it is ready to take
 users (the same verdict as /readyz) and if not why, how many sessions there are,
