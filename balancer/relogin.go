@@ -134,15 +134,30 @@ func (s *session) relay(challenge []byte) ([]byte, error) {
 	ev, err := s.in.Drive(s.conn())
 	switch {
 	case err != nil:
+		s.unanswered()
 		return nil, s.clientFault(err)
 	case ev.Kind == sniff.Response:
 		return ev.Data, nil
 	case ev.Kind == sniff.Cancelled:
+		s.unanswered()
 		return nil, errCancelled
 	case ev.Kind == sniff.Quit:
+		s.unanswered()
 		return nil, &Failure{Kind: ClientQuit}
 	}
 	return nil, fail(Internal, "front: unexpected %v", ev.Kind)
+}
+
+// unanswered counts the login of a client that does not answer a challenge. The
+// only one that XOAUTH2 and OAUTHBEARER have is their no (RFC 7628 §3.2.2): who
+// leaves there has guessed wrong, and must not escape the log by it.
+func (s *session) unanswered() {
+	switch s.login.mechanism {
+	case sniff.XOAuth2, sniff.OAuthBearer:
+		s.attempts++
+		s.countLogin(&Failure{Kind: AuthFailed})
+	default:
+	}
 }
 
 // route finds the user's back end and takes a hold on his place.

@@ -274,18 +274,18 @@ func (s *session) believe(id []sniff.Field) {
 
 // refuse answers a login that came to nothing. An error ends the session.
 func (s *session) refuse(err error) error {
-	if errors.Is(err, errCancelled) {
-		return nil // answered by the front
+	f := &Failure{Kind: AuthFailed, Err: err}
+	if !errors.Is(err, errCancelled) { // which the front has answered
+		f = asFailure(err)
+		switch f.Kind {
+		case ClientQuit, ClientGone, ClientTimeout, ClientProtocol, ShuttingDown, Shed, Kicked, Internal:
+			return f
+		default:
+		}
+		s.attempts++
+		s.countLogin(f)
+		s.in.Queue(func(dst []byte) []byte { return s.front.Refuse(dst, f.answer()) })
 	}
-	f := asFailure(err)
-	switch f.Kind {
-	case ClientGone, ClientTimeout, ClientProtocol, ShuttingDown, Shed, Kicked, Internal:
-		return f
-	default:
-	}
-	s.attempts++
-	s.countLogin(f)
-	s.in.Queue(func(dst []byte) []byte { return s.front.Refuse(dst, f.answer()) })
 	if s.attempts >= maxAttempts {
 		s.in.Queue(func(dst []byte) []byte {
 			return s.front.Goodbye(dst, sniff.Refusal{Code: sniff.Limit, Text: "Too many failed logins."})
