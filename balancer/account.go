@@ -86,10 +86,10 @@ func (s *session) tlsName() string {
 
 // forwarded is called by the engine when both connections are closed.
 func (s *session) forwarded(r forward.Result) {
-	s.lis.Stats.LoggedIn.Add(-1)
-	s.lis.Stats.Ends[r.End].Add(1)
-	s.lis.Stats.BytesIn.Add(r.In)
-	s.lis.Stats.BytesOut.Add(r.Out)
+	s.b.stats.LoggedIn.Add(-1)
+	s.b.stats.Ends[r.End].Add(1)
+	s.b.stats.BytesIn.Add(r.In)
+	s.b.stats.BytesOut.Add(r.Out)
 	reason := r.End.String()
 	err := r.Err
 	if cause := context.Cause(s.ctx); r.End == forward.Killed && cause != nil {
@@ -120,8 +120,8 @@ func (s *session) ended(f *Failure) {
 // leave takes the session out of every count.
 func (s *session) leave(k Kind) {
 	s.letGo()
-	s.lis.Stats.Ended[k].Add(1)
-	s.lis.Stats.Open.Add(-1)
+	s.b.stats.Ended[k].Add(1)
+	s.b.stats.Open.Add(-1)
 	s.srv.sessions.remove(s)
 	s.cancel(nil)
 }
@@ -149,11 +149,11 @@ func (s *session) countLogin(f *Failure) {
 	s.mu.Lock()
 	login := s.login
 	s.mu.Unlock()
-	counts := &s.lis.Stats.Logins[mechanismIndex(login.mechanism)]
+	counts := &s.b.stats.Logins[mechanismIndex(login.mechanism)]
 	switch {
 	case f == nil:
 		counts[LoginOK].Add(1)
-		s.lis.Stats.LoginTime.Observe(time.Since(s.turn))
+		s.b.stats.LoginTime.Observe(time.Since(s.turn))
 		return
 	case f.Kind == AuthFailed:
 		counts[LoginFailed].Add(1)
@@ -277,7 +277,7 @@ func (srv *Server) Listeners() []ListenerInfo {
 		b := l.binding.Load()
 		infos = append(infos, ListenerInfo{
 			Name: b.Name, Address: l.socket.Addr().String(), Protocol: b.Protocol.Name(), TLS: tlsModeNames[b.TLS],
-			Pool: b.Pool, Open: l.Stats.Open.Load(), LoggedIn: l.Stats.LoggedIn.Load(),
+			Pool: b.Pool, Open: b.stats.Open.Load(), LoggedIn: b.stats.LoggedIn.Load(),
 		})
 	}
 	slices.SortFunc(infos, func(a, b ListenerInfo) int { return strings.Compare(a.Name, b.Name) })

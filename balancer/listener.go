@@ -25,14 +25,13 @@ type binding struct {
 	hostname string
 	limits   Limits
 	pool     *Pool
+	stats    *ListenerStats
 }
 
 // A Listener is a socket and what is done with its connections.
 type Listener struct {
-	name    string // of the first configuration; statistics go on under it
 	socket  net.Listener
 	binding atomic.Pointer[binding]
-	Stats   *ListenerStats
 	done    chan struct{} // closed when the accept loop has ended
 }
 
@@ -51,7 +50,7 @@ func (l *Listener) accept(srv *Server) {
 			return
 		}
 		if err != nil {
-			srv.log.Warn("accept failed", "listener", l.name, "err", err)
+			srv.log.Warn("accept failed", "listener", l.binding.Load().Name, "err", err)
 			select {
 			case <-time.After(acceptPause):
 				continue
@@ -64,8 +63,7 @@ func (l *Listener) accept(srv *Server) {
 			_ = c.Close()
 			continue
 		}
-		l.Stats.Accepted.Add(1)
-		srv.serve(l, raw)
+		srv.serve(l.binding.Load(), raw)
 	}
 }
 

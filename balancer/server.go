@@ -81,9 +81,10 @@ func (srv *Server) Apply(o Options) error {
 		}
 	}
 	for address, b := range bindings {
+		b.stats = srv.statsOf(b)
 		l := srv.listeners[address]
 		if l == nil {
-			l = &Listener{name: b.Name, socket: opened[address], Stats: srv.statsOf(b.Name), done: make(chan struct{})}
+			l = &Listener{socket: opened[address], done: make(chan struct{})}
 			srv.listeners[address] = l
 			l.binding.Store(b)
 			go l.accept(srv) // ends when the socket is closed; Drain waits for done
@@ -171,23 +172,27 @@ func (srv *Server) openSockets(bindings map[string]*binding) (map[string]net.Lis
 	return opened, nil
 }
 
-// statsOf is called with mu held.
-func (srv *Server) statsOf(name string) *ListenerStats {
-	if srv.stats[name] == nil {
-		srv.stats[name] = new(ListenerStats)
+// statsOf is called with mu held. A listener that comes back under its name
+// goes on counting, unless it speaks another protocol now.
+func (srv *Server) statsOf(b *binding) *ListenerStats {
+	st := srv.stats[b.Name]
+	if st == nil || st.Protocol != b.Protocol.Name() {
+		st = &ListenerStats{Protocol: b.Protocol.Name()}
+		srv.stats[b.Name] = st
 	}
-	return srv.stats[name]
+	return st
 }
 
 // serve starts a session.
-func (srv *Server) serve(l *Listener, raw *net.TCPConn) {
+func (srv *Server) serve(b *binding, raw *net.TCPConn) {
 	s := &session{
-		srv: srv, lis: l, b: l.binding.Load(), id: newID(), raw: raw, started: time.Now(),
+		srv: srv, b: b, id: newID(), raw: raw, started: time.Now(),
 		client: addrPort(raw.RemoteAddr()), local: addrPort(raw.LocalAddr()),
 	}
 	s.turn = s.started
 	s.ctx, s.cancel = context.WithCancelCause(srv.ctx)
-	l.Stats.Open.Add(1)
+	b.stats.Accepted.Add(1)
+	b.stats.Open.Add(1)
 	srv.running.Go(func() {
 		defer func() {
 			if p := recover(); p != nil {

@@ -39,7 +39,6 @@ const (
 // fields under mu and the methods stop, abandon and info are for others.
 type session struct {
 	srv *Server
-	lis *Listener
 	b   *binding
 	id  string
 	raw *net.TCPConn
@@ -148,7 +147,7 @@ func (s *session) proxyHeader() error {
 
 // admit holds the limits that are about one client or one listener.
 func (s *session) admit() error {
-	if s.b.Sessions > 0 && s.lis.Stats.Open.Load() > int64(s.b.Sessions) {
+	if s.b.Sessions > 0 && s.b.stats.Open.Load() > int64(s.b.Sessions) {
 		return fail(LimitReached, "%d sessions on listener %s", s.b.Sessions, s.b.Name)
 	}
 	if s.trusted = contains(s.b.TrustedNetworks, s.client.Addr()); s.trusted {
@@ -165,7 +164,7 @@ func (s *session) handshake() error {
 	s.setPhase(PhaseTLS)
 	t := tls.Server(s.raw, s.b.Config)
 	if err := t.HandshakeContext(s.ctx); err != nil {
-		s.lis.Stats.TLSFailed.Add(1)
+		s.b.stats.TLSFailed.Add(1)
 		f := s.clientFault(err)
 		if f.Kind == ClientGone || f.Kind == ClientProtocol {
 			f.Kind = ClientTLS
@@ -174,9 +173,9 @@ func (s *session) handshake() error {
 	}
 	state := t.ConnectionState()
 	if state.DidResume {
-		s.lis.Stats.TLSResumed.Add(1)
+		s.b.stats.TLSResumed.Add(1)
 	} else {
-		s.lis.Stats.TLSFull.Add(1)
+		s.b.stats.TLSFull.Add(1)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -312,7 +311,7 @@ func (s *session) adopt(server *link, yes *acceptance) error {
 	_ = s.raw.SetDeadline(time.Time{})
 	_ = server.conn.Raw.SetDeadline(time.Time{})
 	s.setPhase(PhaseForward)
-	s.lis.Stats.LoggedIn.Add(1)
+	s.b.stats.LoggedIn.Add(1)
 	pair := forward.Pair{
 		Client: forward.Conn{Raw: s.raw, TLS: s.tls}, Server: server.conn,
 		ToServer: s.in.Rest(), ToClient: yes.rest, Done: s.forwarded,

@@ -73,6 +73,7 @@ const endCount = 6
 // ListenerStats count what happened on a listener, since the start. They
 // survive reloads that keep the listener's name and protocol.
 type ListenerStats struct {
+	Protocol   string                   // by name; fixed when the listener is first seen
 	Accepted   atomic.Uint64            // connections
 	Open       atomic.Int64             // sessions now, logged in or not
 	LoggedIn   atomic.Int64             // of them, forwarded

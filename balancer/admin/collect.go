@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"runtime"
 	"runtime/debug"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -25,7 +24,7 @@ const (
 func (s *Server) newMetrics() http.Handler {
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(
-		&collector{s: s, protos: make(map[string]string)},
+		&collector{s: s},
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
@@ -48,11 +47,6 @@ func (s *Server) newMetrics() http.Handler {
 // A collector reads the counts of a node when Prometheus asks.
 type collector struct {
 	s *Server
-
-	mu sync.Mutex // guards protos
-	// protos has the protocol of each listener there was: its counts go on
-	// being shown when it is closed, and the label must not change then.
-	protos map[string]string
 }
 
 // Describe implements prometheus.Collector.
@@ -107,9 +101,8 @@ func (c *collector) listeners(e emitter) {
 	sums := make(map[string]*protoSums)
 	var closed [endCount]uint64
 	var full, resumed, failed uint64
-	stats := c.s.o.Node.Stats()
-	for name, proto := range c.protocols(stats) {
-		st := stats[name]
+	for name, st := range c.s.o.Node.Stats() {
+		proto := st.Protocol
 		e.counter(accepts, st.Accepted.Load(), name, proto)
 		established := st.LoggedIn.Load()
 		e.gauge(current, float64(max(st.Open.Load()-established, 0)), name, proto, "login")
@@ -135,24 +128,6 @@ func (c *collector) listeners(e emitter) {
 	for proto, sum := range sums {
 		sum.collect(e, proto)
 	}
-}
-
-// protocols returns the protocol of each listener with counts.
-func (c *collector) protocols(stats map[string]*balancer.ListenerStats) map[string]string {
-	open := c.s.o.Node.Listeners()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, l := range open {
-		c.protos[l.Name] = l.Protocol
-	}
-	protos := make(map[string]string, len(stats))
-	for name := range stats {
-		protos[name] = "unknown" // closed before anybody asked
-		if p, ok := c.protos[name]; ok {
-			protos[name] = p
-		}
-	}
-	return protos
 }
 
 // revision is what the binary was built from.

@@ -14,8 +14,7 @@ label has a user's name or an address in it: who is connected is told by
 ` + "`usher sessions`" + ` and the log.
 
 The labels ` + "`listener`, `pool` and `backend`" + ` are names in the configuration. ` + "`proto`" + ` is
-` + "`imap` or `pop3`" + `; it is ` + "`unknown`" + ` for a listener that was closed before it was first
-asked for. Counts of a listener stay when it is closed, until usher ends.
+` + "`imap` or `pop3`" + `. Counts of a listener stay when it is closed, until usher ends.
 
 The official Go client adds ` + "`go_*`" + ` (memory, garbage collection, goroutines) and
 ` + "`process_*`" + ` (descriptors, memory, CPU, start time).

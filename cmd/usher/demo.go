@@ -1,0 +1,136 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"usher.example/cmd/internal/demo"
+)
+
+const (
+	// demoTries bounds the starts that find a port taken which was free a
+	// moment ago.
+	demoTries = 3
+	// demoTail is how much of usher's log is shown when a step failed.
+	demoTail = 4 << 10
+)
+
+func demoCommand() *cobra.Command {
+	var o demoOptions
+	c := &cobra.Command{
+		Use:   "demo",
+		Short: "show usher at work on this machine",
+		Long: "demo starts three small IMAP servers and one usher in front of them, logs a dozen users in,\n" +
+			"stops a server, and shows who landed where. It needs no root, no network and no files but\n" +
+			"those in a temporary folder, which it removes. After the tour it serves until Ctrl-C, so that\n" +
+			"you can look around with the lines that it prints.",
+		Args: usageArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			// Whatever ends a program in a terminal, "demo | head" included:
+			// the folder is to be removed.
+			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
+			defer stop()
+			return runDemo(ctx, o, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	c.Flags().BoolVar(&o.once, "once", false, "end after the tour; the exit status is 0 only if every step held")
+	c.Flags().BoolVarP(&o.verbose, "verbose", "v", false, "usher's log on standard error rather than in a file")
+	return c
+}
+
+type demoOptions struct {
+	once    bool
+	verbose bool
+}
+
+// runDemo makes the site, shows it, and leaves nothing behind.
+func runDemo(ctx context.Context, o demoOptions, stdout, stderr io.Writer) (err error) {
+	site, err := demo.Open()
+	if err != nil {
+		return fmt.Errorf("demo: %w", err)
+	}
+	defer func() { err = errors.Join(err, site.Close()) }()
+	log := stderr
+	if !o.verbose {
+		file, err := os.OpenFile(site.LogFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+		if err != nil {
+			return fmt.Errorf("demo: %w", err)
+		}
+		defer file.Close()
+		log = file
+	}
+	t := &tour{out: &tourWriter{to: stdout}, site: site, log: log, demoOptions: o}
+	defer t.leave()
+	if err := t.walk(ctx); err != nil {
+		if ctx.Err() != nil {
+			return fmt.Errorf("demo: interrupted in %w", err)
+		}
+		if !o.verbose {
+			fmt.Fprintf(stderr, "The last of usher's log:\n%s\n", tail(site.LogFile()))
+		}
+		return fmt.Errorf("demo: %w", err)
+	}
+	if o.once {
+		t.out.say("\nEvery step held.\n")
+		return nil
+	}
+	t.out.say("\nEvery step held. usher serves until Ctrl-C.\n")
+	<-ctx.Done()
+	t.out.say("\nStopping, and removing %s.\n", site.Dir)
+	return nil
+}
+
+// start brings usher up as serve does, from the site's usher.toml.
+func (t *tour) start(ctx context.Context) error {
+	for try := 1; ; try++ {
+		cfg, warnings, err := load(ctx, t.site.ConfigFile())
+		if err != nil {
+			return err
+		}
+		log := newLogger(t.log, cfg.Log)
+		warn(log, warnings)
+		t.cfg = cfg
+		t.node, t.web, err = bringUp(ctx, cfg, log)
+		if !errors.Is(err, syscall.EADDRINUSE) || try == demoTries {
+			return err
+		}
+		if err := t.site.Configure(); err != nil {
+			return err
+		}
+	}
+}
+
+// leave logs everybody out and stops usher, if it runs.
+func (t *tour) leave() {
+	for _, l := range t.live {
+		l.Cut()
+	}
+	if t.node == nil {
+		return
+	}
+	drain, cancel := context.WithTimeout(context.Background(), t.cfg.Drain)
+	defer cancel()
+	t.node.stop(drain)
+	t.web.close()
+}
+
+// tail is the end of a file, in whole lines.
+func tail(path string) []byte {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return []byte(err.Error())
+	}
+	if len(text) > demoTail {
+		text = text[len(text)-demoTail:]
+		text = text[bytes.IndexByte(text, '\n')+1:]
+	}
+	return text
+}

@@ -1,0 +1,196 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"usher.example/cmd/internal/config"
+)
+
+func serveCommand() *cobra.Command {
+	var path string
+	c := &cobra.Command{
+		Use:   "serve",
+		Short: "run the balancer",
+		Long: "serve runs until SIGTERM. Then it accepts nothing new, says on /readyz that it is draining,\n" +
+			"waits for sessions to end (drain), and closes the rest; a second SIGTERM closes at once.\n" +
+			"SIGHUP reads the configuration again. Sessions do not notice; a configuration that is not\n" +
+			"good is reported and the one in force stays.",
+		Args: usageArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error { return serve(cmd.Context(), path) },
+	}
+	configFlag(c, &path)
+	return c
+}
+
+// serve is the life of a node.
+func serve(ctx context.Context, path string) error {
+	cfg, warnings, err := load(ctx, path)
+	if err != nil {
+		return err
+	}
+	log := newLogger(os.Stderr, cfg.Log)
+	warn(log, warnings)
+	raiseFiles(log)
+
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	defer signal.Stop(signals)
+
+	n, web, err := bringUp(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	defer web.close() // last: an operator can watch the drain
+	log.Info("usher is ready", "version", version(), "listeners", len(cfg.Listeners), "config", path)
+	notify(daemon.SdNotifyReady + "\n" + n.statusLine())
+	stopWatchdog := watchdog(n)
+	defer stopWatchdog()
+
+	for s := range signals {
+		if s != syscall.SIGHUP {
+			break
+		}
+		cfg = n.reloadFrom(ctx, path, cfg)
+	}
+	log.Info("stopping", "drain", cfg.Drain)
+	notify(daemon.SdNotifyStopping + "\nSTATUS=draining")
+	drain, now := context.WithTimeout(ctx, cfg.Drain)
+	defer now()
+	go func() {
+		for s := range signals { // ends with the process
+			if s != syscall.SIGHUP {
+				now()
+			}
+		}
+	}()
+	n.stop(drain)
+	log.Info("stopped")
+	return nil
+}
+
+// bringUp starts a node and what answers for it. Who called it stops the node
+// and then closes the web.
+func bringUp(ctx context.Context, cfg *config.Config, log *logger) (*node, *web, error) {
+	n := newNode(cfg, log)
+	web, err := n.openWeb(cfg.Admin)
+	if err != nil {
+		n.stop(expired())
+		return nil, nil, err
+	}
+	if err := n.start(ctx, cfg); err != nil {
+		n.stop(expired())
+		web.close()
+		return nil, nil, err
+	}
+	n.reloads.Record(nil)
+	return n, web, nil
+}
+
+// reloadFrom reads the configuration again and returns the one in force.
+func (n *node) reloadFrom(ctx context.Context, path string, old *config.Config) *config.Config {
+	notify(fmt.Sprintf("%s\nMONOTONIC_USEC=%d", daemon.SdNotifyReloading, monotonicMicros()))
+	defer func() { notify(daemon.SdNotifyReady + "\n" + n.statusLine()) }()
+	cfg, warnings, err := load(ctx, path)
+	if err == nil {
+		warn(n.log, warnings)
+		err = n.apply(cfg)
+	}
+	n.reloads.Record(err)
+	if err != nil {
+		n.log.Error("the configuration is not good; the one in force stays", "config", path, "err", err)
+		return old
+	}
+	for _, key := range config.NeedsRestart(old, cfg) {
+		n.log.Warn("a change takes a restart to come into force", "key", key)
+	}
+	n.log.Info("configuration reloaded", "config", path)
+	return cfg
+}
+
+// expired returns a context that is over.
+func expired() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}
+
+func warn(log *logger, warnings config.Problems) {
+	for _, w := range warnings {
+		log.Warn("configuration", "problem", w.String())
+	}
+}
+
+// statusLine is what systemctl status shows.
+func (n *node) statusLine() string {
+	sessions, prelogin := n.server.Counts()
+	return fmt.Sprintf("STATUS=%d sessions, %d of them not logged in", sessions, prelogin)
+}
+
+// notify tells systemd, if it is there.
+func notify(state string) {
+	if _, err := daemon.SdNotify(false, state); err != nil {
+		slog.Debug("sd_notify", "err", err)
+	}
+}
+
+// watchdog feeds systemd's watchdog, if it asks for that, and refreshes the
+// status line. The returned function ends it.
+func watchdog(n *node) (stop func()) {
+	interval, err := daemon.SdWatchdogEnabled(false)
+	if err != nil || interval <= 0 {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		tick := time.NewTicker(interval / 2)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				// Counts takes the lock that every session needs: if it hangs,
+				// so do we, and systemd starts us anew.
+				notify(daemon.SdNotifyWatchdog + "\n" + n.statusLine())
+			}
+		}
+	})
+	return func() { cancel(); wg.Wait() }
+}
+
+// monotonicMicros is CLOCK_MONOTONIC, as RELOADING=1 asks for.
+func monotonicMicros() int64 {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
+		return 0
+	}
+	return ts.Nano() / int64(time.Microsecond)
+}
+
+// raiseFiles raises the soft limit of open files to the hard one: a session
+// takes two, or six while plaintext is being spliced.
+func raiseFiles(log *logger) {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		log.Warn("open files", "err", err)
+		return
+	}
+	if limit.Cur < limit.Max {
+		limit.Cur = limit.Max
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+			log.Warn("open files", "err", err)
+		}
+	}
+}

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os/user"
+	"strconv"
+	"sync"
+
+	"usher.example/balancer/admin"
+	"usher.example/cmd/internal/config"
+)
+
+// A web answers operators on the unix socket and monitoring on a loopback
+// address.
+type web struct {
+	log     *logger
+	ctx     context.Context // of the servers
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+	health  net.Addr // where /healthz is; nil if nowhere
+}
+
+// openWeb opens what the configuration asks for, or nothing if any of it fails.
+func (n *node) openWeb(c config.Admin) (*web, error) {
+	server := admin.New(admin.Options{
+		Version: version(), Started: n.started, Log: n.log.Logger, Node: n.server, Places: n.places,
+		Health: n.health, Spliced: n.engine.Spliced, Draining: n.draining.Load, Reasons: n.ready.Reasons, Reloads: n.reloads,
+	})
+	w := &web{log: n.log}
+	w.ctx, w.cancel = context.WithCancel(context.Background())
+	if c.Socket != "" {
+		gid, err := groupID(c.SocketGroup)
+		if err != nil {
+			w.close()
+			return nil, err
+		}
+		l, err := admin.Listen(c.Socket, c.SocketMode, gid)
+		if errors.Is(err, admin.ErrInUse) {
+			err = fmt.Errorf("%w: is another usher running? usher status --socket %s", err, c.Socket)
+		}
+		if err != nil {
+			w.close()
+			return nil, err
+		}
+		w.serve(l, server.Handler())
+	}
+	if c.HTTP != "" {
+		l, err := net.Listen("tcp", c.HTTP)
+		if err != nil {
+			w.close()
+			return nil, fmt.Errorf("admin.http: %w", err)
+		}
+		w.health = l.Addr()
+		w.serve(l, server.Public(n.ready.Handler()))
+	}
+	return w, nil
+}
+
+func (w *web) serve(l net.Listener, h http.Handler) {
+	w.running.Go(func() {
+		if err := admin.Serve(w.ctx, l, h, w.log.Logger); err != nil {
+			w.log.Error("an admin listener has ended", "err", err)
+		}
+	})
+}
+
+// close ends the servers and waits for them.
+func (w *web) close() {
+	w.cancel()
+	w.running.Wait()
+}
+
+// groupID finds a group by name or number; -1 for none.
+func groupID(name string) (int, error) {
+	if name == "" {
+		return -1, nil
+	}
+	if id, err := strconv.Atoi(name); err == nil {
+		return id, nil
+	}
+	g, err := user.LookupGroup(name)
+	if err != nil {
+		return -1, fmt.Errorf("admin.socket_group: %w", err)
+	}
+	return strconv.Atoi(g.Gid)
+}
