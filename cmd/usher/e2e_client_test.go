@@ -218,7 +218,8 @@ func (c *client) authenticate(m *mechanism, early bool) string {
 			c.err = fmt.Errorf("challenge %q: %w", challenge, err)
 			break
 		}
-		if m.cancel != "" && m.cancel == string(decoded) {
+		if m.cancel == m.sent+1 {
+			m.sent++
 			c.send("*")
 			continue
 		}

@@ -1,7 +1,6 @@
 package main_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"runtime"
 	"strings"
 	"sync"
@@ -270,45 +268,4 @@ func poll(limit time.Duration, done func() bool) bool {
 func require(t testing.TB, programs ...string) {
 	t.Helper()
 	dovecot.Require(t, programs...)
-}
-
-// A transcript is what a process has printed so far.
-type transcript struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-// Write appends to the transcript.
-func (l *transcript) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *transcript) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
-// lines returns those that match a regular expression.
-func (l *transcript) lines(pattern string) []string {
-	re := regexp.MustCompile(pattern)
-	var lines []string
-	for line := range strings.Lines(l.String()) {
-		if line = strings.TrimSuffix(line, "\n"); re.MatchString(line) {
-			lines = append(lines, line)
-		}
-	}
-	return lines
-}
-
-// await waits until n lines match, and returns all that do.
-func (l *transcript) await(t testing.TB, pattern string, n int) []string {
-	t.Helper()
-	var lines []string
-	if !poll(patience, func() bool { lines = l.lines(pattern); return len(lines) >= n }) {
-		t.Fatalf("usher's log: %d lines match %q, want %d", len(lines), pattern, n)
-	}
-	return lines
 }

@@ -18,7 +18,7 @@ type mechanism struct {
 	name string
 	// next answers the n-th challenge, from 0; the first one is empty.
 	next   func(n int, challenge []byte) ([]byte, error)
-	cancel string // the client gives up at this challenge
+	cancel int // the client gives up in place of this answer, from 1; zero: never
 	sent   int
 	err    error // of the exchange, for the client to show
 }
@@ -40,14 +40,19 @@ func answers(name string, lines ...string) *mechanism {
 	}}
 }
 
+// cancelling makes the client give up in place of its n-th answer.
+func (m *mechanism) cancelling(n int) *mechanism {
+	m.cancel = n
+	return m
+}
+
 func plain(authz, user, password string) *mechanism {
 	return answers("PLAIN", authz+"\x00"+user+"\x00"+password)
 }
 
 // login2 is the mechanism LOGIN, which asks twice.
 func login2(user, password string) *mechanism {
-	m := answers("LOGIN", user, password)
-	return m
+	return answers("LOGIN", user, password)
 }
 
 // xoauth2 also gives the empty answer that a refusal waits for.
