@@ -176,8 +176,12 @@ const slowHello = "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" +
 func TestLoginTimeIsTotal(t *testing.T) {
 	const limit = 600 * time.Millisecond
 	for _, tt := range []struct{ name, listener, drip string }{
-		{"silent", "imap", ""}, {"talking", "imap", "a NOOP\r\n"}, {"an octet at a time", "imap", "a"},
-		{"half-open TLS", "imaps", ""}, {"TLS an octet at a time", "imaps", slowHello}, {"POP3", "pop3", "CAPA\r\n"},
+		{"silent", "imap", ""},
+		{"talking", "imap", "a NOOP\r\n"},
+		{"an octet at a time", "imap", "a"},
+		{"half-open TLS", "imaps", ""},
+		{"TLS an octet at a time", "imaps", slowHello},
+		{"POP3", "pop3", "CAPA\r\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

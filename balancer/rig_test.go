@@ -145,7 +145,7 @@ func newRig(t *testing.T, backends []*balancertest.Backend, change func(r *rig, 
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithCancel(context.Background())
+		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		r.server.Drain(ctx)
 		if n := r.placer.held(); n != 0 {

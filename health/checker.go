@@ -98,8 +98,11 @@ func (o Options) Validate() error {
 		name  string
 		value time.Duration
 	}{
-		{"interval", o.Interval}, {"timeout", o.Timeout}, {"calm", o.Calm},
-		{"max_down", o.MaxDown}, {"min_gap", o.MinGap},
+		{"interval", o.Interval},
+		{"timeout", o.Timeout},
+		{"calm", o.Calm},
+		{"max_down", o.MaxDown},
+		{"min_gap", o.MinGap},
 	} {
 		if d.value < 0 {
 			errs = append(errs, fmt.Errorf("%s %v is negative", d.name, d.value))

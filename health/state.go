@@ -87,6 +87,7 @@ func (j *judge) result(now time.Time, good bool) bool {
 		if j.run >= j.rise && !now.Before(j.until) {
 			return j.enter(Up, now)
 		}
+	default: // Unknown was left by the first result
 	}
 	return false
 }

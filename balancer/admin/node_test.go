@@ -94,7 +94,7 @@ func newNode(t *testing.T) *node {
 		},
 	})
 	t.Cleanup(func() {
-		ctx, cancel := context.WithCancel(context.Background())
+		ctx, cancel := context.WithCancel(t.Context())
 		cancel() // nobody is waited for
 		n.balancer.Drain(ctx)
 	})

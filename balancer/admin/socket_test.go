@@ -188,7 +188,7 @@ func TestListenRace(t *testing.T) {
 	winners := 0
 	for l := range won {
 		winners++
-		defer func() { _ = l.Close() }()
+		t.Cleanup(func() { _ = l.Close() })
 	}
 	if winners != 1 {
 		t.Errorf("%d have won, want 1", winners)

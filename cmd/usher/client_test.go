@@ -67,7 +67,7 @@ func operate(t *testing.T) *operated {
 			}}}
 		},
 	})
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() {
 		if err := desk.Run(ctx, l); err != nil {

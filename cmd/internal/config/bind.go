@@ -184,6 +184,7 @@ var homes = sync.OnceValue(func() map[string][]string {
 				walk(f.typ, sub, "["+sub+"]")
 			case tables:
 				walk(f.typ.Elem(), sub, f.header(sub))
+			default: // nothing is below a value
 			}
 		}
 	}

@@ -325,10 +325,11 @@ func TestCheck(t *testing.T) {
 
 // A dead resolver costs resolveTime, however many names there are.
 func TestCheckIsBounded(t *testing.T) {
-	text := clean
+	var text strings.Builder
+	text.WriteString(clean)
 	for i := range 100 {
-		text += "[[pool.backend]]\nname = \"x" + string(rune('a'+i/26)) + string(rune('a'+i%26)) + "\"\nhost = \"x" +
-			string(rune('a'+i/26)) + string(rune('a'+i%26)) + "\"\nimap_port = 143\n"
+		text.WriteString("[[pool.backend]]\nname = \"x" + string(rune('a'+i/26)) + string(rune('a'+i%26)) + "\"\nhost = \"x" +
+			string(rune('a'+i/26)) + string(rune('a'+i%26)) + "\"\nimap_port = 143\n")
 	}
 	s := newSite(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -338,7 +339,7 @@ func TestCheckIsBounded(t *testing.T) {
 			return nil, ctx.Err()
 		}
 		start := time.Now()
-		got := s.run(t, text, m)
+		got := s.run(t, text.String(), m)
 		if took := time.Since(start); took != resolveTime {
 			t.Errorf("took %v, want %v", took, resolveTime)
 		}

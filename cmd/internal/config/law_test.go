@@ -19,6 +19,7 @@ func everyField(f func(path string, fd field)) {
 				walk(sub, fd.typ)
 			case tables:
 				walk(sub, fd.typ.Elem())
+			default: // nothing is below a value
 			}
 		}
 	}

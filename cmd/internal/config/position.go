@@ -95,6 +95,7 @@ func locate(data []byte) map[string]position {
 			l.header(e)
 		case unstable.KeyValue:
 			l.keyValue(e, l.table, l.depth)
+		default: // nothing else is an expression
 		}
 	}
 	return l.keys
@@ -153,6 +154,7 @@ func (l *locator) value(v *unstable.Node, path string, depth int) {
 		for it.Next() {
 			l.keyValue(it.Node(), path, depth)
 		}
+	default: // a value has nothing below it
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -77,11 +78,9 @@ func (f field) set(v reflect.Value, raw any) error {
 // setText is set for what is written as text, and for the tags.
 func (f field) setText(v reflect.Value, s string) error {
 	if e, ok := reflect.Zero(v.Type()).Interface().(enum); ok {
-		for _, allowed := range e.Allowed() {
-			if s == allowed {
-				v.SetString(s)
-				return nil
-			}
+		if slices.Contains(e.Allowed(), s) {
+			v.SetString(s)
+			return nil
 		}
 		return fmt.Errorf("want %s, got %s%s", f.want(), describe(s), suggestion(s, e.Allowed()))
 	}
