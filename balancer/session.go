@@ -346,8 +346,8 @@ func (s *session) farewell(f *Failure) {
 	case ClientGone, ClientTLS, ClientInjection, ProxyHeader:
 		return
 	case LimitReached, Shed, ShuttingDown, Kicked, ClientTimeout, Internal:
-		if s.b.TLS == TLSImplicit && s.tls == nil {
-			return // words before the handshake are nonsense to a TLS client
+		if s.phase == PhaseTLS || s.b.TLS == TLSImplicit && s.tls == nil {
+			return // words before or amid the handshake are nonsense to a TLS client
 		}
 		if s.front == nil {
 			s.open()
