@@ -172,8 +172,9 @@ func (c *client) startTLS(config *tls.Config) {
 		c.err = fmt.Errorf("%s: got %q", ask, got)
 	}
 	if c.err == nil {
-		c.Conn = tls.Client(c.Conn, config)
-		c.r = bufio.NewReader(c.Conn)
+		secure := tls.Client(c.Conn, config)
+		c.err = secure.Handshake()
+		c.Conn, c.r = secure, bufio.NewReader(secure)
 	}
 }
 
