@@ -34,10 +34,13 @@ func demoCommand() *cobra.Command {
 			"you can look around with the lines that it prints.",
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			// Whatever ends a program in a terminal, "demo | head" included:
-			// the folder is to be removed.
-			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
+			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 			defer stop()
+			// "demo | head" must not leave the folder behind: let the write
+			// fail. Being told of the signal is no way, since it is also of
+			// every socket that breaks.
+			signal.Ignore(syscall.SIGPIPE)
+			defer signal.Reset(syscall.SIGPIPE)
 			return runDemo(ctx, o, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
@@ -67,11 +70,13 @@ func runDemo(ctx context.Context, o demoOptions, stdout, stderr io.Writer) (err 
 		defer file.Close()
 		log = file
 	}
-	t := &tour{out: &tourWriter{to: stdout}, site: site, log: log, demoOptions: o}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	t := &tour{out: &tourWriter{to: stdout, failed: cancel}, site: site, log: log, demoOptions: o}
 	defer t.leave()
 	if err := t.walk(ctx); err != nil {
 		if ctx.Err() != nil {
-			return fmt.Errorf("demo: interrupted in %w", err)
+			return fmt.Errorf("demo: interrupted (%w) in %w", context.Cause(ctx), err)
 		}
 		if !o.verbose {
 			fmt.Fprintf(stderr, "The last of usher's log:\n%s\n", tail(site.LogFile()))

@@ -17,9 +17,11 @@ import (
 // reminder is after how long without a word a step says that it goes on.
 const reminder = 2 * time.Second
 
-// A tourWriter is where the tour speaks. What cannot be written is lost: the
-// exit status tells the outcome.
+// A tourWriter is where the tour speaks. If nobody listens any more, the tour
+// is over.
 type tourWriter struct {
+	failed context.CancelCauseFunc
+
 	mu   sync.Mutex // guards what follows
 	to   io.Writer
 	last time.Time // when something was said
@@ -30,7 +32,11 @@ func (w *tourWriter) Write(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.last = time.Now()
-	return w.to.Write(p)
+	n, err := w.to.Write(p)
+	if err != nil {
+		w.failed(err)
+	}
+	return n, err
 }
 
 func (w *tourWriter) say(format string, args ...any) { fmt.Fprintf(w, format, args...) }

@@ -16,9 +16,10 @@ import (
 )
 
 const (
-	// validity is longer than anybody lets a demonstration run; who has told
-	// his mail program to trust the authority has not done so for ever.
-	validity = 7 * 24 * time.Hour
+	// validity is longer than anybody lets a demonstration run, and than the
+	// time before the end at which usher warns; who has told his mail program to
+	// trust the authority has not done so for ever.
+	validity = 30 * 24 * time.Hour
 	// clockSkew is how far the clock of a client may be behind ours: one in a
 	// virtual machine, say.
 	clockSkew = time.Hour
