@@ -17,6 +17,10 @@ const (
 	// acceptPause is how long a listener rests after accept failed, as it does
 	// when descriptors are used up: others need time to free some.
 	acceptPause = 50 * time.Millisecond
+
+	// acceptWarn is the least time between two warnings of that: it would fill
+	// the log just when space is short.
+	acceptWarn = 10 * time.Second
 )
 
 // A binding is what a listener does with a connection, as of the last reload.
@@ -44,13 +48,17 @@ func listen(ctx context.Context, address string) (net.Listener, error) {
 // accept hands each connection to the server until the socket is closed.
 func (l *Listener) accept(srv *Server) {
 	defer close(l.done)
+	var warned time.Time
 	for {
 		c, err := l.socket.Accept()
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
 		if err != nil {
-			srv.log.Warn("accept failed", "listener", l.binding.Load().Name, "err", err)
+			if time.Since(warned) >= acceptWarn {
+				warned = time.Now()
+				srv.log.Warn("accept failed; connections wait", "listener", l.binding.Load().Name, "err", err)
+			}
 			select {
 			case <-time.After(acceptPause):
 				continue

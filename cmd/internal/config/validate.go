@@ -1,12 +1,22 @@
 package config
 
-// maxSocketPath is the room for a path in Linux's sockaddr_un, less its NUL.
-const maxSocketPath = 107
+import "path/filepath"
+
+const (
+	// maxSocketPath is the room for a path in Linux's sockaddr_un, less its NUL.
+	maxSocketPath = 107
+	// maxSocketDir bounds its directory: a socket is made under a temporary name
+	// in a directory of its own and then given its place (package admin).
+	maxSocketDir = 92
+)
 
 // validate reports what is impossible although each key alone is right.
 func (b *binder) validate(c *Config) {
 	if n := len(c.Admin.Socket); n > maxSocketPath {
 		b.rule("admin.socket", "socket: a path of %d bytes, allowed are %d: the kernel's bound for sockets", n, maxSocketPath)
+	}
+	if n := len(filepath.Dir(c.Admin.Socket)); n > maxSocketDir {
+		b.rule("admin.socket", "socket: a directory of %d bytes, allowed are %d", n, maxSocketDir)
 	}
 	if c.Users.StripDomain != "" && c.Users.DefaultDomain != "" {
 		b.rule("users.default_domain", "default_domain adds what strip_domain takes away: set one of them")
