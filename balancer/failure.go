@@ -21,7 +21,7 @@ const (
 	ClientProtocol                 // the client broke the protocol or exceeded a bound
 	ClientInjection                // plaintext behind STARTTLS
 	ClientTLS                      // the handshake with the client failed
-	ProxyHeader                    // a PROXY header was missing, late or malformed
+	ProxyHeader                    // a PROXY header was missing, late, malformed or from a stranger
 	LimitReached                   // a limit on sessions
 	Shed                           // the oldest connection without login, to make room
 	AuthFailed                     // the back end refused the credentials

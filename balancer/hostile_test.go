@@ -233,7 +233,8 @@ func TestHostileClients(t *testing.T) {
 		{"bare CR", "imap", "a NOOP\rb NOOP\r\n", "BAD"},
 		{"bare LF", "imap", "a NOOP\nb NOOP\n", "BAD"},
 		{"8-bit", "imap", "a LOGIN jo\xffe secret\r\n", "a "},
-		{"PROXY header from a stranger", "imap", "PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n", "BAD"},
+		{"PROXY header from a stranger", "imap", "PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n", "* BYE"},
+		{"PROXY header from a stranger", "pop3", "PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n", "-ERR"},
 		{"PROXY header v2 from a stranger", "imap", "\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c\x01\x02\x03\x04\x05\x06\x07\x08\x00\x01\x00\x02", "BAD"},
 	} {
 		t.Run(tt.listener+" "+tt.name, func(t *testing.T) {

@@ -377,6 +377,8 @@ func (s *session) clientFault(err error) *Failure {
 	switch {
 	case errors.Is(err, sniff.ErrInjection):
 		f.Kind = ClientInjection
+	case errors.Is(err, sniff.ErrProxyHeader):
+		f.Kind = ProxyHeader
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		f.Kind = ClientTimeout
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed), isReset(err), errors.As(err, &op):

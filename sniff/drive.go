@@ -15,6 +15,9 @@ var (
 	// (the CVE-2011-0411 family). Nothing of them was looked at, and the
 	// answer that would have started TLS was not sent.
 	ErrInjection = errors.New("plaintext behind STARTTLS")
+	// ErrProxyHeader: a client began with a PROXY header, and is no proxy that
+	// is listed. What it says next is said for somebody else.
+	ErrProxyHeader = errors.New("PROXY header from an address that is not listed")
 	// ErrStuck: a conversation asked to be called again without consuming or
 	// producing anything; a bug, ended instead of spinning.
 	ErrStuck = errors.New("conversation makes no progress")

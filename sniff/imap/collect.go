@@ -14,6 +14,9 @@ func (f *front) command(dst, line []byte) ([]byte, sniff.Event, error) {
 	if f.commands > maxCommands {
 		return f.leave(dst, ErrCommands)
 	}
+	if f.commands == 1 && sniff.IsProxyHeader(line) {
+		return f.leave(dst, sniff.ErrProxyHeader)
+	}
 	tag, args, ok := cutTag(line)
 	if !ok { // never guess which octets were meant as a tag
 		dst = append(dst, "* BAD Invalid tag\r\n"...)

@@ -135,6 +135,8 @@ var farewells = map[error]string{
 	ErrLiteral:  "Literal too long",
 	ErrMistakes: "Too many bad commands",
 	ErrCommands: "Too many commands before login",
+
+	sniff.ErrProxyHeader: "Not a listed proxy",
 }
 
 // leave ends the conversation because the client broke a rule (RFC 9051 §7.1.5).

@@ -93,6 +93,10 @@ func (f *front) Next(dst, in []byte) (int, []byte, sniff.Event, error) {
 	case frontRelay:
 		out, ev, err = f.relayLine(dst, line)
 	default:
+		if f.lines == 1 && sniff.IsProxyHeader(line) {
+			out, ev = f.quit(dst, "Not a listed proxy.")
+			return n, out, ev, fmt.Errorf("read from client: %w", sniff.ErrProxyHeader)
+		}
 		out, ev, err = f.command(dst, parseCommand(line))
 	}
 	return n, out, ev, err
