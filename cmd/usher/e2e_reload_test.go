@@ -146,8 +146,8 @@ func TestReloads(t *testing.T) {
 // breakAndReload tries configurations that are wrong in different ways.
 func breakAndReload(t *testing.T, s *site, p *proc) {
 	t.Helper()
-	good := *s
-	defer func() { *s = good }()
+	site := *s // which the load goes on reading
+	s = &site
 	lines := strings.Count(s.toml(), "\n")
 	var want []string
 	switch n := len(p.log.lines("the configuration is not good")); n % 3 {
