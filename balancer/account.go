@@ -96,30 +96,33 @@ func (s *session) forwarded(r forward.Result) {
 		f := asFailure(cause)
 		reason, err = f.Kind.String(), f.Err
 	}
-	s.leave(None)
+	s.letGo()
 	s.log(slog.LevelInfo, "ok", []slog.Attr{
 		slog.String("end", reason), slog.String("path", r.Path),
 		slog.Uint64("in", r.In), slog.Uint64("out", r.Out),
 	}, err)
+	s.leave(None)
 }
 
 // ended accounts for a session that was never forwarded.
 func (s *session) ended(f *Failure) {
 	s.letGo()
-	s.leave(f.Kind)
 	result := "refused"
 	if f.Kind == ClientQuit || f.Kind == ClientGone {
 		result = "closed"
 	}
-	s.log(kinds[f.Kind].level, result, []slog.Attr{
+	s.log(s.srv.level(f.Kind), result, []slog.Attr{
 		slog.String("failure", f.Kind.String()), slog.String("phase", string(s.phase)),
 		slog.Int("attempts", s.attempts),
 	}, f.Err)
+	s.leave(f.Kind)
 }
 
-// leave takes the session out of every count.
+// leave takes the session out of every count, last of all: a drain waits for it.
 func (s *session) leave(k Kind) {
-	s.letGo()
+	if !s.left.CompareAndSwap(false, true) {
+		return
+	}
 	s.b.stats.Ended[k].Add(1)
 	s.b.stats.Open.Add(-1)
 	s.srv.sessions.remove(s)
@@ -231,19 +234,9 @@ func (srv *Server) LeaveBackend(pool, user, backend, reason string) int {
 			(user == "" || s.login.key == user)
 	})
 	for _, s := range sessions {
-		if s.established() {
-			s.stop(fail(Kicked, "%s", reason))
-		} else {
-			s.abandon(fail(BackendUnavailable, "%s", reason))
-		}
+		s.abandon(reason)
 	}
 	return len(sessions)
-}
-
-func (s *session) established() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.flow != nil
 }
 
 // Stats shows the counts of each listener there was since the start, by name.

@@ -4,7 +4,10 @@ import (
 	"fmt"
 	"net/netip"
 	"strconv"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"usher.example/sniff"
 )
@@ -65,13 +68,14 @@ func dovecotMethod(m sniff.Mechanism) string {
 
 // appendName writes what could end or imitate a field as %XX.
 func appendName(dst []byte, name string) []byte {
-	for _, c := range []byte(name) {
-		switch {
-		case c <= ' ', c == '<', c == '>', c == ',', c == '(', c == ')', c == '%', c == '"', c == 0x7f:
-			dst = fmt.Appendf(dst, "%%%02X", c)
-		default:
-			dst = append(dst, c)
+	for _, r := range name {
+		if strings.ContainsRune(" <>,()%\"", r) || !unicode.IsPrint(r) || r == utf8.RuneError {
+			for _, c := range []byte(string(r)) {
+				dst = fmt.Appendf(dst, "%%%02X", c)
+			}
+			continue
 		}
+		dst = utf8.AppendRune(dst, r)
 	}
 	return dst
 }

@@ -99,7 +99,7 @@ func (b *Backend) dial(ctx context.Context, p sniff.Protocol, client *clientInfo
 	}
 	l := &link{conn: forward.Conn{Raw: raw}}
 	l.stop = context.AfterFunc(ctx, func() { _ = raw.SetDeadline(past) })
-	_ = raw.SetDeadline(time.Now().Add(limit))
+	l.limit(ctx, limit)
 	if b.Address == AddressProxy1 || b.Address == AddressProxy2 {
 		header, err := proxyHeader(b.Address, client)
 		if err != nil {
@@ -119,6 +119,14 @@ func (b *Backend) dial(ctx context.Context, p sniff.Protocol, client *clientInfo
 	}
 	b.state.dialTime.Observe(time.Since(begin))
 	return l, nil
+}
+
+// limit bounds everything up to the next call, unless ctx has ended.
+func (l *link) limit(ctx context.Context, d time.Duration) {
+	_ = l.conn.Raw.SetDeadline(time.Now().Add(d))
+	if ctx.Err() != nil {
+		_ = l.conn.Raw.SetDeadline(past)
+	}
 }
 
 // past is a deadline that has been missed.
@@ -146,7 +154,10 @@ func (b *Backend) fault(ctx context.Context, f *Failure) *Failure {
 		if errors.As(cause, &end) {
 			return end
 		}
-		return &Failure{Kind: ShuttingDown, Err: cause}
+		if !errors.Is(cause, context.DeadlineExceeded) {
+			return &Failure{Kind: ShuttingDown, Err: cause}
+		}
+		f.Kind = BackendTimeout // the deadline of a probe
 	}
 	if errors.Is(f.Err, os.ErrDeadlineExceeded) && f.Kind != BackendDial {
 		f.Kind = BackendTimeout
@@ -169,7 +180,9 @@ func (b *Backend) classify(ctx context.Context, err error, greeted bool) *Failur
 	case !greeted:
 		kind = BackendGreeting
 	}
-	return b.fault(ctx, fail(kind, "back end %s: %w", b.Name, err))
+	f := fail(kind, "back end %s: %w", b.Name, err)
+	f.sent = greeted
+	return b.fault(ctx, f)
 }
 
 // refused makes a Failure of a back end's no. Its words reach the client where

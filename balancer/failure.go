@@ -35,6 +35,7 @@ const (
 	BackendGone                    // it closed before it answered
 	BackendUnavailable             // it said that it cannot serve the user now
 	ShuttingDown                   // the node is being stopped
+	LoginTimeout                   // the time for the login was over before a back end answered
 	Kicked                         // ended by an administrator or a move
 	Internal                       // a fault of ours
 	kindCount
@@ -71,6 +72,7 @@ var kinds = [kindCount]traits{
 	BackendGone:        {name: "backend_gone", code: sniff.Unavailable, level: slog.LevelWarn, retry: true, fault: true},
 	BackendUnavailable: {name: "backend_unavailable", code: sniff.Unavailable, level: slog.LevelWarn, retry: true},
 	ShuttingDown:       {name: "shutting_down", code: sniff.ShuttingDown},
+	LoginTimeout:       {name: "login_timeout", code: sniff.Unavailable, level: slog.LevelWarn},
 	Kicked:             {name: "kicked", code: sniff.Unavailable},
 	Internal:           {name: "internal", code: sniff.ServerBug, level: slog.LevelError},
 }
@@ -98,6 +100,9 @@ type Failure struct {
 	Err  error
 	// Refusal is what the back end said, nil where the words are ours.
 	Refusal *sniff.Refusal
+	// sent: the back end may have got the credentials. It is not tried again
+	// unless it said itself that it cannot serve now.
+	sent bool
 }
 
 func fail(k Kind, format string, args ...any) *Failure {

@@ -3,6 +3,7 @@ package balancer
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 
 	"usher.example/sniff"
@@ -36,7 +37,7 @@ func newPool(o PoolOptions, old *Pool) (*Pool, error) {
 		}
 		b := &Backend{BackendOptions: bo, pool: o.Name, state: new(backendState)}
 		if old != nil {
-			if was := old.byName[bo.Name]; was != nil && was.Host == bo.Host {
+			if was := old.byName[bo.Name]; was != nil && was.Host == bo.Host && maps.Equal(was.Ports, bo.Ports) && was.TLS == bo.TLS {
 				b.state = was.state
 			}
 		}
@@ -82,9 +83,14 @@ func (p *Pool) offer(proto sniff.Protocol) sniff.Offer {
 
 // learn notes a back end's capabilities.
 func (p *Pool) learn(b *Backend, protocol string, caps []string) {
+	if b.learn(protocol, caps) {
+		p.forget()
+	}
+}
+
+// forget makes the pool ask its back ends anew what to offer.
+func (p *Pool) forget() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if b.learn(protocol, caps) {
-		p.offers = nil
-	}
+	p.offers = nil
 }

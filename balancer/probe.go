@@ -40,6 +40,12 @@ func (srv *Server) Probe(ctx context.Context, pool, backend string, how Probe) e
 		}
 		good++
 	}
+	if now := srv.Pool(pool); now != nil && now != p {
+		now.forget() // a reload came between; what was learnt is its back end's as well
+	}
+	if good == 0 && len(errs) == 0 {
+		errs = append(errs, fmt.Errorf("back end %s serves no protocol that pool %s is used with", backend, pool))
+	}
 	if p.options.Local && good > 0 {
 		return nil
 	}

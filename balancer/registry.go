@@ -37,11 +37,11 @@ func (r *registry) add(s *session, l Limits) *Failure {
 	s.waiting = r.prelogin.PushBack(s)
 	var oldest *session
 	if l.Prelogin > 0 && r.prelogin.Len() > l.Prelogin {
-		oldest, _ = r.prelogin.Front().Value.(*session)
+		oldest, _ = r.prelogin.Remove(r.prelogin.Front()).(*session)
+		oldest.waiting = nil
 	}
 	r.mu.Unlock()
 	if oldest != nil {
-		r.loggedIn(oldest) // it must not be chosen twice
 		oldest.stop(fail(Shed, "%d connections have not logged in", l.Prelogin))
 	}
 	return nil
@@ -68,6 +68,16 @@ func network(a netip.Addr) netip.Prefix {
 	}
 	p, _ := a.Prefix(bits) // no error: bits fit the family
 	return p
+}
+
+// busy puts a session that is logging in behind those that only wait: when
+// room has to be made, it is not the first to go.
+func (r *registry) busy(s *session) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s.waiting != nil {
+		r.prelogin.MoveToBack(s.waiting)
+	}
 }
 
 // loggedIn takes the session off the list of those that wait for a login.

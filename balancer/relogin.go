@@ -8,6 +8,15 @@ import (
 	"usher.example/sniff"
 )
 
+const (
+	// answerTime is kept back of the time for a login, to write the answer.
+	answerTime = 2 * time.Second
+
+	// relayTime is what a client gets for one step of a relayed mechanism. His
+	// programme computes the answer; nobody types it.
+	relayTime = 10 * time.Second
+)
+
 // errCancelled means that the client took his login back.
 var errCancelled = errors.New("cancelled by the client")
 
@@ -22,8 +31,12 @@ type acceptance struct {
 // the same as long as the back end counts as up.
 func (s *session) relogin(login *sniff.Login) (*link, *acceptance, error) {
 	limits := s.b.limits
-	ctx, done := context.WithDeadlineCause(s.ctx, s.started.Add(limits.LoginTime), fail(BackendTimeout, "the time for the login is over"))
+	defer login.Wipe()
+	// The answer has to be written before the connection's own deadline.
+	end := s.started.Add(limits.LoginTime - min(answerTime, limits.LoginTime/4))
+	ctx, done := context.WithDeadlineCause(s.ctx, end, fail(LoginTimeout, "no answer of a back end before the time for the login was over"))
 	defer done()
+	s.srv.sessions.busy(s)
 	for try := 1; ; try++ {
 		l, yes, err := s.try(ctx, login)
 		if err == nil {
@@ -31,7 +44,7 @@ func (s *session) relogin(login *sniff.Login) (*link, *acceptance, error) {
 		}
 		s.letGo()
 		f := asFailure(err)
-		if !kinds[f.Kind].retry || try >= limits.DialTries || s.relayed || ctx.Err() != nil {
+		if !kinds[f.Kind].retry || f.sent || try >= limits.DialTries || s.relayed || ctx.Err() != nil {
 			return nil, nil, err
 		}
 		s.srv.log.Debug("back end is tried again", "session", s.id, "try", try, "err", err)
@@ -60,13 +73,19 @@ func (s *session) try(ctx context.Context, login *sniff.Login) (*link, *acceptan
 		s.observe(b, err)
 		return nil, nil, err
 	}
+	handed := false
+	defer func() {
+		if !handed {
+			l.close()
+		}
+	}()
 	s.setPhase(PhaseRelogin)
 	yes, err := s.converseBack(ctx, l, b, login, client)
 	s.observe(b, err)
 	if err != nil {
-		l.close()
 		return nil, nil, err
 	}
+	handed = true
 	l.stop() // ctx ends with the attempt, the connection goes on
 	return l, yes, nil
 }
@@ -112,10 +131,12 @@ func (s *session) converseBack(ctx context.Context, l *link, b *Backend, login *
 			}
 			back.Secured()
 		case sniff.Challenge:
-			answer, err := s.relay(ev.Data)
+			_ = l.conn.Raw.SetDeadline(time.Time{}) // it is the client's turn
+			answer, err := s.relay(ctx, ev.Data)
 			if err != nil {
 				return nil, err
 			}
+			l.limit(ctx, s.b.limits.BackendLoginTime)
 			out.Queue(func(dst []byte) []byte { return back.Respond(dst, answer) })
 		case sniff.Accepted:
 			return &acceptance{ev.Accepted, out.Rest()}, nil
@@ -127,12 +148,24 @@ func (s *session) converseBack(ctx context.Context, l *link, b *Backend, login *
 	}
 }
 
-// relay carries a SASL challenge to the client and his answer back.
-func (s *session) relay(challenge []byte) ([]byte, error) {
+// relay carries a SASL challenge to the client and his answer back. Until the
+// back end has said yes nobody has proved who he is, and the user's place is
+// held: so the client's machine has little time.
+func (s *session) relay(ctx context.Context, challenge []byte) ([]byte, error) {
 	s.relayed = true
+	login := s.started.Add(s.b.limits.LoginTime)
+	s.within(earlier(login, time.Now().Add(relayTime)), s.raw.SetReadDeadline)
+	s.setRelaying(true)
+	if context.Cause(ctx) != nil { // given up just before
+		_ = s.raw.SetReadDeadline(past)
+	}
 	s.in.Queue(func(dst []byte) []byte { return s.front.Challenge(dst, challenge) })
 	ev, err := s.in.Drive(s.conn())
+	s.setRelaying(false)
+	s.within(login, s.raw.SetReadDeadline)
 	switch {
+	case err != nil && s.ctx.Err() == nil && context.Cause(ctx) != nil:
+		return nil, context.Cause(ctx)
 	case err != nil:
 		s.unanswered()
 		return nil, s.clientFault(err)
@@ -162,18 +195,18 @@ func (s *session) unanswered() {
 
 // route finds the user's back end and takes a hold on his place.
 func (s *session) route(ctx context.Context, giveUp context.CancelCauseFunc, user string) (*Backend, error) {
-	pool := s.b.pool
-	name, why, release, err := s.place(ctx, pool.Name(), user)
+	pool := s.b.pool.Name()
+	name, why, release, err := s.place(ctx, pool, user)
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
 			return nil, cause
 		}
 		return nil, fail(NoBackend, "place: %w", err)
 	}
-	b := pool.Backend(name)
+	b := s.srv.backend(s.b.pool, name)
 	if b == nil {
 		release()
-		return nil, fail(NoBackend, "back end %s is not in this node's configuration of pool %s", name, pool.Name())
+		return nil, fail(NoBackend, "back end %s is not in this node's configuration of pool %s", name, pool)
 	}
 	if n := b.state.sessions.Add(1); b.Sessions > 0 && n > int64(b.Sessions) {
 		b.state.sessions.Add(-1)
@@ -182,7 +215,7 @@ func (s *session) route(ctx context.Context, giveUp context.CancelCauseFunc, use
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.backend, s.why, s.giveUp = b, why, giveUp
+	s.backend, s.why, s.giveUp, s.abandoned = b, why, giveUp, nil
 	s.release = func() {
 		giveUp(nil)
 		b.state.sessions.Add(-1)
@@ -232,4 +265,17 @@ func (b *Backend) announcement(c *clientInfo) sniff.Announcement {
 		Form: sniff.AnnounceID, Client: c.client, Local: c.local,
 		ServerName: c.serverName, Session: c.session, TLS: c.secure,
 	}
+}
+
+func (s *session) setRelaying(on bool) {
+	s.mu.Lock()
+	s.relaying = on
+	s.mu.Unlock()
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -29,6 +30,8 @@ type Server struct {
 	applying  sync.Mutex           // one Apply or Drain at a time
 	listeners map[string]*Listener // by address
 	pools     map[string]*Pool
+	before    map[string]*Pool // of the configuration before: places follow a moment later
+	warned    [kindCount]time.Time
 	stats     map[string]*ListenerStats // by listener name, of gone ones too
 }
 
@@ -72,7 +75,7 @@ func (srv *Server) Apply(o Options) error {
 	}
 
 	srv.mu.Lock()
-	srv.pools = pools
+	srv.before, srv.pools = srv.pools, pools
 	var closing []*Listener
 	for address, l := range srv.listeners {
 		if bindings[address] == nil {
@@ -196,7 +199,7 @@ func (srv *Server) serve(b *binding, raw *net.TCPConn) {
 	srv.running.Go(func() {
 		defer func() {
 			if p := recover(); p != nil {
-				srv.log.Error("a session panicked", "session", s.id, "panic", p)
+				srv.log.Error("a session panicked", "session", s.id, "panic", p, "stack", string(debug.Stack()))
 				s.ended(fail(Internal, "panic"))
 				_ = s.raw.Close()
 			}
@@ -259,6 +262,40 @@ func (srv *Server) Pool(name string) *Pool {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	return srv.pools[name]
+}
+
+// backend finds the back end that a place names: in the configuration in force,
+// which may be newer than the session's, else in the session's own, else in the
+// one before, which places may still follow.
+func (srv *Server) backend(own *Pool, name string) *Backend {
+	srv.mu.Lock()
+	pools := []*Pool{srv.pools[own.Name()], own, srv.before[own.Name()]}
+	srv.mu.Unlock()
+	for _, p := range pools {
+		if p != nil && p.Backend(name) != nil {
+			return p.Backend(name)
+		}
+	}
+	return nil
+}
+
+// warnEvery is the least time between two warnings of one kind; the lines in
+// between are of level info, so that a flood does not cry wolf.
+const warnEvery = 10 * time.Second
+
+// level is the log level of a session that ended with k.
+func (srv *Server) level(k Kind) slog.Level {
+	level := kinds[k].level
+	if level != slog.LevelWarn {
+		return level
+	}
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	if time.Since(srv.warned[k]) < warnEvery {
+		return slog.LevelInfo
+	}
+	srv.warned[k] = time.Now()
+	return level
 }
 
 // Pools lists the pools of the configuration in force, by name.

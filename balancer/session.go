@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -60,6 +61,7 @@ type session struct {
 	front sniff.Front
 	in    *sniff.Driver
 
+	left    atomic.Bool   // has been accounted for
 	waiting *list.Element // guarded by registry.mu
 	claimed netip.Prefix  // guarded by registry.mu
 
@@ -70,7 +72,10 @@ type session struct {
 	why     string
 	release func()
 	giveUp  context.CancelCauseFunc // ends the present try at a back end
-	flow    forward.Flow
+	// abandoned is why the present try must not become a session.
+	abandoned *Failure
+	relaying  bool // the back end waits for an answer of the client
+	flow      forward.Flow
 }
 
 // loginInfo is what may be shown of a login.
@@ -89,10 +94,10 @@ func newID() string {
 
 // serve is the straight line. A nil error means that the engine has the session.
 func (s *session) serve() error {
+	s.within(s.started.Add(s.b.limits.LoginTime), s.raw.SetDeadline)
 	if f := s.srv.sessions.add(s, s.b.limits); f != nil {
 		return f
 	}
-	_ = s.raw.SetDeadline(s.started.Add(s.b.limits.LoginTime))
 	if err := s.proxyHeader(); err != nil {
 		return err
 	}
@@ -111,7 +116,6 @@ func (s *session) serve() error {
 			return err
 		}
 		server, yes, err := s.relogin(login) // place, dial, the same login again
-		login.Wipe()
 		if err == nil {
 			return s.adopt(server, yes)
 		}
@@ -127,7 +131,7 @@ func (s *session) proxyHeader() error {
 		return nil
 	}
 	s.setPhase(PhaseProxy)
-	_ = s.raw.SetReadDeadline(time.Now().Add(min(proxyHeaderTime, s.b.limits.LoginTime)))
+	s.within(time.Now().Add(min(proxyHeaderTime, s.b.limits.LoginTime)), s.raw.SetReadDeadline)
 	p, err := readProxyHeader(s.raw)
 	if err != nil {
 		if cause := context.Cause(s.ctx); cause != nil {
@@ -135,7 +139,7 @@ func (s *session) proxyHeader() error {
 		}
 		return &Failure{Kind: ProxyHeader, Err: err}
 	}
-	_ = s.raw.SetReadDeadline(s.started.Add(s.b.limits.LoginTime))
+	s.within(s.started.Add(s.b.limits.LoginTime), s.raw.SetReadDeadline)
 	if p.local {
 		return nil
 	}
@@ -236,6 +240,7 @@ func (s *session) converse() (*sniff.Login, error) {
 			s.believe(ev.Login.Before.ID)
 			s.mu.Lock()
 			s.login = loginInfo{ev.Login.User, s.srv.deps.Placer.Normal(ev.Login.User), ev.Login.Mechanism}
+			s.backend, s.why = nil, "" // were an earlier login's
 			s.mu.Unlock()
 			return ev.Login, nil
 		case ev.Kind == sniff.Quit:
@@ -286,9 +291,11 @@ func (s *session) refuse(err error) error {
 		s.in.Queue(func(dst []byte) []byte { return s.front.Refuse(dst, f.answer()) })
 	}
 	if s.attempts >= maxAttempts {
-		s.in.Queue(func(dst []byte) []byte {
-			return s.front.Goodbye(dst, sniff.Refusal{Code: sniff.Limit, Text: "Too many failed logins."})
-		})
+		last := f.answer()
+		if f.Kind == AuthFailed {
+			last = sniff.Refusal{Code: sniff.Limit, Text: "Too many failed logins."}
+		}
+		s.in.Queue(func(dst []byte) []byte { return s.front.Goodbye(dst, last) })
 		_ = s.in.Flush(s.conn()) // the session ends either way
 		return f
 	}
@@ -299,6 +306,7 @@ func (s *session) refuse(err error) error {
 
 // adopt answers yes and gives both connections to the engine.
 func (s *session) adopt(server *link, yes *acceptance) error {
+	s.srv.sessions.loggedIn(s) // first: who has been let in makes room for nobody
 	s.in.Queue(func(dst []byte) []byte { return s.front.Accept(dst, yes.Acceptance) })
 	if err := s.in.Flush(s.conn()); err != nil {
 		server.close()
@@ -306,9 +314,7 @@ func (s *session) adopt(server *link, yes *acceptance) error {
 		return s.clientFault(err)
 	}
 	s.countLogin(nil)
-	s.srv.sessions.loggedIn(s)
-	server.stop()
-	_ = s.raw.SetDeadline(time.Time{})
+	s.within(time.Time{}, s.raw.SetDeadline)
 	_ = server.conn.Raw.SetDeadline(time.Time{})
 	s.setPhase(PhaseForward)
 	s.b.stats.LoggedIn.Add(1)
@@ -320,9 +326,13 @@ func (s *session) adopt(server *link, yes *acceptance) error {
 	flow := s.srv.deps.Engine.Adopt(pair)
 	s.mu.Lock()
 	s.flow = flow
+	abandoned := s.abandoned
 	s.mu.Unlock()
-	if s.ctx.Err() != nil {
-		flow.Kill() // stopped while it had no flow yet
+	switch { // it may have happened while there was no flow yet
+	case abandoned != nil:
+		s.stop(abandoned)
+	case s.ctx.Err() != nil:
+		flow.Kill()
 	}
 	return nil
 }
@@ -394,27 +404,43 @@ func isReset(err error) bool {
 
 // stop ends the session from outside; f is the reason that will be logged.
 func (s *session) stop(f *Failure) {
-	s.cancel(f)
 	s.mu.Lock()
+	s.cancel(f)
 	flow := s.flow
+	if flow == nil {
+		_ = s.raw.SetReadDeadline(past)
+		_ = s.raw.SetWriteDeadline(time.Now().Add(farewellTime))
+	}
 	s.mu.Unlock()
 	if flow != nil {
 		flow.Kill()
-		return
 	}
-	_ = s.raw.SetReadDeadline(past)
+}
+
+// within sets a deadline, unless the session has been stopped and has the last
+// one already.
+func (s *session) within(t time.Time, set func(time.Time) error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ctx.Err() == nil {
+		_ = set(t)
+	}
 }
 
 // abandon ends the session's connection to a back end that must not be used any
 // more. A login on its way tries again where the user is placed now.
-func (s *session) abandon(f *Failure) {
+func (s *session) abandon(reason string) {
 	s.mu.Lock()
 	giveUp, flow := s.giveUp, s.flow
+	if flow == nil && giveUp != nil {
+		s.abandoned = fail(Kicked, "%s", reason)
+		giveUp(fail(BackendUnavailable, "%s", reason))
+		if s.relaying {
+			_ = s.raw.SetReadDeadline(past) // it waits for the client, not for the back end
+		}
+	}
 	s.mu.Unlock()
-	switch {
-	case flow != nil:
-		s.stop(f)
-	case giveUp != nil:
-		giveUp(f)
+	if flow != nil {
+		s.stop(fail(Kicked, "%s", reason))
 	}
 }

@@ -1,6 +1,7 @@
 package sniff
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -156,7 +157,7 @@ func (d *Driver) Spoke() bool { return d.spoke }
 // came with them is not handed out: the connection gives it again.
 func (d *Driver) Rest() []byte {
 	d.forget()
-	rest := d.in
+	rest := bytes.Clone(d.in) // not the whole buffer: it stays as long as the session
 	d.in = nil
 	return rest
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -25,8 +26,13 @@ const (
 	// client has said that it will send no more: it only waits for an answer.
 	halfClosed = time.Minute
 
-	// maxSweep bounds the time between two looks at the idle sessions.
-	maxSweep = 15 * time.Second
+	// maxSweep bounds the time between two looks at all sessions. A look costs
+	// a system call or two.
+	maxSweep = time.Second
+
+	// stuckTime is how long a client whose back end is gone may refuse to take
+	// what is left for him.
+	stuckTime = 30 * time.Second
 )
 
 // Copy is the engine with two goroutines for each session. The zero value works.
@@ -78,12 +84,15 @@ func (e *Copy) sweep(limit time.Duration) {
 		if bound > 0 && f.IdleFor() >= bound {
 			f.end(Idle, nil)
 		}
+		f.mourn()
 	}
 }
 
 // Adopt implements Engine.
 func (e *Copy) Adopt(p Pair) Flow {
 	f := &flow{pair: p, engine: e, splice: p.Client.TLS == nil && p.Server.TLS == nil}
+	f.pair.ToServer, f.pair.ToClient = nil, nil
+	f.ahead = [2]uint64{uint64(len(p.ToServer)), uint64(len(p.ToClient))}
 	f.base[0], f.base[1] = received(p.Client.Raw), received(p.Server.Raw)
 	e.mu.Lock()
 	if e.flows == nil {
@@ -91,12 +100,26 @@ func (e *Copy) Adopt(p Pair) Flow {
 	}
 	e.flows[f] = struct{}{}
 	e.mu.Unlock()
-	go f.run() // ends by itself when the connections do; Kill makes them
+	go f.run(p.ToServer, p.ToClient) // ends by itself when the connections do; Kill makes them
 	return f
 }
 
+// mourn ends a session whose back end is gone while both directions wait for
+// the client, so that neither of the two goroutines can see it.
+func (f *flow) mourn() {
+	info := tcpInfo(f.pair.Server.Raw)
+	switch {
+	case info == nil || f.serverDone.Load():
+	case info.State == unix.BPF_TCP_CLOSE:
+		f.end(ServerLost, syscall.ECONNRESET)
+	case info.State == unix.BPF_TCP_CLOSE_WAIT && f.IdleFor() >= stuckTime:
+		f.end(ServerClosed, nil)
+	}
+}
+
 type flow struct {
-	pair   Pair
+	pair   Pair      // without ToClient and ToServer, which are gone once written
+	ahead  [2]uint64 // their lengths, to the server and to the client
 	engine *Copy
 	splice bool
 	base   [2]uint64        // octets received on client and server at the adoption
@@ -109,17 +132,19 @@ type flow struct {
 	err        error
 }
 
-func (f *flow) run() {
+func (f *flow) run(toServer, toClient []byte) {
 	var wg sync.WaitGroup
-	wg.Go(func() { f.pump(f.pair.Server, f.pair.Client, f.pair.ToServer, 0) })
-	f.pump(f.pair.Client, f.pair.Server, f.pair.ToClient, 1)
+	wg.Go(func() { f.pump(f.pair.Server, f.pair.Client, toServer, 0) })
+	f.pump(f.pair.Client, f.pair.Server, toClient, 1)
 	wg.Wait()
 	f.end(ServerClosed, nil) // both sides are through; a reason given earlier stands
 	f.engine.mu.Lock()
 	delete(f.engine.flows, f)
 	f.engine.mu.Unlock()
 	if f.splice {
-		f.engine.spliced.Add(f.moved[0].Load() + f.moved[1].Load())
+		for i, ahead := range f.ahead {
+			f.engine.spliced.Add(f.moved[i].Load() - min(ahead, f.moved[i].Load()))
+		}
 	}
 	if f.pair.Done != nil {
 		f.pair.Done(Result{End: f.why, Path: f.Path(), In: f.moved[0].Load(), Out: f.moved[1].Load(), Err: f.err})
@@ -261,8 +286,8 @@ func (f *flow) Path() string {
 func (f *flow) Bytes() (in, out uint64) {
 	in, out = f.moved[0].Load(), f.moved[1].Load()
 	if f.splice {
-		in = max(in, since(f.pair.Client.Raw, f.base[0])+uint64(len(f.pair.ToServer)))
-		out = max(out, since(f.pair.Server.Raw, f.base[1])+uint64(len(f.pair.ToClient)))
+		in = max(in, since(f.pair.Client.Raw, f.base[0])+f.ahead[0])
+		out = max(out, since(f.pair.Server.Raw, f.base[1])+f.ahead[1])
 	}
 	return in, out
 }
