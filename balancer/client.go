@@ -1,0 +1,44 @@
+package balancer
+
+import (
+	"crypto/x509"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"usher.example/sniff"
+)
+
+// certificateUser is the user a client certificate names: its first mail
+// address (RFC 5280 §4.2.1.6), else its common name. Empty is no login.
+func certificateUser(c *x509.Certificate) string {
+	if len(c.EmailAddresses) > 0 {
+		return c.EmailAddresses[0]
+	}
+	return c.Subject.CommonName
+}
+
+// believe takes the client's address from what a trusted proxy, webmail for
+// one, said by ID or XCLIENT. The front has dropped such fields of others.
+func (s *session) believe(id []sniff.Field) {
+	if !s.trusted {
+		return
+	}
+	var ip, port string
+	for _, f := range id {
+		switch strings.ToLower(f.Key) {
+		case "x-originating-ip":
+			ip = f.Value
+		case "x-originating-port":
+			port = f.Value
+		}
+	}
+	addr, err := netip.ParseAddr(ip)
+	if err != nil || addr.Zone() != "" || addr.IsUnspecified() {
+		return
+	}
+	n, _ := strconv.ParseUint(port, 10, 16) // unknown is 0
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.client = netip.AddrPortFrom(addr.Unmap(), uint16(n))
+}
