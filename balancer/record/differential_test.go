@@ -123,7 +123,7 @@ var differences = map[[2]record.Alert]string{
 	{record.IllegalParameter, record.UnexpectedMessage}: "an alert's level, a KeyUpdate's value (RFC 8446 §4.6.3)",
 	{record.IllegalParameter, record.DecodeError}:       "a KeyUpdate's value (RFC 8446 §4.6.3)",
 	{record.NoRenegotiation, record.UnexpectedMessage}:  "a ClientHello (RFC 5246 §7.2.2)",
-	{record.NoRenegotiation, record.DecodeError}:       "likewise, if it cannot be parsed",
+	{record.NoRenegotiation, record.DecodeError}:        "likewise, if it cannot be parsed",
 	{record.UnexpectedMessage, record.DecodeError}:      "the message's type is looked at first",
 	{record.BadRecordMAC, record.ProtocolVersion}:       "TLS 1.3 ignores the header's version (RFC 8446 §5.1)",
 	{record.UnexpectedMessage, record.ProtocolVersion}:  "likewise",

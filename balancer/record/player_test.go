@@ -111,6 +111,9 @@ func (p *player) act(op, x, y byte) {
 		if p.version == record.TLS12 && x == 0 && y == 0 && p.role == record.Server {
 			p.may = "crypto/tls refuses a client's HelloRequest as renegotiation"
 		}
+		if p.version == record.TLS13 && x == 4 && p.role == record.Client {
+			p.may = "we drop tickets unread"
+		}
 	case opUpdate:
 		if p.version == record.TLS13 {
 			p.update(x&1 != 0)
