@@ -3,7 +3,6 @@ package main_test
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -116,20 +115,10 @@ func copyProgram(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	from, err := os.Open(binary)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer from.Close()
 	path := filepath.Join(openTemp(t), "usher")
-	to, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o755)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = io.Copy(to, from)
-	if err := errors.Join(err, to.Close()); err != nil {
-		t.Fatal(err)
-	}
+	// Another process writes it: were it this one, a fork of a parallel test
+	// could hold it open for writing, and nobody could run it (ETXTBSY).
+	run(t, "", "install", "-m", "755", binary, path)
 	return path
 }
 
