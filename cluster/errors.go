@@ -68,16 +68,14 @@ func (p *pool) noBackend(own string) error {
 	e := &NoBackendError{Pool: p.name, Own: own}
 	if own != "" {
 		why := "unknown"
-		if b := p.backends[own]; b != nil && !b.removed {
+		if b := p.backends[own]; b != nil {
 			why = b.why()
 		}
 		e.Unusable = []Unusable{{own, why}}
 		return e
 	}
 	for _, b := range p.sorted() {
-		if !b.removed {
-			e.Unusable = append(e.Unusable, Unusable{b.name, b.why()})
-		}
+		e.Unusable = append(e.Unusable, Unusable{b.name, b.why()})
 	}
 	return e
 }

@@ -37,23 +37,18 @@ func ReadPins(path string, names place.Names, pool Pool) (Pins, error) {
 	for _, b := range pool.Backends {
 		known[b.Name] = true
 	}
-	return readPins(path, names, known)
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("read pins: %w", err)
+	}
+	defer f.Close()
+	return parsePins(f, path, names, known)
 }
 
-// LoadPins reads the file as ReadPins does and puts its pins in force for the
-// pool. If anything is wrong with it the old ones stay in force. An empty path
-// means no pins. Live users stay where they are until their last session ends.
-func (s *Single) LoadPins(pool, path string) error {
-	known, err := s.known(pool)
-	if err != nil {
-		return err
-	}
-	var pins Pins
-	if path != "" {
-		if pins, err = readPins(path, s.names, known); err != nil {
-			return err
-		}
-	}
+// SetPins puts pins in force for a pool, in place of those before: what ReadPins
+// read for it, or nil for none. They must not be changed afterwards. Live users
+// stay where they are until their last session ends. The error is ErrNoPool.
+func (s *Single) SetPins(pool string, pins Pins) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := s.pools[pool]
@@ -62,30 +57,6 @@ func (s *Single) LoadPins(pool, path string) error {
 	}
 	p.pins = pins
 	return nil
-}
-
-// known returns the names of a pool's back ends.
-func (s *Single) known(pool string) (map[string]bool, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	p := s.pools[pool]
-	if p == nil || p.removed {
-		return nil, fmt.Errorf("pool %q: %w", pool, ErrNoPool)
-	}
-	known := make(map[string]bool)
-	for b := range p.view.All {
-		known[b.Name] = true
-	}
-	return known, nil
-}
-
-func readPins(path string, names place.Names, known map[string]bool) (Pins, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("read pins: %w", err)
-	}
-	defer f.Close()
-	return parsePins(f, path, names, known)
 }
 
 // parsePins reads pins; path is for the errors.

@@ -32,7 +32,7 @@ func TestPins(t *testing.T) {
 	}
 
 	s := newSingle(t, Options{Names: names}, mainPool(place.Shared, 3))
-	if err := s.LoadPins("main", path); err != nil {
+	if err := s.SetPins("main", pins); err != nil {
 		t.Fatal(err)
 	}
 	b, why, release := login(t, s, "JOE")
@@ -40,7 +40,7 @@ func TestPins(t *testing.T) {
 	if b != "store2" || why != "pin" {
 		t.Errorf("JOE on %s by %s, want store2 by pin", b, why)
 	}
-	if err := s.LoadPins("main", ""); err != nil {
+	if err := s.SetPins("main", nil); err != nil {
 		t.Fatal(err)
 	}
 	if _, why, release := login(t, s, "joe"); why != "home" {
@@ -51,11 +51,10 @@ func TestPins(t *testing.T) {
 }
 
 func TestPinToABackendThatIsDown(t *testing.T) {
-	path := writeFile(t, "joe store2\n")
 	for _, storage := range []place.Storage{place.Shared, place.Local} {
 		t.Run(storage.String(), func(t *testing.T) {
 			s := newSingle(t, Options{}, mainPool(storage, 3))
-			if err := s.LoadPins("main", path); err != nil {
+			if err := s.SetPins("main", Pins{"joe": "store2"}); err != nil {
 				t.Fatal(err)
 			}
 			s.SetHealth("main", "store2", false)
@@ -79,7 +78,7 @@ func TestPinToABackendThatIsDown(t *testing.T) {
 
 func TestPinToABackendThatWasRemoved(t *testing.T) {
 	s := newSingle(t, Options{}, mainPool(place.Local, 3))
-	if err := s.LoadPins("main", writeFile(t, "joe store3\n")); err != nil {
+	if err := s.SetPins("main", Pins{"joe": "store3"}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Update([]Pool{mainPool(place.Local, 2)}); err != nil {
@@ -91,13 +90,10 @@ func TestPinToABackendThatWasRemoved(t *testing.T) {
 	}
 }
 
-func TestBadPinsKeepTheOld(t *testing.T) {
-	s := newSingle(t, Options{}, mainPool(place.Shared, 2))
-	if err := s.LoadPins("main", writeFile(t, "joe store1\n")); err != nil {
-		t.Fatal(err)
-	}
+func TestBadPins(t *testing.T) {
+	pool := mainPool(place.Shared, 2)
 	path := writeFile(t, "joe store2\nalone\neve store9\nann store1\nann store2\na b c\n")
-	err := s.LoadPins("main", path)
+	_, err := ReadPins(path, place.Names{}, pool)
 	if err == nil {
 		t.Fatal("no error")
 	}
@@ -110,10 +106,7 @@ func TestBadPinsKeepTheOld(t *testing.T) {
 	if err.Error() != strings.Join(want, "\n") {
 		t.Errorf("got\n%v\nwant\n%v", err, strings.Join(want, "\n"))
 	}
-	if w, _ := s.Where("main", "joe"); w.Pin != "store1" {
-		t.Errorf("joe is pinned to %q, want store1 still", w.Pin)
-	}
-	if err := s.LoadPins("main", filepath.Join(t.TempDir(), "missing")); err == nil {
+	if _, err := ReadPins(filepath.Join(t.TempDir(), "missing"), place.Names{}, pool); err == nil {
 		t.Error("a file that is not there: no error")
 	}
 }

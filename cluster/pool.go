@@ -23,6 +23,11 @@ type Pool struct {
 type Backend struct {
 	// Name is what users are hashed to: renaming a back end moves its users.
 	Name string
+	// Address tells one server from another that has the same name; nobody
+	// reads it. A back end whose address changes is another server: the one
+	// before is removed, and its users are those of a removed back end. Empty is
+	// an address like any other.
+	Address string
 	// Weight is its share of the users. Zero: it takes no new ones.
 	Weight int
 	// Admin is zero for Active.
@@ -34,18 +39,20 @@ type pool struct {
 	name     string
 	storage  place.Storage
 	view     place.View
-	backends map[string]*backend
+	backends map[string]*backend   // configured, by name
+	gone     map[*backend]struct{} // removed; each stays while users are live on it
 	pins     Pins
 	removed  bool // from the configuration; it stays while users are live in it
 }
 
 type backend struct {
 	name       string
+	address    string
 	pool       *pool
 	weight     int
 	configured Admin // by the last Update
 	admin      Admin // in force
-	up         bool  // by health; true until told otherwise
+	up         bool  // by health, or by [Single.Update] until health has spoken
 	removed    bool  // from the configuration; it stays while users are live on it
 	users      int   // live here
 	holds      int
@@ -86,9 +93,7 @@ func (p *pool) base(name string, key place.Key, u *user) (*backend, string, erro
 func (p *pool) look() {
 	list := make([]place.Backend, 0, len(p.backends))
 	for _, b := range p.backends {
-		if !b.removed {
-			list = append(list, place.Backend{Name: b.name, Weight: b.weight, State: b.state()})
-		}
+		list = append(list, place.Backend{Name: b.name, Weight: b.weight, State: b.state()})
 	}
 	v, err := place.NewView(p.storage, list)
 	if err != nil {
@@ -132,7 +137,7 @@ func (p Pool) check() error {
 	return nil
 }
 
-// sorted returns the back ends by name, removed ones included.
+// sorted returns the configured back ends by name.
 func (p *pool) sorted() []*backend {
 	list := make([]*backend, 0, len(p.backends))
 	for _, b := range p.backends {

@@ -56,10 +56,11 @@ type Options struct {
 	MapKey []byte
 	// Kick closes sessions so that a user can be moved: all sessions of the
 	// pool on the back end, or if user is not empty only his (a normalised
-	// name). It starts the closing and returns without waiting for the end;
-	// each session's hold is released when its connection to the back end is
-	// closed. It may find nothing, may be called again for the same, and from
-	// several goroutines. It is never called under a lock. Nil: nobody is
+	// name). Servers that had the back end's name before are meant as well. It
+	// starts the closing and returns without waiting for the end; each session's
+	// hold is released when its connection to the back end is closed. It may
+	// find nothing, may be called again for the same, and from several
+	// goroutines. It is never called under a lock. Nil: nobody is
 	// closed, and a move waits until the user's sessions end by themselves.
 	Kick func(pool, user, backend string)
 	// MoveWait bounds the wait of one login for the user's old sessions to

@@ -133,7 +133,7 @@ func TestStay(t *testing.T) {
 		{"another goes down", func(s *Single) error { s.SetHealth("main", "store2", false); return nil }},
 		{"storage becomes local", func(s *Single) error { return s.Update([]Pool{mainPool(place.Local, 3)}) }},
 		{"he is pinned elsewhere", func(s *Single) error {
-			return s.LoadPins("main", writeFile(t, "user0 store2\nuser1 store2\nuser2 store2\nuser3 store2\n"))
+			return s.SetPins("main", Pins{"user0": "store2", "user1": "store2", "user2": "store2", "user3": "store2"})
 		}},
 		{"a configuration is refused", func(s *Single) error {
 			if err := s.Update([]Pool{{}}); err == nil {
@@ -224,7 +224,7 @@ func TestLocalStorageMovesNobody(t *testing.T) {
 	if _, _, _, err := s.Place(t.Context(), "main", user); !errors.Is(err, ErrNoBackend) {
 		t.Errorf("error %v while he is live on a back end that is down, want ErrNoBackend", err)
 	}
-	if err := s.LoadPins("main", writeFile(t, user+" store3\n")); err != nil {
+	if err := s.SetPins("main", Pins{user: "store3"}); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, _, err := s.Place(t.Context(), "main", user); err == nil || !strings.Contains(err.Error(), "store1 (health)") {

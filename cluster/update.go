@@ -10,16 +10,31 @@ import (
 // Update replaces the configuration of all pools. If anything is wrong with it
 // everything is reported and nothing changes.
 //
-// Health, pins and live users are kept by name. A back end's admin state is
-// set only where the configuration of it changed since the last Update, so
-// that a reload does not undo what SetAdmin did. A new back end counts as up
-// until SetHealth says otherwise: after a start, logins need not wait for the
-// first probe.
+// Pins are kept by pool, health and live users by the name and the address of
+// the back end. A back end's admin state is set only where the configuration of
+// it changed since the last Update, so that a reload does not undo what SetAdmin
+// did.
+//
+// Nobody has looked at a new back end yet. Where others can take its users
+// meanwhile it counts as down until SetHealth says otherwise. Where none can, as
+// at a start and with local storage, it counts as up: logins need not wait for
+// the first probe.
 //
 // Live sessions are left alone, also those on a back end that is no longer
 // configured; a user of such a one is moved when he logs in again. Only a back
 // end that is set down loses its sessions, as by SetAdmin.
 func (s *Single) Update(pools []Pool) error {
+	if err := Validate(pools); err != nil {
+		return err
+	}
+	for _, e := range s.apply(pools) {
+		s.empty(e)
+	}
+	return nil
+}
+
+// Validate reports everything for which Update would refuse the pools.
+func Validate(pools []Pool) error {
 	var errs []error
 	seen := make(map[string]bool)
 	for _, p := range pools {
@@ -31,24 +46,20 @@ func (s *Single) Update(pools []Pool) error {
 		}
 		seen[p.Name] = true
 	}
-	if len(errs) > 0 {
-		return errors.Join(errs...)
-	}
-	for _, e := range s.apply(pools, seen) {
-		s.empty(e)
-	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // apply does Update's work and returns what has to be emptied.
-func (s *Single) apply(pools []Pool, configured map[string]bool) []eviction {
+func (s *Single) apply(pools []Pool) []eviction {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var evictions []eviction
+	configured := make(map[string]bool)
 	for _, c := range pools {
+		configured[c.Name] = true
 		p := s.pools[c.Name]
 		if p == nil {
-			p = &pool{name: c.Name, backends: make(map[string]*backend)}
+			p = &pool{name: c.Name, backends: make(map[string]*backend), gone: make(map[*backend]struct{})}
 			s.pools[c.Name] = p
 		}
 		before := p.serving()
@@ -77,21 +88,48 @@ func (s *Single) apply(pools []Pool, configured map[string]bool) []eviction {
 
 // configure brings the back ends in line with the configuration.
 func (p *pool) configure(list []Backend) {
-	for _, b := range p.backends {
-		b.removed = true
-	}
+	before := p.backends
+	p.backends = make(map[string]*backend, len(list))
+	var added []*backend
+	others := false // can take the users of those that are new
 	for _, c := range list {
-		b := p.backends[c.Name]
-		if b == nil {
-			b = &backend{name: c.Name, pool: p, up: true, admin: c.Admin, configured: c.Admin}
-			p.backends[c.Name] = b
+		b := before[c.Name]
+		if b == nil || b.address != c.Address {
+			b = p.revive(c)
 		}
-		b.removed = false
+		if b == nil {
+			b = &backend{name: c.Name, address: c.Address, pool: p, admin: c.Admin, configured: c.Admin}
+			added = append(added, b)
+		}
+		p.backends[c.Name] = b
 		b.weight = c.Weight
 		if c.Admin != b.configured {
 			b.admin, b.configured = c.Admin, c.Admin
 		}
+		others = others || b.state() == place.Up && b.weight > 0
 	}
+	for _, b := range added {
+		b.up = !others || p.storage == place.Local
+	}
+	for name, b := range before {
+		if p.backends[name] != b {
+			b.removed = true
+			p.gone[b] = struct{}{}
+		}
+	}
+}
+
+// revive brings a removed back end back that users are still live on, if there
+// is one.
+func (p *pool) revive(c Backend) *backend {
+	for b := range p.gone {
+		if b.name == c.Name && b.address == c.Address {
+			delete(p.gone, b)
+			b.removed = false
+			return b
+		}
+	}
+	return nil
 }
 
 // SetHealth says whether a back end answers its probes. One that goes down in
@@ -142,9 +180,7 @@ func (s *Single) SetAdmin(pool, backend string, state Admin) error {
 // find returns a configured back end.
 func (s *Single) find(pool, name string) *backend {
 	if p := s.pools[pool]; p != nil {
-		if b := p.backends[name]; b != nil && !b.removed {
-			return b
-		}
+		return p.backends[name]
 	}
 	return nil
 }
@@ -190,10 +226,10 @@ func (p *pool) serving() []*backend {
 
 // sweep forgets what is removed and has no users.
 func (s *Single) sweep(p *pool) {
-	for _, b := range p.backends {
+	for b := range p.gone {
 		s.forget(b)
 	}
-	if p.removed && len(p.backends) == 0 {
+	if p.removed && len(p.gone) == 0 {
 		delete(s.pools, p.name)
 	}
 }
@@ -203,8 +239,8 @@ func (s *Single) forget(b *backend) {
 	if !b.removed || b.users > 0 {
 		return
 	}
-	delete(b.pool.backends, b.name)
-	if b.pool.removed && len(b.pool.backends) == 0 {
+	delete(b.pool.gone, b)
+	if b.pool.removed && len(b.pool.gone) == 0 {
 		delete(s.pools, b.pool.name)
 	}
 }

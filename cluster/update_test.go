@@ -163,8 +163,8 @@ func TestRemovedPool(t *testing.T) {
 	if err := s.SetAdmin("main", "store1", Down); !errors.Is(err, ErrNoPool) {
 		t.Errorf("SetAdmin: error %v, want ErrNoPool", err)
 	}
-	if err := s.LoadPins("main", ""); !errors.Is(err, ErrNoPool) {
-		t.Errorf("LoadPins: error %v, want ErrNoPool", err)
+	if err := s.SetPins("main", nil); !errors.Is(err, ErrNoPool) {
+		t.Errorf("SetPins: error %v, want ErrNoPool", err)
 	}
 	s.SetHealth("main", "store1", false) // a late word
 	s.SetHealth("never", "was", false)

@@ -72,13 +72,16 @@ type BackendStatus struct {
 	Name   string `json:"name"`
 	Weight int    `json:"weight"`
 	Admin  Admin  `json:"admin"`
-	Up     bool   `json:"up"`    // by health; true until first told
+	Up     bool   `json:"up"`    // by health; until it has spoken see [Single.Update]
 	State  string `json:"state"` // of both: up, drain, down; or removed, while users are live on it
 	Users  int    `json:"users"` // live
 	Holds  int    `json:"holds"` // their sessions and logins
+	// Former counts the users who are live on a server that had this name
+	// before, at another address.
+	Former int `json:"former,omitempty"`
 }
 
-// Status lists the pools and their back ends, by name.
+// Status lists the pools and their back ends, by name; no name appears twice.
 func (s *Single) Status() []PoolStatus {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -86,17 +89,41 @@ func (s *Single) Status() []PoolStatus {
 	for _, p := range s.pools {
 		st := PoolStatus{Name: p.name, Storage: p.storage.String(), Usable: p.usable(), Backends: []BackendStatus{}}
 		for _, b := range p.sorted() {
-			state := b.state().String()
-			if b.removed {
-				state = "removed"
-			}
-			st.Backends = append(st.Backends, BackendStatus{
-				Name: b.name, Weight: b.weight, Admin: b.admin, Up: b.up,
-				State: state, Users: b.users, Holds: b.holds,
-			})
+			st.Backends = append(st.Backends, b.status(b.state().String()))
 		}
+		st.Backends = p.addGone(st.Backends)
 		list = append(list, st)
 	}
 	slices.SortFunc(list, func(a, b PoolStatus) int { return strings.Compare(a.Name, b.Name) })
 	return list
+}
+
+func (b *backend) status(state string) BackendStatus {
+	return BackendStatus{
+		Name: b.name, Weight: b.weight, Admin: b.admin, Up: b.up,
+		State: state, Users: b.users, Holds: b.holds,
+	}
+}
+
+// addGone adds the back ends that are no longer configured to those that are.
+func (p *pool) addGone(rows []BackendStatus) []BackendStatus {
+	at := make(map[string]int, len(rows))
+	for i, row := range rows {
+		at[row.Name] = i
+	}
+	for b := range p.gone {
+		i, known := at[b.name]
+		switch {
+		case !known:
+			at[b.name] = len(rows)
+			rows = append(rows, b.status("removed"))
+		case rows[i].State == "removed": // several servers, one after the other
+			rows[i].Users += b.users
+			rows[i].Holds += b.holds
+		default:
+			rows[i].Former += b.users
+		}
+	}
+	slices.SortFunc(rows, func(a, b BackendStatus) int { return strings.Compare(a.Name, b.Name) })
+	return rows
 }

@@ -10,7 +10,7 @@ import (
 func TestWhere(t *testing.T) {
 	s := newSingle(t, Options{Names: place.Names{LowerCase: true}}, mainPool(place.Shared, 2))
 	home := userOf(t, s, "store1")
-	if err := s.LoadPins("main", writeFile(t, home+" store2\n")); err != nil {
+	if err := s.SetPins("main", Pins{home: "store2"}); err != nil {
 		t.Fatal(err)
 	}
 	explain := func() string {

@@ -15,6 +15,7 @@
 //   - A trigger never blocks, and any number of them in a short time is one
 //     probe.
 //   - When Run returns, the last probe has returned.
+//   - A change of options forgets nothing: see [Continue].
 //   - /healthz depends on nothing but the process.
 package health
 
@@ -192,6 +193,20 @@ func New(probe Probe, o Options) *Checker {
 			minDown: o.MinDown, maxDown: o.MaxDown, calm: o.Calm,
 		},
 	}
+}
+
+// Continue returns a checker of the same back end under other options, which
+// takes over what old knows: the state with its penalties, and what was wrong
+// last. Nobody is told of that state again. Results in a row are counted anew,
+// and so are the Stats. The old one has ended, or its later results are lost.
+func Continue(old *Checker, probe Probe, o Options) *Checker {
+	c := New(probe, o)
+	old.mu.Lock()
+	defer old.mu.Unlock()
+	c.lastErr, c.probed = old.lastErr, old.probed
+	c.judge.state, c.judge.since = old.judge.state, old.judge.since
+	c.judge.points, c.judge.until = old.judge.points, old.judge.until
+	return c
 }
 
 // Run probes at once and then at every interval until the context ends, and

@@ -23,11 +23,12 @@ const firstProbes = 3 * time.Second
 
 // A node is all parts of a running usher, joined.
 type node struct {
-	log    *logger
-	engine *forward.Copy
-	places *cluster.Single
-	server *balancer.Server
-	ready  *health.Endpoint
+	log      *logger
+	engine   *forward.Copy
+	places   *cluster.Single
+	entrance *turnstile // to the places
+	server   *balancer.Server
+	ready    *health.Endpoint
 
 	reloads  *admin.Reloads
 	draining atomic.Bool
@@ -48,6 +49,16 @@ type running struct {
 	*health.Checker
 	check check
 	stop  context.CancelFunc
+	done  chan struct{} // closed when it has stopped
+}
+
+func (r *running) ended() bool {
+	select {
+	case <-r.done:
+		return true
+	default:
+		return false
+	}
 }
 
 // newNode joins the parts; nothing listens yet.
@@ -60,8 +71,9 @@ func newNode(c *config.Config, log *logger) *node {
 			n.log.Warn("sessions closed so that users can be moved", "pool", pool, "backend", backend, "sessions", ended)
 		}
 	}})
+	n.entrance = &turnstile{Single: n.places}
 	n.server = balancer.New(balancer.Deps{
-		Log: log.Logger, Engine: n.engine, Placer: n.places,
+		Log: log.Logger, Engine: n.engine, Placer: n.entrance,
 		Observe: n.observe, LoginFailed: log.loginFailed,
 	})
 	n.ready.Add("listeners", n.notDraining)
@@ -89,20 +101,24 @@ func (n *node) start(ctx context.Context, c *config.Config) error {
 }
 
 // apply puts a later configuration into force. On an error the one before
-// stays, whole.
+// stays, whole: all that can be wrong is found before anything changes, and
+// what the kernel may refuse, a new socket, comes first.
 func (n *node) apply(c *config.Config) error {
 	w, err := translate(c)
 	if err != nil {
 		return err
 	}
-	if err := n.checkPins(w, c); err != nil {
-		return err
-	}
+	open := n.entrance.close()
+	defer open()
+	// The balancer first: a place must not name a back end that it does not
+	// know. One that it knows no longer a login on its way still finds in the
+	// pool that it began with.
 	if err := n.server.Apply(w.balancer); err != nil {
 		return err
 	}
+	n.retire(w.checks)
 	if err := n.place(w); err != nil {
-		return err
+		return fmt.Errorf("after it was found good: %w", err)
 	}
 	n.engine.SetIdle(c.Limits.Idle)
 	n.log.setLevel(c.Log.Level)
@@ -110,63 +126,67 @@ func (n *node) apply(c *config.Config) error {
 	return nil
 }
 
-// checkPins reads the pins of a configuration that is not in force yet.
-func (n *node) checkPins(w *wiring, c *config.Config) error {
-	var errs []error
-	for _, p := range w.places {
-		if path := w.pins[p.Name]; path != "" {
-			_, err := cluster.ReadPins(path, names(c.Users), p)
-			errs = append(errs, err)
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// place tells the places about pools and pins.
+// place tells the places about pools and pins. It cannot fail: translate has
+// validated both.
 func (n *node) place(w *wiring) error {
 	if err := n.places.Update(w.places); err != nil {
 		return err
 	}
 	var errs []error
 	for _, p := range w.places {
-		errs = append(errs, n.places.LoadPins(p.Name, w.pins[p.Name]))
+		errs = append(errs, n.places.SetPins(p.Name, w.pins[p.Name]))
 	}
 	return errors.Join(errs...)
 }
 
-// examine starts the checkers that are new, ends those that are gone, and
-// leaves alone those that stay as they are.
-func (n *node) examine(checks []check) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	wanted := make(map[checkKey]bool)
+// retire ends the checkers that are not to go on as they are, and returns when
+// they have: the last word of one must not come after the first of the next, and
+// not be taken for another server's.
+func (n *node) retire(checks []check) {
+	wanted := make(map[checkKey]check, len(checks))
 	for _, c := range checks {
-		key := checkKey{c.pool, c.backend}
-		wanted[key] = true
-		if r := n.checkers[key]; r != nil {
-			if r.check.same(c) {
-				continue
-			}
-			r.stop()
-		}
-		n.checkers[key] = n.run(c)
+		wanted[c.key()] = c
 	}
+	var ending []*running
+	n.mu.Lock()
 	for key, r := range n.checkers {
-		if !wanted[key] {
+		if c, ok := wanted[key]; !ok || !r.check.same(c) {
 			r.stop()
-			delete(n.checkers, key)
+			ending = append(ending, r)
 		}
+	}
+	n.mu.Unlock()
+	for _, r := range ending { // not under the lock: who ends may have news to tell
+		<-r.done
 	}
 }
 
+// examine starts a checker for each back end that has none. Where there was one
+// of the same server, the new one knows what it knew.
+func (n *node) examine(checks []check) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	before := n.checkers
+	n.checkers = make(map[checkKey]*running, len(checks))
+	for _, c := range checks {
+		r := before[c.key()]
+		if r == nil || r.ended() {
+			r = n.run(c, r)
+		}
+		n.checkers[c.key()] = r
+	}
+}
+
+func (c check) key() checkKey { return checkKey{c.pool, c.backend} }
+
 func (c check) same(o check) bool {
-	return c.how.Depth == o.how.Depth && c.how.User == o.how.User && string(c.how.Password) == string(o.how.Password) &&
+	return c.address == o.address && c.how.Depth == o.how.Depth && c.how.User == o.how.User && string(c.how.Password) == string(o.how.Password) &&
 		c.options.Interval == o.options.Interval && c.options.Timeout == o.options.Timeout &&
 		c.options.Rise == o.options.Rise && c.options.Fall == o.options.Fall
 }
 
-// run starts a checker.
-func (n *node) run(c check) *running {
+// run starts a checker. The one before it, nil if there was none, has ended.
+func (n *node) run(c check, before *running) *running {
 	o := c.options
 	o.OnChange = func(ch health.Change) {
 		up := ch.New == health.Up
@@ -178,10 +198,17 @@ func (n *node) run(c check) *running {
 		n.places.SetHealth(c.pool, c.backend, up)
 	}
 	ctx, stop := context.WithCancel(n.ctx)
-	r := &running{check: c, stop: stop, Checker: health.New(func(ctx context.Context) error {
-		return n.server.Probe(ctx, c.pool, c.backend, c.how)
-	}, o)}
-	n.running.Go(func() { r.Run(ctx) })
+	probe := func(ctx context.Context) error { return n.server.Probe(ctx, c.pool, c.backend, c.how) }
+	r := &running{check: c, stop: stop, done: make(chan struct{})}
+	if before != nil && before.check.address == c.address {
+		r.Checker = health.Continue(before.Checker, probe, o)
+	} else {
+		r.Checker = health.New(probe, o)
+	}
+	n.running.Go(func() {
+		defer close(r.done)
+		r.Run(ctx)
+	})
 	return r
 }
 
@@ -248,19 +275,16 @@ func (n *node) notDraining() []string {
 	return nil
 }
 
-// poolsUsable is a condition of readiness: each pool has a back end that is up.
+// poolsUsable is a condition of readiness: each pool has a back end that logins
+// are sent to. Who sends them is asked, so that we never say otherwise.
 func (n *node) poolsUsable() []string {
-	up := make(map[string]bool)
-	n.mu.Lock()
-	for key, r := range n.checkers {
-		if r.State() == health.Up {
-			up[key.pool] = true
-		}
+	usable := make(map[string]int)
+	for _, p := range n.places.Status() {
+		usable[p.Name] = p.Usable
 	}
-	n.mu.Unlock()
 	var reasons []string
 	for _, p := range n.server.Pools() {
-		if !up[p.Name()] {
+		if usable[p.Name()] == 0 {
 			reasons = append(reasons, fmt.Sprintf("pool %s: no back end up", p.Name()))
 		}
 	}

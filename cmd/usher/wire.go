@@ -37,7 +37,7 @@ func load(ctx context.Context, path string) (*config.Config, config.Problems, er
 	if bad := found.Errors(); len(bad) > 0 {
 		return nil, found.Warnings(), bad
 	}
-	if _, err := translate(cfg); err != nil {
+	if _, err := translate(cfg); err != nil { // as a start will
 		return nil, found.Warnings(), err
 	}
 	return cfg, found.Warnings(), nil
@@ -48,20 +48,21 @@ type wiring struct {
 	balancer balancer.Options
 	places   []cluster.Pool
 	checks   []check
-	pins     map[string]string // file by pool
+	pins     map[string]cluster.Pins // by pool
 }
 
 // A check is how one back end is examined.
 type check struct {
 	pool, backend string
+	address       string // of the server, as the places know it
 	how           balancer.Probe
 	options       health.Options
 }
 
-// translate makes a wiring of a configuration. It reads certificates and
-// secrets, so that what a reload puts into force is whole.
+// translate makes a wiring of a configuration. It reads certificates, secrets
+// and pins, so that what a reload puts into force is whole.
 func translate(c *config.Config) (*wiring, error) {
-	w := &wiring{pins: make(map[string]string)}
+	w := &wiring{pins: make(map[string]cluster.Pins)}
 	w.balancer.Hostname = c.Hostname
 	if w.balancer.Hostname == "" {
 		w.balancer.Hostname, _ = os.Hostname()
@@ -76,6 +77,7 @@ func translate(c *config.Config) (*wiring, error) {
 	for _, p := range c.Pools {
 		errs = append(errs, w.addPool(c, p))
 	}
+	errs = append(errs, cluster.Validate(w.places))
 	return w, errors.Join(errs...)
 }
 
@@ -171,16 +173,26 @@ func (w *wiring) addPool(c *config.Config, p config.Pool) error {
 		bo, err := backendOptions(b)
 		errs = append(errs, err)
 		po.Backends = append(po.Backends, bo)
-		places.Backends = append(places.Backends, cluster.Backend{Name: b.Name, Weight: b.Weight})
-		w.checks = append(w.checks, check{p.Name, b.Name, how, health.Options{
+		places.Backends = append(places.Backends, cluster.Backend{Name: b.Name, Address: identity(b), Weight: b.Weight})
+		w.checks = append(w.checks, check{p.Name, b.Name, identity(b), how, health.Options{
 			Interval: p.Health.Interval, Timeout: p.Health.Timeout, Rise: p.Health.Rise, Fall: p.Health.Fall,
 			MinDown: min(health.DefaultMinDown, minDownProbes*p.Health.Interval),
 		}})
 	}
 	w.balancer.Pools = append(w.balancer.Pools, po)
 	w.places = append(w.places, places)
-	w.pins[p.Name] = p.PinsFile
+	if p.PinsFile != "" {
+		pins, err := cluster.ReadPins(p.PinsFile, names(c.Users), places)
+		errs = append(errs, err)
+		w.pins[p.Name] = pins
+	}
 	return errors.Join(errs...)
+}
+
+// identity tells servers from each other that have a name one after the other.
+func identity(b config.Backend) string {
+	host := strings.ToLower(strings.TrimSuffix(b.Host, "."))
+	return fmt.Sprintf("%s %s=%d %s=%d", host, config.IMAP, b.IMAPPort, config.POP3, b.POP3Port)
 }
 
 var depths = map[config.Depth]sniff.Depth{

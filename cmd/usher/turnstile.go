@@ -1,0 +1,40 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+
+	"usher.example/cluster"
+)
+
+// A turnstile keeps logins from asking for a place while a reload goes on: the
+// balancer gets a configuration before the places do, and in between the one
+// does not fit the other. It lasts milliseconds. Logins that have a place
+// already, and sessions, do not come by here.
+type turnstile struct {
+	*cluster.Single
+	closed atomic.Pointer[chan struct{}] // nil: open
+}
+
+// close stops logins until open is called. Only one may have it closed.
+func (t *turnstile) close() (open func()) {
+	opened := make(chan struct{})
+	t.closed.Store(&opened)
+	return func() {
+		t.closed.Store(nil)
+		close(opened)
+	}
+}
+
+// Place is [cluster.Single.Place], as soon as the turnstile is open.
+func (t *turnstile) Place(ctx context.Context, pool, user string) (backend, why string, release func(), err error) {
+	if opened := t.closed.Load(); opened != nil {
+		select {
+		case <-*opened:
+		case <-ctx.Done():
+			return "", "", nil, fmt.Errorf("pool %q: wait for a reload: %w", pool, context.Cause(ctx))
+		}
+	}
+	return t.Single.Place(ctx, pool, user)
+}
