@@ -61,6 +61,7 @@ func (c *Config) check(ctx context.Context, m machine) Problems {
 		k.pool(element("pool", i), p)
 	}
 	k.limits()
+	k.servers()
 	k.hosts(ctx)
 	k.found.sort()
 	return k.found

@@ -69,7 +69,9 @@ func isHost(s string) bool {
 	}
 	// All digits and dots would be an address if it were right: no host name
 	// ends in a number.
-	return isDomain(s) && !only(s[strings.LastIndexByte(s, '.')+1:], digits)
+	last := strings.TrimSuffix(s, ".")
+	last = last[strings.LastIndexByte(last, '.')+1:]
+	return isDomain(s) && !only(last, digits)
 }
 
 func isListen(s string) bool {

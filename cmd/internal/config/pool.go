@@ -114,7 +114,8 @@ type Link struct {
 // Backend is one [[pool.backend]].
 type Backend struct {
 	// Name in logs, metrics and commands. It decides who lands here: a back end
-	// that is renamed has other users, one that gets another host has not.
+	// that is renamed has other users, one that gets another host or port has
+	// not. Who is live at the old host then leaves it at his next login.
 	Name string `toml:"name" required:"yes" form:"name" example:"mail1"`
 
 	// Host name or address.

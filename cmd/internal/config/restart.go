@@ -2,10 +2,10 @@ package config
 
 import "reflect"
 
-// NeedsRestart lists the keys that differ between two configurations and that
-// SIGHUP cannot change, such as "admin.socket". A reload goes on with their
-// old values and warns.
-func NeedsRestart(old, new *Config) []string {
+// NeedsRestart lists the keys that differ between the configuration that the
+// process was started with and a later one, and that SIGHUP cannot change, such
+// as "admin.socket". A reload goes on with their first values and warns.
+func NeedsRestart(first, later *Config) []string {
 	var keys []string
 	var walk func(path string, a, b reflect.Value)
 	walk = func(path string, a, b reflect.Value) {
@@ -20,6 +20,6 @@ func NeedsRestart(old, new *Config) []string {
 			}
 		}
 	}
-	walk("", reflect.ValueOf(old).Elem(), reflect.ValueOf(new).Elem())
+	walk("", reflect.ValueOf(first).Elem(), reflect.ValueOf(later).Elem())
 	return keys
 }
