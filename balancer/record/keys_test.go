@@ -199,6 +199,10 @@ func TestKernelSeals(t *testing.T) {
 		}
 		r.Moved()
 	}
+	long := record.NewReader(fresh(t, combo{record.TLS13, record.AES128GCM}), record.Server)
+	if _, err := long.Handle(record.TypeData, make([]byte, record.MaxPlaintext+1)); refusal(t, err).Alert != record.RecordOverflow {
+		t.Errorf("2^14+1 bytes: %v", err)
+	}
 	c := record.CloseNotify.Message()
 	if ev, err := r.Handle(record.TypeAlert, c[:]); err != nil || ev.Kind != record.Closed {
 		t.Errorf("close_notify: %v, %v", ev, err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"usher.example/balancer/record"
@@ -50,8 +51,10 @@ func TestTalksToCryptoTLS(t *testing.T) {
 					if _, err := peer.Write(want); err != nil {
 						t.Fatal(err)
 					}
-					if err := f.push(t, in.drain()); err != nil {
-						t.Fatalf("open %d bytes: %v", n, err)
+					for p := range slices.Chunk(in.drain(), 1+n%997) {
+						if err := f.push(t, p); err != nil {
+							t.Fatalf("open %d bytes: %v", n, err)
+						}
 					}
 					if !bytes.Equal(f.got, want) || len(f.rest) > 0 {
 						t.Fatalf("got %d of %d bytes, %d left over", len(f.got), n, len(f.rest))

@@ -18,9 +18,12 @@ type Kind uint8
 
 // Kinds of Event.
 const (
-	None   Kind = iota // nothing to do: an empty record, a piece of a message
-	Data               // Event.Data holds application data, at least one byte
-	Closed             // close_notify: the peer sends nothing more
+	None Kind = iota // nothing to do: an empty record, a piece of a message
+	Data             // Event.Data holds application data, at least one byte
+	// Closed is close_notify: the peer sends nothing more. In TLS 1.2 it is to
+	// be answered with ours at once (RFC 5246 §7.2.1), in TLS 1.3 when we have
+	// sent all (RFC 8446 §6.1).
+	Closed
 	// Updated means that the peer has new keys. The Reader has them as well:
 	// build a new AEAD before the next record. If Event.Answer is set, tell
 	// the Writer by [Writer.Owe].

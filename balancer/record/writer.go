@@ -28,8 +28,8 @@ type Writer struct {
 func NewWriter(k Keys) Writer { return Writer{Keys: k} }
 
 // Owe notes that the peer asked for a KeyUpdate. However often it asks before the
-// next data, it gets one (RFC 8446 §4.6.3).
-func (w *Writer) Owe() { w.owed = !w.closed }
+// next data, it gets one (RFC 8446 §4.6.3); none once the Writer is closed.
+func (w *Writer) Owe() { w.owed = true }
 
 // Due says that a KeyUpdate must be sent before n more records of data: it is
 // owed, or the n would go past the limit. Limit is how many records one key

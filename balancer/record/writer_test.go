@@ -3,6 +3,7 @@ package record_test
 import (
 	"bytes"
 	"errors"
+	"math"
 	"testing"
 
 	"usher.example/balancer/record"
@@ -57,6 +58,9 @@ func TestLimits(t *testing.T) {
 
 func TestDue(t *testing.T) {
 	const up = record.UpdateAfter
+	if record.MaxGCM != uint64(math.Exp2(24.5)) {
+		t.Errorf("AES-GCM seals %d records, RFC 8446 §5.5 says 2^24.5", record.MaxGCM)
+	}
 	for _, tt := range []struct {
 		suite record.Suite
 		seq   uint64
