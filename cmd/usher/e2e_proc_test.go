@@ -190,16 +190,6 @@ func (p *proc) wait() {
 	}
 }
 
-// running tells whether usher has not ended.
-func (p *proc) running() bool {
-	select {
-	case <-p.done:
-		return false
-	default:
-		return true
-	}
-}
-
 func (p *proc) signal(sig syscall.Signal) {
 	if err := p.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		p.t.Errorf("send %v to usher: %v", sig, err)

@@ -98,11 +98,6 @@ func proxied(name string, srv *dovecot.Server) backend {
 	return backend{name: name, host: srv.Address.String(), imap: srv.ProxyIMAP, pop3: srv.ProxyPOP3}
 }
 
-// direct is a back end by its other ports.
-func direct(name string, srv *dovecot.Server) backend {
-	return backend{name: name, host: srv.Address.String(), imap: srv.IMAP, pop3: srv.POP3}
-}
-
 // renew puts a new certificate into the site's files. Its common name is the
 // address, since offlineimap looks for addresses nowhere else.
 func (s *site) renew() {
