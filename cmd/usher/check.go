@@ -48,8 +48,11 @@ func configCommand() *cobra.Command {
 	var path string
 	dump := &cobra.Command{
 		Use:   "dump",
-		Short: "print the configuration in force, defaults filled in",
-		Args:  usageArgs(cobra.NoArgs),
+		Short: "print the file's configuration, defaults filled in",
+		Long: "dump reads the file, as serve would now, and prints all that it means: every key, with the defaults\n" +
+			"filled in and back ends with what they have from their pool. It does not ask a running usher, which\n" +
+			"goes by what it read when it was started or told to reload; \"usher status\" says when that was.",
+		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := config.Load(path)
 			if err != nil {

@@ -15,6 +15,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -32,6 +33,7 @@ type operated struct {
 	socket  string
 	server  *balancer.Server
 	reloads *admin.Reloads
+	down    atomic.Bool // the back end, as its checker says
 }
 
 func operate(t *testing.T) *operated {
@@ -62,8 +64,12 @@ func operate(t *testing.T) *operated {
 	desk := admin.New(admin.Options{
 		Version: "1.2.3", Started: time.Now().Add(-25 * time.Hour), Log: quiet, Node: o.server, Places: places, Reloads: o.reloads,
 		Health: func() []admin.BackendHealth {
+			state := health.Up
+			if o.down.Load() {
+				state = health.Down
+			}
 			return []admin.BackendHealth{{Pool: "main", Backend: "mail1", Status: health.Status{
-				State: health.Up, Since: time.Date(2026, 1, 2, 3, 4, 5, 0, time.Local), Err: errors.New("greeting: \x1b[2Jgo away"),
+				State: state, Since: time.Date(2026, 1, 2, 3, 4, 5, 0, time.Local), Err: errors.New("greeting: \x1b[2Jgo away"),
 			}}}
 		},
 	})
@@ -140,6 +146,7 @@ func TestStatusCommand(t *testing.T) {
 	o.reloads.Record(nil)
 	o.reloads.Record(errors.New("usher.toml:3:1: unknown key \"x\x1b\"\nusher.toml:9:1: no"))
 	o.login(t, "joe")
+	o.down.Store(true)
 	out, status, err := o.run(t, "status")
 	if status != 0 {
 		t.Fatalf("got %d: %v", status, err)
@@ -149,11 +156,21 @@ func TestStatusCommand(t *testing.T) {
 		`\nthe reload of 20.* failed:\n  "usher\.toml:3:1: .*\\x1b.*"\n  usher\.toml:9:1: no\n`,
 		`\nLISTENER +PROTO +ADDRESS +TLS +POOL +OPEN +LOGGED IN\nimap +imap +127\.0\.0\.1:\d+ +none +main +1 +1\n`,
 		`\nPOOL +BACK END +WEIGHT +STATE +HEALTH +SINCE +SESSIONS +USERS +LAST ERROR\n` +
-			`main +mail1 +100 +up +up +2026-01-02 03:04:05 +1 +1 +"greeting: \\x1b\[2Jgo away"\n$`,
+			`main +mail1 +100 +up +down +2026-01-02 03:04:05 +1 +1 +"greeting: \\x1b\[2Jgo away"\n$`,
 	} {
 		if !regexp.MustCompile(want).MatchString(out) {
 			t.Errorf("no %s in\n%s", want, out)
 		}
+	}
+}
+
+// TestStatusForgives: what was wrong with a back end that is up again is not what
+// is wrong now.
+func TestStatusForgives(t *testing.T) {
+	o := operate(t)
+	out, _, err := o.run(t, "status")
+	if want := regexp.MustCompile(`\nmain +mail1 +100 +up +up +2026-01-02 03:04:05 +0 +0 +-\n$`); err != nil || !want.MatchString(out) {
+		t.Errorf("got %v, no %v in\n%s", err, want, out)
 	}
 }
 

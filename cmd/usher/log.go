@@ -6,6 +6,8 @@ import (
 	"os"
 	"sync"
 
+	"github.com/coreos/go-systemd/v22/journal"
+
 	"usher.example/balancer"
 	"usher.example/cmd/internal/config"
 )
@@ -24,18 +26,39 @@ type logger struct {
 }
 
 func newLogger(out io.Writer, c config.Log) *logger {
-	l := &logger{out: out, json: c.Format == config.LogJSON, stamp: os.Getenv("JOURNAL_STREAM") == ""}
+	l := &logger{out: out, json: c.Format == config.LogJSON, stamp: !intoJournal(out)}
 	if c.DovecotPrefix {
 		l.prefix = "dovecot: "
 	}
 	l.setLevel(c.Level)
 	o := &slog.HandlerOptions{Level: &l.level}
 	if l.json {
+		o.ReplaceAttr = inSeconds
 		l.Logger = slog.New(slog.NewJSONHandler(l, o))
 	} else {
 		l.Logger = slog.New(slog.NewTextHandler(l, o))
 	}
 	return l
+}
+
+// intoJournal tells whether journald reads what is written. JOURNAL_STREAM alone
+// does not say so: a child of a service inherits it, and the unit may send
+// standard error elsewhere; it names the file to compare with (systemd.exec(5)).
+func intoJournal(out io.Writer) bool {
+	if out != io.Writer(os.Stderr) {
+		return false
+	}
+	yes, err := journal.StderrIsJournalStream()
+	return err == nil && yes
+}
+
+// inSeconds makes JSON's durations numbers with their unit in the name. slog
+// would write nanoseconds and not say so.
+func inSeconds(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() != slog.KindDuration {
+		return a
+	}
+	return slog.Float64(a.Key+"_seconds", a.Value.Duration().Seconds())
 }
 
 var levels = map[config.LogLevel]slog.Level{
@@ -52,15 +75,17 @@ func (l *logger) Write(line []byte) (int, error) {
 	return l.out.Write(line)
 }
 
-// loginFailed writes the line of a refused login.
+// loginFailed writes the line of a refused login. In JSON what a session's line
+// has too is named and typed as there; its "tls" is a version, which is not known
+// here.
 func (l *logger) loginFailed(f balancer.FailedLogin) {
 	if l.level.Level() > slog.LevelInfo {
 		return
 	}
 	if l.json {
 		l.Info("login failed", "session", f.Session, "proto", f.Protocol, "user", f.User, "mech", string(f.Mechanism),
-			"rip", f.Client.Addr().String(), "rport", f.Client.Port(), "lip", f.Local.Addr().String(),
-			"tls", f.TLS, "failure", f.Kind.String(), "attempts", f.Attempts)
+			"client", f.Client.String(), "local", f.Local.String(),
+			"secure", f.TLS, "failure", f.Kind.String(), "attempts", f.Attempts)
 		return
 	}
 	var line []byte

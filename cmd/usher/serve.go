@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -33,20 +34,35 @@ func serveCommand() *cobra.Command {
 	return c
 }
 
-// serve is the life of a node.
+// orders are what a manager of services tells a node. They have a channel each, so
+// that any number of the one kind does not crowd out the other.
+type orders struct {
+	reload chan os.Signal // one stands for all that come before it is heeded
+	stop   chan os.Signal // the first: drain, the second: close now
+}
+
 func serve(ctx context.Context, path string) error {
+	o := orders{reload: make(chan os.Signal, 1), stop: make(chan os.Signal, 2)}
+	signal.Notify(o.reload, syscall.SIGHUP)
+	signal.Notify(o.stop, syscall.SIGTERM, syscall.SIGINT)
+	defer signal.Stop(o.reload)
+	defer signal.Stop(o.stop)
+	return live(ctx, path, os.Stderr, o)
+}
+
+// live is the life of a node.
+func live(ctx context.Context, path string, out io.Writer, o orders) error {
+	ctx, stop := context.WithCancel(ctx)
+	now, hurry := context.WithCancel(context.WithoutCancel(ctx))
+	defer o.heed(stop, hurry)()
+
 	cfg, warnings, err := load(ctx, path)
 	if err != nil {
 		return err
 	}
-	log := newLogger(os.Stderr, cfg.Log)
+	log := newLogger(out, cfg.Log)
 	warn(log, warnings)
 	raiseFiles(log)
-
-	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
-	defer signal.Stop(signals)
-
 	n, web, err := bringUp(ctx, cfg, log)
 	if err != nil {
 		return err
@@ -57,26 +73,38 @@ func serve(ctx context.Context, path string) error {
 	stopWatchdog := watchdog(n)
 	defer stopWatchdog()
 
-	for s := range signals {
-		if s != syscall.SIGHUP {
-			break
+	first := cfg
+	for ctx.Err() == nil {
+		select {
+		case <-o.reload:
+			cfg = n.reloadFrom(ctx, path, first, cfg)
+		case <-ctx.Done():
 		}
-		cfg = n.reloadFrom(ctx, path, cfg)
 	}
 	log.Info("stopping", "drain", cfg.Drain)
 	notify(daemon.SdNotifyStopping + "\nSTATUS=draining")
-	drain, now := context.WithTimeout(ctx, cfg.Drain)
-	defer now()
-	go func() {
-		for s := range signals { // ends with the process
-			if s != syscall.SIGHUP {
-				now()
-			}
-		}
-	}()
+	drain, cancel := context.WithTimeout(now, cfg.Drain)
+	defer cancel()
 	n.stop(drain)
 	log.Info("stopped")
 	return nil
+}
+
+// heed calls one function at each order to stop, at once, whatever else is going
+// on. Its end calls those that are left, and nothing is heeded any more.
+func (o orders) heed(steps ...func()) (end func()) {
+	over := make(chan struct{})
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		for _, step := range steps {
+			select {
+			case <-o.stop:
+			case <-over:
+			}
+			step()
+		}
+	})
+	return func() { close(over); watching.Wait() }
 }
 
 // bringUp starts a node and what answers for it. Who called it stops the node
@@ -97,11 +125,17 @@ func bringUp(ctx context.Context, cfg *config.Config, log *logger) (*node, *web,
 	return n, web, nil
 }
 
-// reloadFrom reads the configuration again and returns the one in force.
-func (n *node) reloadFrom(ctx context.Context, path string, old *config.Config) *config.Config {
+// reloadFrom reads the configuration again and returns the one in force. What
+// takes a restart is what differs from the first, which the process was started
+// with. A stop ends it.
+func (n *node) reloadFrom(ctx context.Context, path string, first, old *config.Config) *config.Config {
 	notify(fmt.Sprintf("%s\nMONOTONIC_USEC=%d", daemon.SdNotifyReloading, monotonicMicros()))
 	defer func() { notify(daemon.SdNotifyReady + "\n" + n.statusLine()) }()
 	cfg, warnings, err := load(ctx, path)
+	if ctx.Err() != nil {
+		n.log.Info("no reload: usher is being stopped", "config", path)
+		return old
+	}
 	if err == nil {
 		warn(n.log, warnings)
 		err = n.apply(cfg)
@@ -111,7 +145,7 @@ func (n *node) reloadFrom(ctx context.Context, path string, old *config.Config) 
 		n.log.Error("the configuration is not good; the one in force stays", "config", path, "err", err)
 		return old
 	}
-	for _, key := range config.NeedsRestart(old, cfg) {
+	for _, key := range config.NeedsRestart(first, cfg) {
 		n.log.Warn("a change takes a restart to come into force", "key", key)
 	}
 	n.log.Info("configuration reloaded", "config", path)

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"usher.example/balancer/admin"
+	"usher.example/health"
 )
 
 func statusCommand() *cobra.Command {
@@ -30,7 +31,8 @@ The back ends of each pool: the weight; the state, in which health and
 administration come together (up, drain, down; removed for one that is no longer
 configured but still has users); the health with the time since when, where
 "unknown" was not checked yet and "damped" answers but fell too often lately; the
-sessions of this node and the users live there; and what the last bad check said.
+sessions of this node and the users live there; and while it is not up, what the
+last bad check said.
 
 The exit status is 0 if usher answered, 75 if nobody did and a later try may help,
 1 for other faults and 2 for a command line that was not understood.`,
@@ -109,18 +111,24 @@ func printListeners(out io.Writer, st *admin.Status) error {
 	return t.print()
 }
 
+// up is the health of a back end that is well.
+var up = health.Up.String()
+
 func printBackends(out io.Writer, st *admin.Status) error {
 	t := newTable(out, "POOL", "BACK END", "WEIGHT", "STATE", "HEALTH", "SINCE", "SESSIONS", "USERS", "LAST ERROR")
 	for _, p := range st.Pools {
 		for _, b := range p.Backends {
-			health, since, last := "-", "-", ""
+			state, since, last := "-", "-", ""
 			if h := b.Health; h != nil {
-				health, since, last = cell(h.State), moment(h.Since), h.Error
+				state, since = cell(h.State), moment(h.Since)
 				if h.Damped {
-					health = "damped"
+					state = "damped"
+				}
+				if h.State != up {
+					last = h.Error // when it is up, that is over, maybe for months
 				}
 			}
-			t.row(cell(p.Name), cell(b.Name), strconv.Itoa(b.Weight), cell(b.State), health, since,
+			t.row(cell(p.Name), cell(b.Name), strconv.Itoa(b.Weight), cell(b.State), state, since,
 				strconv.Itoa(b.Sessions), strconv.Itoa(b.Users), text(last))
 		}
 	}
