@@ -194,18 +194,20 @@ func TestDemoServes(t *testing.T) {
 	log.await(t, `Ctrl-C`, 1)
 	login := regexp.MustCompile(`a LOGIN \S+ [A-Z0-9]+`).FindString(log.String())
 	left := stayIn(t, log.lines(`^      openssl s_client`)[0], login)
-	for prefix, want := range map[string]string{
-		`curl --cacert`:                          "Subject: You are on ",
-		`openssl s_client -quiet -crlf -connect`: "a OK ",
-		`openssl .*-starttls`:                    "a OK ",
-		`\S+ status --socket`:                    "127.0.0.1",
-		`\S+ sessions --socket`:                  "ada@demo.example",
-		`curl http.*/readyz`:                     "ready",
-		`curl http.*/metrics`:                    "usher_backend_up",
-		`\S+ check -c`:                           "good, 2 listeners, 1 pools, 0 warnings",
-		`cat `:                                   `storage = "shared"`,
-		`tail -f `:                               "user=ada@demo.example",
+	// In this order: the log is looked at last, when somebody has been here.
+	for _, paste := range [][2]string{
+		{`curl --cacert`, "Subject: You are on "},
+		{`openssl s_client -quiet -crlf -connect`, "a OK "},
+		{`openssl .*-starttls`, "a OK "},
+		{`\S+ status --socket`, "127.0.0.1"},
+		{`\S+ sessions --socket`, "ada@demo.example"},
+		{`curl http.*/readyz`, "ready"},
+		{`curl http.*/metrics`, "usher_backend_up"},
+		{`\S+ check -c`, "good, 2 listeners, 1 pools, 0 warnings"},
+		{`cat `, `storage = "shared"`},
+		{`tail -f `, "user=ada@demo.example"},
 	} {
+		prefix, want := paste[0], paste[1]
 		lines := log.lines(`^      ` + prefix)
 		if len(lines) != 1 {
 			t.Errorf("%d lines begin with %q, want 1", len(lines), prefix)
