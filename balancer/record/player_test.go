@@ -71,8 +71,10 @@ func (p *player) play() (step, bool) {
 		at := int(p.arg())<<8 | int(p.arg())
 		bit := at % (8 * len(p.stream))
 		p.stream[bit/8] ^= 1 << (bit % 8)
-		if bit/8 < record.HeaderLen && p.may == "" {
+		if (bit/8 < record.HeaderLen || op&^flip%ops == opPieces) && p.may == "" {
 			switch {
+			case op&^flip%ops == opPieces:
+				p.may = "pieces that crypto/tls waits for and we have judged"
 			case bit/8 >= 3:
 				// One may wait for what the other knows cannot come.
 				p.may = "another length"
@@ -147,7 +149,10 @@ func (p *player) act(op, x, y byte) {
 		}
 	case opType:
 		p.forge(record.Forgery{Type: x, Body: []byte{1}})
-		if x == record.TypeHandshake {
+		switch {
+		case x == record.TypeChangeCipherSpec && p.version == record.TLS13:
+			p.may = "crypto/tls ignores a change_cipher_spec even if sealed"
+		case x == record.TypeHandshake:
 			p.may = "a message of which only the first byte is there"
 		}
 	case opOuter:
