@@ -166,17 +166,17 @@ func TestAnswer(t *testing.T) {
 	if err := f.push(t, s.stream); err != nil {
 		t.Fatal(err)
 	}
-	asked := ""
+	var asked strings.Builder
 	for _, ev := range f.seen {
 		if ev.Answer {
 			w.Owe()
-			asked += "y"
+			asked.WriteString("y")
 		} else {
-			asked += "n"
+			asked.WriteString("n")
 		}
 	}
-	if asked != "yny" {
-		t.Fatalf("asked %s, want yny", asked)
+	if asked.String() != "yny" {
+		t.Fatalf("asked %s, want yny", asked.String())
 	}
 	a := aead(t, &w.Keys)
 	if !w.Due(0, 0) {
