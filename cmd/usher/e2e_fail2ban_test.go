@@ -32,32 +32,32 @@ func TestFail2ban(t *testing.T) {
 	own := filters(t)
 	type run struct {
 		name    string
-		log     string   // keys of [log]
-		env     []string // journald reads standard error
-		before  string   // what the reader of the journal puts ahead of a line
-		debian  bool     // Debian's filter knows this form
+		log     string // keys of [log]
+		journal bool   // journald reads standard error
+		before  string // what the reader of the journal puts ahead of a line
+		debian  bool   // Debian's filter knows this form
 		site    *site
 		p       *proc
 		guilty  []string
 		outcast string // had an accident, and did nothing wrong
 	}
-	journal := []string{"JOURNAL_STREAM=8:1"}
 	runs := []*run{
 		{name: "file", debian: true},
 		{name: "file with prefix", log: "dovecot_prefix = true\n", debian: true},
-		{name: "journal", env: journal, before: "mx1 usher[123]: "},
-		{name: "journal with prefix", log: "dovecot_prefix = true\n", env: journal, before: "mx1 usher[123]: "},
-		{name: "journal under Dovecot's name", env: journal, before: "mx1 dovecot[123]: ", debian: true},
-		{name: "bare", env: journal, debian: true},
-		{name: "bare with prefix", log: "dovecot_prefix = true\n", env: journal, debian: true},
+		{name: "journal", journal: true, before: "mx1 usher[123]: "},
+		{name: "journal with prefix", log: "dovecot_prefix = true\n", journal: true, before: "mx1 usher[123]: "},
+		{name: "journal under Dovecot's name", journal: true, before: "mx1 dovecot[123]: ", debian: true},
+		{name: "bare", journal: true, debian: true},
+		{name: "bare with prefix", log: "dovecot_prefix = true\n", journal: true, debian: true},
 		{name: "json", log: "format = \"json\"\n"},
-		{name: "json in the journal", log: "format = \"json\"\n", env: journal, before: "mx1 usher[123]: "},
+		{name: "json in the journal", log: "format = \"json\"\n", journal: true, before: "mx1 usher[123]: "},
 	}
 	var attacks sync.WaitGroup
 	for i, r := range runs {
 		r.site = newSite(t, "shared", one, two)
 		r.site.head = "[log]\n" + r.log + "[limits]\ndial_tries = 1\n"
-		r.p = r.site.serve(r.env...)
+		r.site.journal = r.journal
+		r.p = r.site.serve()
 		attack := func(door string, login func(c *client) string) {
 			from := fmt.Sprintf("127.9.%d.%d", 10+i, 1+len(r.guilty))
 			r.guilty = append(r.guilty, from)

@@ -91,8 +91,9 @@ func checkRecord(t *testing.T, r map[string]string) {
 			t.Errorf("%s: got %q, want %q: %v", key, r[key], value, r)
 		}
 	}
-	if len(r["session"]) < 8 || r["duration"] == "" || r["time"] == "" {
-		t.Errorf("session %q, duration %q, time %q: %v", r["session"], r["duration"], r["time"], r)
+	took := r["duration"] + r["duration_seconds"] // text, JSON
+	if len(r["session"]) < 8 || took == "" || r["time"] == "" {
+		t.Errorf("session %q, duration %q, time %q: %v", r["session"], took, r["time"], r)
 	}
 }
 

@@ -127,7 +127,11 @@ func (s *site) launch(env ...string) *proc {
 	p := &proc{t: s.t, host: s.host, path: s.write(), log: new(transcript), done: make(chan struct{})}
 	p.cmd = exec.Command(binary, "serve", "-c", p.path)
 	p.cmd.Args[0] = "usher"
-	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
+	out, in, err := os.Pipe()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	p.cmd.Stdout, p.cmd.Stderr = in, in
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	for _, v := range os.Environ() {
 		if name, _, _ := strings.Cut(v, "="); name != "JOURNAL_STREAM" && name != "NOTIFY_SOCKET" {
@@ -135,13 +139,23 @@ func (s *site) launch(env ...string) *proc {
 		}
 	}
 	p.cmd.Env = append(p.cmd.Env, env...)
+	if s.journal { // as systemd says that it reads what we write (systemd.exec(5))
+		var st syscall.Stat_t
+		if err := syscall.Fstat(int(in.Fd()), &st); err != nil {
+			s.t.Fatal(err)
+		}
+		p.cmd.Env = append(p.cmd.Env, fmt.Sprintf("JOURNAL_STREAM=%d:%d", st.Dev, st.Ino))
+	}
 	started := make(chan error, 1)
 	go func() { // ends with the process, which the cleanup below waits for
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		defer close(p.done)
 		err := p.cmd.Start()
+		in.Close() // the child has its own
 		started <- err
+		_, _ = io.Copy(p.log, out) // ends with the child; what it said is in the log
+		out.Close()
 		if err == nil {
 			p.err = p.cmd.Wait()
 		}

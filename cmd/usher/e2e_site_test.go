@@ -34,6 +34,7 @@ type site struct {
 	dir       string
 	authority *dovecot.Authority
 
+	journal   bool   // usher is to think that journald reads its log
 	head      string // keys and tables ahead of all others
 	listeners []listener
 	pools     []pool
