@@ -1,0 +1,116 @@
+package handshake
+
+import (
+	"crypto/cipher"
+	"errors"
+	"net"
+	"sync"
+
+	"usher.example/balancer/record"
+)
+
+// Write implements net.Conn. If the peer has asked for new keys, or ours have
+// been used enough, it sends a KeyUpdate first (RFC 8446 §4.6.3). An error other
+// than the misuse of a closed Conn is for ever.
+func (c *Conn) Write(p []byte) (int, error) {
+	if c.tls != nil {
+		return c.tls.Write(p)
+	}
+	c.writeMu.Lock()
+	defer c.writeMu.Unlock()
+	done := 0
+	for done < len(p) {
+		if c.gone.Load() {
+			return done, errGone(c.raw)
+		}
+		n := min(len(p)-done, record.MaxPlaintext)
+		if err := c.send(func(dst []byte) ([]byte, error) { return c.sealData(dst, p[done:done+n]) }); err != nil {
+			return done, err
+		}
+		done += n
+	}
+	return done, nil
+}
+
+// sealed are buffers for records on their way out. They never hold plaintext
+// beyond the call that seals it.
+var sealed = sync.Pool{New: func() any { return new([recordRoom]byte) }}
+
+// recordRoom has place for a KeyUpdate and a record of data.
+const recordRoom = record.MaxRecord + 64
+
+// send writes what seal appends, all of it.
+func (c *Conn) send(seal func(dst []byte) ([]byte, error)) error {
+	if c.writeErr != nil {
+		return c.writeErr
+	}
+	buf, ok := sealed.Get().(*[recordRoom]byte)
+	if !ok {
+		buf = new([recordRoom]byte)
+	}
+	defer sealed.Put(buf)
+	b, err := seal(buf[:0])
+	// What was sealed before a failure has used its sequence number: send it.
+	if _, werr := c.raw.Write(b); len(b) > 0 && werr != nil {
+		c.writeErr = werr
+		return werr
+	}
+	return err
+}
+
+// sealData appends data, one record at most, and a KeyUpdate ahead if it is due.
+func (c *Conn) sealData(dst, data []byte) ([]byte, error) {
+	if c.asked.Swap(false) {
+		c.writer.Owe()
+	}
+	if c.writer.Due(1, 0) {
+		a, err := c.sealing()
+		if err != nil {
+			return dst, err
+		}
+		if dst, err = c.writer.AppendKeyUpdate(dst, a, false); err != nil {
+			return dst, err
+		}
+		c.sealer = nil
+	}
+	a, err := c.sealing()
+	if err != nil {
+		return dst, err
+	}
+	return c.writer.Append(dst, a, data)
+}
+
+// alert sends an alert, the last thing that is sent. A second one is not.
+func (c *Conn) alert(alert record.Alert) error {
+	err := c.send(func(dst []byte) ([]byte, error) {
+		a, err := c.sealing()
+		if err != nil {
+			return dst, err
+		}
+		return c.writer.AppendAlert(dst, a, alert)
+	})
+	if errors.Is(err, record.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// sealing returns the cipher of the writer's present keys.
+func (c *Conn) sealing() (cipher.AEAD, error) {
+	if c.sealer == nil {
+		a, err := c.writer.AEAD()
+		if errors.Is(err, record.ErrNoKeys) {
+			return nil, record.ErrClosed // an alert was sent, or came
+		}
+		if err != nil {
+			return nil, err
+		}
+		c.sealer = a
+	}
+	return c.sealer, nil
+}
+
+// errGone is what net says of a closed connection.
+func errGone(c *net.TCPConn) error {
+	return &net.OpError{Op: "use", Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: net.ErrClosed}
+}
