@@ -26,14 +26,15 @@ import (
 // lets it.
 var house = []map[string]string{
 	{ // the ground: each is understood without any other
-		"balancer/certs":   "",
-		"balancer/forward": "",
-		"cluster/place":    "",
-		"health":           "",
-		"sniff":            "",
+		"balancer/certs":  "",
+		"balancer/record": "",
+		"cluster/place":   "",
+		"health":          "",
+		"sniff":           "",
 	},
 	{
-		"balancer/handshake": "",
+		"balancer/forward":   "balancer/record",
+		"balancer/handshake": "balancer/record",
 		"cluster/table":      "cluster/place",
 		"sniff/imap":         "sniff",
 		"sniff/pop3":         "sniff",
@@ -62,7 +63,7 @@ var house = []map[string]string{
 
 // pure are the packages that do no I/O and read no clock: that is why they can
 // be fuzzed, simulated and trusted.
-var pure = []string{"sniff", "sniff/imap", "sniff/pop3", "cluster/place", "cluster/table"}
+var pure = []string{"balancer/record", "sniff", "sniff/imap", "sniff/pop3", "cluster/place", "cluster/table"}
 
 // impure are the imports that would make them otherwise.
 var impure = []string{"crypto/tls", "net", "net/http", "os", "os/exec", "syscall", "time", "golang.org/x/sys/unix"}
@@ -77,6 +78,7 @@ var outsiders = map[string]string{
 	"github.com/pires/go-proxyproto":      "balancer cmd/internal/demo",
 	"github.com/prometheus/client_golang": "balancer/admin",
 	"github.com/spf13/cobra":              "cmd/usher",
+	"golang.org/x/crypto":                 "balancer/record",
 }
 
 // nameless are words that say nothing of what a package or file is for.
