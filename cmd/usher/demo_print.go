@@ -99,10 +99,14 @@ func (t *tour) paste(context.Context) error {
 	for _, l := range []struct{ what, line string }{
 		{"A mail, by curl:", fmt.Sprintf("curl --cacert %s -u %s:%s 'imaps://%s:%d/INBOX;MAILINDEX=1'",
 			ca, user, t.site.Password, demo.Host, imaps.Port())},
-		{"By hand; then type: a LOGIN " + user + " " + t.site.Password + ", b SELECT INBOX, c LOGOUT",
-			fmt.Sprintf("openssl s_client -quiet -crlf -connect %s %s", imaps, verify)},
-		{"The same by STARTTLS:",
-			fmt.Sprintf("openssl s_client -quiet -crlf -starttls imap -connect %s %s", imap, verify)},
+		{
+			"By hand; then type: a LOGIN " + user + " " + t.site.Password + ", b SELECT INBOX, c LOGOUT",
+			fmt.Sprintf("openssl s_client -quiet -crlf -connect %s %s", imaps, verify),
+		},
+		{
+			"The same by STARTTLS:",
+			fmt.Sprintf("openssl s_client -quiet -crlf -starttls imap -connect %s %s", imap, verify),
+		},
 		{"What usher knows:", fmt.Sprintf("%s status --socket %s", usher, socket)},
 		{"", fmt.Sprintf("%s sessions --socket %s", usher, socket)},
 		{"What monitoring sees:", fmt.Sprintf("curl http://%s/readyz", t.site.HTTP)},

@@ -93,7 +93,7 @@ func poor(t *testing.T, dir string) []string {
 // that leaves room for that of a socket.
 func openTemp(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "demo-")
+	dir, err := os.MkdirTemp("", "demo-") //nolint:usetesting // t.TempDir's name is too long for a socket, and closed to other users
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -43,7 +43,7 @@ func newTour(t *testing.T) (*tour, *strings.Builder) {
 // socket in it, whatever the test is called.
 func shortTemp(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "demo-")
+	dir, err := os.MkdirTemp("", "demo-") //nolint:usetesting // t.TempDir's name is too long for a socket
 	if err != nil {
 		t.Fatal(err)
 	}
