@@ -2,25 +2,30 @@ package forward
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/hex"
 	"errors"
 	"io"
 	"math/big"
 	"net"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
+
+	"usher.example/balancer/record"
 )
 
 func TestMain(m *testing.M) {
-	if runPeer() {
+	if runPeer() || benchPeer() {
 		return
 	}
 	goleak.VerifyTestMain(m)
@@ -34,10 +39,18 @@ type rig struct {
 	client, server net.Conn // the peers' ends
 	flow           Flow
 	done           chan Result
+	raw            net.Conn // the client's end below TLS
+	keys           *keyLog  // of the client's side
+	suite          uint16
+	t              *testing.T
 }
 
-// side makes a connection: the peer's end and the engine's end of it.
-func side(t *testing.T, cert *tls.Certificate) (peer net.Conn, ours Conn) {
+// clientKeys are the keys that a label of the client's side gives.
+func (r *rig) clientKeys(label string) record.Keys { return r.keys.derive(r.t, label, r.suite) }
+
+// side makes a connection: the peer's end and the engine's end of it. With own
+// the record layer takes over from crypto/tls after the handshake.
+func side(t *testing.T, cert *tls.Certificate, own bool) (peer net.Conn, ours Conn, keys *keyLog) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -56,7 +69,10 @@ func side(t *testing.T, cert *tls.Certificate) (peer net.Conn, ours Conn) {
 	t.Cleanup(func() { _ = raw.Close() })
 	_ = raw.SetDeadline(time.Now().Add(patience))
 	if cert != nil {
-		ours.TLS = tls.Server(accepted, &tls.Config{Certificates: []tls.Certificate{*cert}})
+		keys = new(keyLog)
+		ours.TLS = tls.Server(accepted, &tls.Config{
+			Certificates: []tls.Certificate{*cert}, KeyLogWriter: keys, MinVersion: tls.VersionTLS13, SessionTicketsDisabled: true,
+		})
 		c := tls.Client(raw, &tls.Config{InsecureSkipVerify: true})
 		ready := make(chan error, 1)
 		go func() { ready <- ours.TLS.Handshake() }()
@@ -64,11 +80,51 @@ func side(t *testing.T, cert *tls.Certificate) (peer net.Conn, ours Conn) {
 			t.Fatal(err)
 		}
 		peer = c
+		if own {
+			ours = Conn{Raw: ours.Raw, Secured: keys.secured(t, ours.TLS.ConnectionState().CipherSuite)}
+		}
 	}
-	return peer, ours
+	return peer, ours, keys
 }
 
-func start(t *testing.T, e *Copy, clientTLS, serverTLS bool, toClient, toServer string) *rig {
+// A keyLog collects what crypto/tls writes for NSS' format.
+type keyLog struct{ lines []string }
+
+func (k *keyLog) Write(p []byte) (int, error) {
+	k.lines = append(k.lines, string(p))
+	return len(p), nil
+}
+
+func (k *keyLog) derive(t testing.TB, label string, suite uint16) record.Keys {
+	t.Helper()
+	for _, line := range k.lines {
+		f := strings.Fields(line)
+		if len(f) == 3 && f[0] == label {
+			secret, err := hex.DecodeString(f[2])
+			if err != nil {
+				t.Fatal(err)
+			}
+			keys, err := record.DeriveTLS13(record.Suite(suite), secret)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return keys
+		}
+	}
+	t.Fatalf("no %s among %d lines", label, len(k.lines))
+	return record.Keys{}
+}
+
+// secured derives a server's keys after a handshake without tickets.
+func (k *keyLog) secured(t testing.TB, suite uint16) *Secured {
+	t.Helper()
+	return &Secured{
+		Reader: record.NewReader(k.derive(t, "CLIENT_TRAFFIC_SECRET_0", suite), record.Server),
+		Writer: record.NewWriter(k.derive(t, "SERVER_TRAFFIC_SECRET_0", suite)),
+	}
+}
+
+func start(t *testing.T, e Engine, clientTLS, serverTLS bool, toClient, toServer string) *rig {
 	t.Helper()
 	var ccert, scert *tls.Certificate
 	if clientTLS {
@@ -77,10 +133,15 @@ func start(t *testing.T, e *Copy, clientTLS, serverTLS bool, toClient, toServer 
 	if serverTLS {
 		scert = certificate(t)
 	}
-	r := &rig{done: make(chan Result, 1)}
+	r := &rig{done: make(chan Result, 1), t: t}
 	var p Pair
-	r.client, p.Client = side(t, ccert)
-	r.server, p.Server = side(t, scert)
+	_, own := e.(*Reactor)
+	r.client, p.Client, r.keys = side(t, ccert, own)
+	r.server, p.Server, _ = side(t, scert, own)
+	r.raw = r.client
+	if c, ok := r.client.(*tls.Conn); ok {
+		r.raw, r.suite = c.NetConn(), c.ConnectionState().CipherSuite
+	}
 	p.ToClient, p.ToServer = []byte(toClient), []byte(toServer)
 	p.Done = func(res Result) { r.done <- res }
 	r.flow = e.Adopt(p)
@@ -98,7 +159,7 @@ func (r *rig) result(t *testing.T) Result {
 	}
 }
 
-func certificate(t *testing.T) *tls.Certificate {
+func certificate(t testing.TB) *tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -112,10 +173,48 @@ func certificate(t *testing.T) *tls.Certificate {
 	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
-var layouts = []struct {
+// An idler is an engine with an idle limit.
+type idler interface {
+	Engine
+	SetIdle(limit time.Duration)
+	Run(ctx context.Context)
+}
+
+// layouts are the kinds of sessions, each in each engine.
+var layouts = func() (all []layout) {
+	for _, e := range []struct {
+		name string
+		make func(t *testing.T) idler
+	}{
+		{"copy", func(*testing.T) idler { return new(Copy) }},
+		{"loop", func(t *testing.T) idler {
+			r, err := NewReactor(1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return r
+		}},
+	} {
+		for _, l := range []layout{{"plain", nil, false, false}, {"tls client", nil, true, false}, {"tls server", nil, false, true}, {"tls both", nil, true, true}} {
+			all = append(all, layout{e.name + ", " + l.name, e.make, l.client, l.server})
+		}
+	}
+	return all
+}()
+
+type layout struct {
 	name           string
+	open           func(t *testing.T) idler
 	client, server bool
-}{{"plain", false, false}, {"tls client", true, false}, {"tls server", false, true}, {"tls both", true, true}}
+}
+
+// engine opens and runs the layout's engine.
+func (l layout) engine(t *testing.T) idler {
+	t.Helper()
+	e := l.open(t)
+	runCtx(t, e)
+	return e
+}
 
 func closeWrite(t *testing.T, c net.Conn) {
 	t.Helper()
@@ -131,7 +230,7 @@ func TestBytesArriveWholeAndPendingFirst(t *testing.T) {
 	_, _ = rand.Read(down)
 	for _, l := range layouts {
 		t.Run(l.name, func(t *testing.T) {
-			r := start(t, new(Copy), l.client, l.server, "to client;", "to server;")
+			r := start(t, l.engine(t), l.client, l.server, "to client;", "to server;")
 			got := make(chan []byte, 2)
 			go func() { _, _ = r.client.Write(up); _ = r.client.(interface{ CloseWrite() error }).CloseWrite() }()
 			go func() { b, _ := io.ReadAll(r.client); got <- b }()
@@ -164,7 +263,7 @@ func sum(b []byte) [32]byte { return sha256.Sum256(b) }
 func TestHalfCloseOfClientIsKept(t *testing.T) {
 	for _, l := range layouts {
 		t.Run(l.name, func(t *testing.T) {
-			r := start(t, new(Copy), l.client, l.server, "", "")
+			r := start(t, l.engine(t), l.client, l.server, "", "")
 			_, _ = io.WriteString(r.client, "a LOGOUT\r\n")
 			closeWrite(t, r.client)
 			if b, err := io.ReadAll(r.server); err != nil || string(b) != "a LOGOUT\r\n" {
@@ -185,7 +284,7 @@ func TestHalfCloseOfClientIsKept(t *testing.T) {
 func TestServersCloseEndsTheSessionWithinASecond(t *testing.T) {
 	for _, l := range layouts {
 		t.Run(l.name, func(t *testing.T) {
-			r := start(t, new(Copy), l.client, l.server, "", "")
+			r := start(t, l.engine(t), l.client, l.server, "", "")
 			_, _ = io.WriteString(r.server, "* BYE\r\n")
 			begin := time.Now()
 			_ = r.server.Close()
@@ -214,7 +313,7 @@ func reset(c net.Conn) {
 func TestResetOfOneSideResetsTheOther(t *testing.T) {
 	for _, l := range layouts {
 		t.Run(l.name+", client", func(t *testing.T) {
-			r := start(t, new(Copy), l.client, l.server, "", "")
+			r := start(t, l.engine(t), l.client, l.server, "", "")
 			reset(r.client)
 			if res := r.result(t); res.End != ClientLost || res.Err == nil {
 				t.Errorf("account %+v", res)
@@ -224,7 +323,7 @@ func TestResetOfOneSideResetsTheOther(t *testing.T) {
 			}
 		})
 		t.Run(l.name+", server", func(t *testing.T) {
-			r := start(t, new(Copy), l.client, l.server, "", "")
+			r := start(t, l.engine(t), l.client, l.server, "", "")
 			reset(r.server)
 			if res := r.result(t); res.End != ServerLost || res.Err == nil {
 				t.Errorf("account %+v", res)
@@ -238,7 +337,7 @@ func TestResetOfOneSideResetsTheOther(t *testing.T) {
 
 // A slow client gets the whole of an answer whose sender has closed long ago.
 func TestSlowClientLosesNothing(t *testing.T) {
-	r := start(t, new(Copy), true, false, "", "")
+	r := start(t, layouts[len(layouts)-3].engine(t), true, false, "", "")
 	answer := bytes.Repeat([]byte("0123456789abcdef"), 64<<10)
 	go func() { _, _ = r.server.Write(answer); _ = r.server.Close() }()
 	first := make([]byte, 1)
@@ -255,7 +354,7 @@ func TestSlowClientLosesNothing(t *testing.T) {
 func TestKill(t *testing.T) {
 	for _, l := range layouts {
 		t.Run(l.name, func(t *testing.T) {
-			r := start(t, new(Copy), l.client, l.server, "", "")
+			r := start(t, l.engine(t), l.client, l.server, "", "")
 			r.flow.Kill()
 			if res := r.result(t); res.End != Killed {
 				t.Errorf("ended by %v", res.End)
@@ -273,7 +372,7 @@ func TestKill(t *testing.T) {
 func TestIdleLimit(t *testing.T) {
 	for _, l := range layouts {
 		t.Run(l.name, func(t *testing.T) {
-			e := new(Copy)
+			e := l.open(t)
 			e.SetIdle(400 * time.Millisecond)
 			busy, quiet := start(t, e, l.client, l.server, "", ""), start(t, e, l.client, l.server, "", "")
 			stop := make(chan struct{})
@@ -308,7 +407,7 @@ func TestIdleLimit(t *testing.T) {
 	}
 }
 
-func runCtx(t *testing.T, e *Copy) {
+func runCtx(t *testing.T, e idler) {
 	t.Helper()
 	done := make(chan struct{})
 	ctx := t.Context()

@@ -22,7 +22,10 @@ import (
 // wrapper that hid it would silently turn splice into copying.
 type Conn struct {
 	Raw *net.TCPConn
-	TLS *tls.Conn // nil for plaintext
+	TLS *tls.Conn // nil for plaintext, and where Secured is set
+	// Secured is the state of TLS that our own record layer carries; nil for
+	// plaintext, and where TLS is set. An engine takes what is in it.
+	Secured *Secured
 }
 
 // Conn returns what application bytes are read from and written to.

@@ -1,0 +1,446 @@
+package forward
+
+import (
+	"context"
+	"crypto/cipher"
+	"errors"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"usher.example/balancer/record"
+)
+
+const (
+	// maxEvents is how many events are fetched at a time.
+	maxEvents = 256
+
+	// aloneBudget and sharedBudget bound a turn, in records: a session alone in
+	// its loop may move 256 KiB before the sockets are looked at again, one in
+	// company 64 KiB, so that who waits behind a bulk transfer waits for little.
+	aloneBudget  = 16
+	sharedBudget = 4
+
+	// sweepEvery is the time between two looks at all sessions, for their time
+	// limits. A look at 100,000 of them takes less than a millisecond.
+	sweepEvery = int64(250 * time.Millisecond)
+
+	// maxAEADs bounds the ciphers that a loop keeps ready, at 0.8 KiB each.
+	// Keys of idle sessions lie in the slab, where they take a tenth of that.
+	maxAEADs = 4096
+
+	// aeadSweep is how long a cipher may be unused before it is dropped.
+	aeadSweep = int64(10 * time.Second)
+
+	// notSent bounds what the kernel holds unsent for a client that does not
+	// read; measured, it costs no throughput.
+	notSent = 128 << 10
+)
+
+// An order is what others want of a loop.
+type order struct {
+	adopt *adoption
+	kill  *loopFlow
+	look  func() // of a test, into the loop
+}
+
+type adoption struct {
+	flow *loopFlow
+	pair Pair
+	fd   [2]int
+	err  error
+}
+
+// A loop moves the bytes of its sessions. All of it but the inbox and the
+// atomics belongs to the goroutine in run.
+type loop struct {
+	r       *Reactor
+	ep      int
+	wake    int // eventfd
+	idle    atomic.Int64
+	spliced atomic.Uint64
+
+	mu    sync.Mutex // guards what follows
+	inbox []order
+	over  bool // nobody looks into the inbox any more
+
+	sessions slab
+	keys     keySlab
+	gen      uint32
+	fifo     []ref // sessions that have something to do, in order
+	spare    []ref // the room of the fifo before
+	bufs     pool
+	pipes    pipes
+	aeads    map[aeadKey]*aead
+	swept    int64
+	dropped  int64
+	clock    int64
+
+	seal []byte // slots side by side
+	open []byte
+	iov  [][]byte
+}
+
+// A ref names a session; it does not survive it.
+type ref struct {
+	id  int32
+	gen uint32
+}
+
+type aeadKey struct {
+	id     int32 // in keys
+	sealed bool  // for sealing, not opening
+}
+
+type aead struct {
+	cipher.AEAD
+	updates uint32
+	used    bool
+}
+
+func newLoop(r *Reactor) (*loop, error) {
+	ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		_ = unix.Close(ep)
+		return nil, err
+	}
+	l := &loop{r: r, ep: ep, wake: wake, aeads: make(map[aeadKey]*aead)}
+	// The wake-up's data is no session's: its generation is 0.
+	if err := unix.EpollCtl(ep, unix.EPOLL_CTL_ADD, wake, &unix.EpollEvent{Events: unix.EPOLLIN}); err != nil {
+		l.close()
+		return nil, err
+	}
+	return l, nil
+}
+
+func (l *loop) close() {
+	_ = unix.Close(l.wake)
+	_ = unix.Close(l.ep)
+}
+
+// tell puts an order into the inbox.
+func (l *loop) tell(o order) {
+	l.mu.Lock()
+	over, first := l.over, len(l.inbox) == 0
+	if !over {
+		l.inbox = append(l.inbox, o)
+	}
+	l.mu.Unlock()
+	switch {
+	case over && o.adopt != nil:
+		l.turnAway(o.adopt)
+	case first && !over:
+		l.wakeUp()
+	}
+}
+
+func (l *loop) wakeUp() {
+	one := [8]byte{1}
+	for {
+		if _, err := unix.Write(l.wake, one[:]); !errors.Is(err, unix.EINTR) {
+			return
+		}
+	}
+}
+
+// run is the loop. It has a thread of its own.
+func (l *loop) run(ctx context.Context) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	const slotLen = record.MaxRecord
+	l.seal = make([]byte, aloneBudget*slotLen)
+	l.open = make([]byte, aloneBudget*slotLen)
+	events := make([]unix.EpollEvent, maxEvents)
+	for {
+		n, err := unix.EpollWait(l.ep, events, l.patience())
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			panic("epoll_wait: " + err.Error()) // the descriptor is ours; nothing could go on
+		}
+		l.clock = now()
+		for _, ev := range events[:max(n, 0)] {
+			l.event(ev)
+		}
+		l.orders()
+		if ctx.Err() != nil {
+			l.killAll()
+			return
+		}
+		l.turns()
+		l.sweep()
+	}
+}
+
+// patience is how long to wait for events, in milliseconds.
+func (l *loop) patience() int {
+	switch {
+	case len(l.fifo) > 0:
+		return 0
+	case l.sessions.live == 0:
+		return -1
+	}
+	return int(time.Duration(sweepEvery).Milliseconds())
+}
+
+func (l *loop) event(ev unix.EpollEvent) {
+	gen := uint32(ev.Pad)
+	if gen == 0 {
+		var b [8]byte
+		_, _ = unix.Read(l.wake, b[:])
+		return
+	}
+	id, side := ev.Fd>>1, ev.Fd&1
+	s := l.sessions.find(id, gen)
+	if s == nil {
+		return
+	}
+	h := &s.half[side]
+	if ev.Events&(unix.EPOLLERR|unix.EPOLLHUP) != 0 {
+		h.flags |= canRead | canWrite | hungUp
+		if errno, err := unix.GetsockoptInt(int(h.fd), unix.SOL_SOCKET, unix.SO_ERROR); err == nil && errno != 0 {
+			l.end(id, s, lost(int(side)), syscall.Errno(errno))
+			return
+		}
+	}
+	if ev.Events&unix.EPOLLIN != 0 {
+		h.flags |= canRead
+	}
+	if ev.Events&unix.EPOLLRDHUP != 0 {
+		h.flags |= canRead | hungUp
+	}
+	if ev.Events&unix.EPOLLOUT != 0 {
+		h.flags |= canWrite
+	}
+	l.queue(id, s)
+}
+
+func (l *loop) queue(id int32, s *slot) {
+	if !s.queued {
+		s.queued = true
+		l.fifo = append(l.fifo, ref{id, s.gen})
+	}
+}
+
+// orders takes what is in the inbox.
+func (l *loop) orders() {
+	l.mu.Lock()
+	inbox := l.inbox
+	l.inbox = nil
+	l.mu.Unlock()
+	for _, o := range inbox {
+		switch {
+		case o.adopt != nil:
+			l.adopt(o.adopt)
+			continue
+		case o.look != nil:
+			o.look()
+			continue
+		}
+		if s := l.sessions.find(o.kill.id, o.kill.gen); s != nil {
+			l.end(o.kill.id, s, Killed, nil)
+		}
+	}
+}
+
+// adopt makes a session of a pair.
+func (l *loop) adopt(a *adoption) {
+	if a.err != nil {
+		for _, fd := range a.fd {
+			if fd != none {
+				_ = unix.Close(fd)
+			}
+		}
+		a.flow.over.Store(true)
+		l.r.finish(ended{a.flow.done, Result{End: ServerLost, Path: a.flow.path, Err: a.err}})
+		return
+	}
+	if l.gen++; l.gen == 0 {
+		l.gen = 1 // 0 is nobody
+	}
+	id, s := l.sessions.take()
+	s.gen, s.last = l.gen, l.clock
+	a.flow.id, a.flow.gen = id, l.gen
+	l.sessions.chunks[id/chunkSize].flow[id%chunkSize] = a.flow
+	conns := [2]Conn{a.pair.Client, a.pair.Server}
+	for side := range s.half {
+		h := &s.half[side]
+		*h = half{fd: int32(a.fd[side]), tls: none, in: none, out: none, pipe: none, window: 1, flags: canRead | canWrite}
+		if sec := conns[side].Secured; sec != nil {
+			var k *secured
+			h.tls, k = l.keys.take()
+			k.r, k.w = sec.Reader, sec.Writer
+			sec.Reader, sec.Writer = record.Reader{}, record.Writer{}
+			if len(sec.Ciphertext) > 0 {
+				h.in = l.bufs.keep(sec.Ciphertext)
+				h.flags |= stale
+			}
+		}
+	}
+	_ = unix.SetsockoptInt(a.fd[0], unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, notSent)
+	for side, fd := range a.fd {
+		ev := unix.EpollEvent{
+			Events: unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET&0xffffffff,
+			Fd:     id<<1 | int32(side), Pad: int32(l.gen),
+		}
+		if err := unix.EpollCtl(l.ep, unix.EPOLL_CTL_ADD, fd, &ev); err != nil {
+			l.end(id, s, lost(side), err)
+			return
+		}
+	}
+	if !l.give(id, s, 0, a.pair.ToClient) || !l.give(id, s, 1, a.pair.ToServer) {
+		return
+	}
+	l.queue(id, s)
+}
+
+// give puts bytes that were read before the adoption ahead of everything.
+// False means that the session has ended.
+func (l *loop) give(id int32, s *slot, side int, data []byte) bool {
+	if len(data) == 0 {
+		return true
+	}
+	l.count(id, side, len(data))
+	h := &s.half[side]
+	out := data
+	if h.tls != none {
+		var err error
+		if out, err = l.sealTo(nil, h, data); err != nil {
+			l.end(id, s, lost(side), err)
+			return false
+		}
+	}
+	h.out = l.bufs.keep(out)
+	return true
+}
+
+// count adds to what was moved towards a side: 0 the client, 1 the server.
+func (l *loop) count(id int32, side, n int) {
+	f := l.sessions.flow(id)
+	if side == 0 {
+		f.out.Add(uint64(n))
+	} else {
+		f.in.Add(uint64(n))
+	}
+	f.last.Store(l.clock)
+	l.sessions.at(id).last = l.clock
+}
+
+// lost is the end of a session whose side has failed.
+func lost(side int) End {
+	if side == 0 {
+		return ClientLost
+	}
+	return ServerLost
+}
+
+// turns gives a turn to each session that stood in the FIFO when it began.
+func (l *loop) turns() {
+	waiting := l.fifo
+	l.fifo, l.spare = l.spare[:0], nil
+	budget := aloneBudget
+	if len(waiting) > 1 {
+		budget = sharedBudget
+	}
+	for _, w := range waiting {
+		s := l.sessions.find(w.id, w.gen)
+		if s == nil {
+			continue
+		}
+		s.queued = false
+		if l.turnOf(w.id, s, budget) {
+			l.queue(w.id, s)
+		}
+	}
+	l.spare = waiting
+}
+
+// sweep ends sessions whose time is over and drops ciphers that are not used.
+func (l *loop) sweep() {
+	if l.clock-l.swept < sweepEvery {
+		return
+	}
+	l.swept = l.clock
+	idle := l.idle.Load()
+	for c, ch := range l.sessions.chunks {
+		if ch == nil {
+			continue
+		}
+		for i := range ch.slots {
+			s := &ch.slots[i]
+			if s.gen == 0 {
+				continue
+			}
+			id := int32(c*chunkSize + i)
+			switch {
+			case s.grace != 0 && l.clock >= s.grace:
+				l.end(id, s, s.why, nil)
+			case idle > 0 && l.clock-s.last >= idle:
+				l.end(id, s, Idle, nil)
+			case s.half[0].flags&atEOF != 0 && l.clock-s.last >= int64(halfClosed):
+				l.end(id, s, Idle, nil)
+			case s.half[1].flags&hungUp != 0 && l.clock-s.last >= int64(stuckTime):
+				l.end(id, s, ServerClosed, nil) // and its client does not take the rest
+			}
+			if l.sessions.chunks[c] == nil {
+				break // that was its last session
+			}
+		}
+	}
+	if l.clock-l.dropped < aeadSweep {
+		return
+	}
+	l.dropped = l.clock
+	for k, a := range l.aeads {
+		if !a.used {
+			delete(l.aeads, k)
+		}
+		a.used = false
+	}
+}
+
+// turnAway ends a session that came too late.
+func (l *loop) turnAway(a *adoption) {
+	for _, fd := range a.fd {
+		if fd != none {
+			_ = unix.Close(fd)
+		}
+	}
+	a.flow.over.Store(true)
+	if a.flow.done != nil {
+		a.flow.done(Result{End: Killed, Path: a.flow.path, Err: a.err})
+	}
+}
+
+// killAll ends every session, and lets nobody in any more.
+func (l *loop) killAll() {
+	l.mu.Lock()
+	l.over = true
+	inbox := l.inbox
+	l.inbox = nil
+	l.mu.Unlock()
+	for _, o := range inbox {
+		if o.adopt != nil {
+			l.turnAway(o.adopt)
+		}
+	}
+	for c := range l.sessions.chunks {
+		for i := range int32(chunkSize) {
+			id := int32(c)*chunkSize + i
+			if l.sessions.chunks[c] == nil {
+				break
+			}
+			if s := l.sessions.at(id); s.gen != 0 {
+				l.end(id, s, Killed, nil)
+			}
+		}
+	}
+	l.pipes.close()
+	l.close()
+}

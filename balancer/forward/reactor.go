@@ -1,0 +1,212 @@
+package forward
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"usher.example/balancer/record"
+)
+
+// Secured is a side whose TLS is carried by our own record layer: what a
+// handshake left. The values are moved, not shared: the giver wipes its own.
+type Secured struct {
+	Reader record.Reader
+	Writer record.Writer
+	// Ciphertext was read from the connection and not opened yet.
+	Ciphertext []byte
+}
+
+// Reactor is the engine with one event loop for each core: an idle session is a
+// record in a slab and two descriptors, without goroutine, buffer or pipe.
+//
+// Pairs with a side that crypto/tls carries go to a [Copy] of its own.
+type Reactor struct {
+	loops []*loop
+	turn  atomic.Uint32
+	copy  Copy
+
+	mu      sync.Mutex // guards results
+	results []ended
+	ready   chan struct{} // has a token when there are results
+}
+
+// ended is a session to be accounted for.
+type ended struct {
+	done func(Result)
+	res  Result
+}
+
+var _ Engine = (*Reactor)(nil)
+
+// NewReactor opens the loops; n is their number, zero for one a core. They run
+// in Run.
+func NewReactor(n int) (*Reactor, error) {
+	if n == 0 {
+		n = runtime.GOMAXPROCS(0)
+	}
+	r := &Reactor{ready: make(chan struct{}, 1)}
+	for range n {
+		l, err := newLoop(r)
+		if err != nil {
+			for _, l := range r.loops {
+				l.close()
+			}
+			return nil, fmt.Errorf("open an event loop: %w", err)
+		}
+		r.loops = append(r.loops, l)
+	}
+	return r, nil
+}
+
+// SetIdle sets the time without traffic after which a session is ended; zero
+// means never. It holds for sessions that are there as well.
+func (r *Reactor) SetIdle(limit time.Duration) {
+	r.copy.SetIdle(limit)
+	for _, l := range r.loops {
+		l.idle.Store(int64(limit))
+	}
+}
+
+// Spliced counts the octets that went through splice(2).
+func (r *Reactor) Spliced() uint64 {
+	n := r.copy.Spliced()
+	for _, l := range r.loops {
+		n += l.spliced.Load()
+	}
+	return n
+}
+
+// Run moves bytes until ctx is done. Sessions that are left then are killed and
+// accounted for before it returns; later ones are killed at once.
+func (r *Reactor) Run(ctx context.Context) {
+	var wg, accounts sync.WaitGroup
+	for _, l := range r.loops {
+		wg.Go(func() { l.run(ctx) })
+	}
+	wg.Go(func() { r.copy.Run(ctx) })
+	over := make(chan struct{})
+	accounts.Go(func() { r.account(over) })
+	<-ctx.Done()
+	for _, l := range r.loops {
+		l.wakeUp()
+	}
+	wg.Wait()
+	close(over)
+	accounts.Wait()
+}
+
+// account calls Done of ended sessions, so that a loop never waits for it.
+func (r *Reactor) account(over <-chan struct{}) {
+	for last := false; ; {
+		r.mu.Lock()
+		results := r.results
+		r.results = nil
+		r.mu.Unlock()
+		for _, e := range results {
+			if e.done != nil {
+				e.done(e.res)
+			}
+		}
+		if len(results) > 0 {
+			continue
+		}
+		if last {
+			return
+		}
+		select {
+		case <-r.ready:
+		case <-over:
+			last = true
+		}
+	}
+}
+
+func (r *Reactor) finish(e ended) {
+	r.mu.Lock()
+	r.results = append(r.results, e)
+	r.mu.Unlock()
+	select {
+	case r.ready <- struct{}{}:
+	default:
+	}
+}
+
+// Adopt implements Engine.
+func (r *Reactor) Adopt(p Pair) Flow {
+	if p.Client.TLS != nil || p.Server.TLS != nil {
+		return r.copy.Adopt(p)
+	}
+	l := r.loops[int(r.turn.Add(1))%len(r.loops)]
+	f := &loopFlow{loop: l, done: p.Done, path: "user"}
+	if p.Client.Secured == nil && p.Server.Secured == nil {
+		f.path = "splice"
+	}
+	f.last.Store(now())
+	client, cerr := take(p.Client)
+	server, serr := take(p.Server)
+	o := order{adopt: &adoption{flow: f, pair: p, fd: [2]int{client, server}, err: errors.Join(cerr, serr)}}
+	o.adopt.pair.Done = nil
+	l.tell(o)
+	return f
+}
+
+// take takes a connection away from the runtime's poller: what is returned is
+// the same socket under a descriptor of our own.
+func take(c Conn) (int, error) {
+	defer func() { _ = c.Raw.Close() }()
+	raw, err := c.Raw.SyscallConn()
+	if err != nil {
+		return none, err
+	}
+	fd, derr := none, error(nil)
+	err = raw.Control(func(s uintptr) { fd, derr = unix.FcntlInt(s, unix.F_DUPFD_CLOEXEC, 0) })
+	if err := errors.Join(err, derr); err != nil {
+		return none, fmt.Errorf("take over a connection: %w", err)
+	}
+	return fd, nil
+}
+
+// A loopFlow is what others hold of a session in a loop.
+type loopFlow struct {
+	loop    *loop
+	id      int32
+	gen     uint32
+	done    func(Result)
+	path    string
+	in, out atomic.Uint64
+	last    atomic.Int64
+	over    atomic.Bool
+}
+
+// Kill implements Flow.
+func (f *loopFlow) Kill() {
+	if !f.over.Load() {
+		f.loop.tell(order{kill: f})
+	}
+}
+
+// Bytes implements Flow.
+func (f *loopFlow) Bytes() (in, out uint64) { return f.in.Load(), f.out.Load() }
+
+// IdleFor implements Flow.
+func (f *loopFlow) IdleFor() time.Duration {
+	if f.over.Load() {
+		return 0
+	}
+	return time.Duration(now() - f.last.Load())
+}
+
+// Path implements Flow.
+func (f *loopFlow) Path() string { return f.path }
+
+var epoch = time.Now()
+
+// now is the loops' clock: monotonic nanoseconds.
+func now() int64 { return int64(time.Since(epoch)) }

@@ -1,0 +1,163 @@
+package forward
+
+import (
+	"errors"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// bulkPipe is the size of a loop's first pipes: a session alone in bulk
+	// moves a megabyte with two system calls, which Go's own splice does too.
+	bulkPipe  = 1 << 20
+	bulkPipes = 8
+
+	// spliceAtOnce is the most that is spliced in one turn of a session in
+	// company.
+	spliceAtOnce = 64 << 10
+
+	// sparePipes is how many empty pipes a loop keeps.
+	sparePipes = 32
+)
+
+// pipes are what splice(2) needs between two sockets. A session has one only
+// while it holds something.
+type pipes struct {
+	all  []pipe
+	free []int32 // closed ones
+	idle []int32 // open and empty
+	open int
+}
+
+type pipe struct {
+	r, w int
+	n    int // octets in it
+	size int
+}
+
+func (p *pipes) take() (int32, error) {
+	if n := len(p.idle); n > 0 {
+		i := p.idle[n-1]
+		p.idle = p.idle[:n-1]
+		return i, nil
+	}
+	var fd [2]int
+	if err := unix.Pipe2(fd[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
+		return none, err
+	}
+	i := int32(len(p.all))
+	if n := len(p.free); n > 0 {
+		i, p.free = p.free[n-1], p.free[:n-1]
+	} else {
+		p.all = append(p.all, pipe{})
+	}
+	size := spliceAtOnce
+	if p.open < bulkPipes {
+		if got, err := unix.FcntlInt(uintptr(fd[1]), unix.F_SETPIPE_SZ, bulkPipe); err == nil {
+			size = got
+		}
+	}
+	p.open++
+	p.all[i] = pipe{r: fd[0], w: fd[1], size: size}
+	return i, nil
+}
+
+// give takes an empty pipe back.
+func (p *pipes) give(i int32) {
+	if len(p.idle) >= sparePipes {
+		p.discard(i)
+		return
+	}
+	p.idle = append(p.idle, i)
+}
+
+// discard closes a pipe, with what is in it.
+func (p *pipes) discard(i int32) {
+	_ = unix.Close(p.all[i].r)
+	_ = unix.Close(p.all[i].w)
+	p.all[i] = pipe{}
+	p.free = append(p.free, i)
+	p.open--
+}
+
+func (p *pipes) close() {
+	for _, i := range p.idle {
+		p.discard(i)
+	}
+	p.idle = nil
+}
+
+// pumpSplice moves octets from socket to socket inside the kernel.
+func (l *loop) pumpSplice(id int32, s *slot, from, budget int) (int, error) {
+	src, dst := &s.half[from], &s.half[1-from]
+	if from == 0 && s.half[1].flags&atEOF != 0 {
+		return l.discard(src)
+	}
+	i, err := l.pipes.take()
+	if err != nil {
+		return 0, err
+	}
+	p := &l.pipes.all[i]
+	size := min(p.size, spliceAtOnce)
+	if len(l.fifo) == 0 && budget >= sharedBudget {
+		size = p.size
+	}
+	got, err := retry(func() (int, error) {
+		n, err := unix.Splice(int(src.fd), nil, p.w, nil, size, unix.SPLICE_F_MOVE|unix.SPLICE_F_NONBLOCK)
+		return int(n), err
+	})
+	got, eof, err := src.drained(got, err)
+	if err != nil || eof || got == 0 {
+		l.pipes.give(i)
+		return 0, err
+	}
+	if got == size {
+		src.window = min(src.window*2, aloneBudget)
+	}
+	if got < p.size>>12 && src.flags&hungUp == 0 {
+		// Fewer octets than the pipe has room for pieces: it was not the pipe
+		// that ended the splice, so the socket is empty. Otherwise a short
+		// splice says nothing; read on until EAGAIN.
+		src.flags &^= canRead
+	}
+	p.n, dst.pipe = got, i
+	l.count(id, 1-from, got)
+	l.spliced.Add(uint64(got))
+	l.flushPipe(id, s, 1-from)
+	return max(1, got/(16<<10)), nil
+}
+
+// flushPipe moves a side's pipe into its socket; true when it is empty.
+func (l *loop) flushPipe(id int32, s *slot, side int) bool {
+	h := &s.half[side]
+	if h.flags&canWrite == 0 {
+		return false
+	}
+	p := &l.pipes.all[h.pipe]
+	for p.n > 0 {
+		n, err := retry(func() (int, error) {
+			n, err := unix.Splice(p.r, nil, int(h.fd), nil, p.n, unix.SPLICE_F_MOVE|unix.SPLICE_F_NONBLOCK)
+			return int(n), err
+		})
+		if err != nil {
+			if errors.Is(err, unix.EAGAIN) {
+				h.flags &^= canWrite
+			} else {
+				l.fail(id, s, side, err)
+			}
+			return false
+		}
+		p.n -= n
+		s.last = l.clock
+	}
+	l.pipes.give(h.pipe)
+	h.pipe = none
+	return true
+}
+
+// discard reads what a client says to a back end that is gone.
+func (l *loop) discard(src *half) (int, error) {
+	got, err := retry(func() (int, error) { return unix.Read(int(src.fd), l.open) })
+	_, _, err = src.drained(got, err)
+	return 1, err
+}

@@ -1,0 +1,527 @@
+package forward
+
+import (
+	"crypto/cipher"
+	"errors"
+	"io"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+
+	"usher.example/balancer/record"
+)
+
+// errTruncated says that a peer closed TLS without close_notify. Mail has its
+// own framing, so it is forwarded as an end, and counted.
+var truncated atomic.Uint64
+
+// turnOf moves what a session has to move, within budget in each direction.
+// True means that there is more to do without another event.
+func (l *loop) turnOf(id int32, s *slot, budget int) (more bool) {
+	gen := s.gen
+	for from := range s.half {
+		m := l.move(id, s, from, budget)
+		if l.sessions.find(id, gen) == nil {
+			return false // it has ended
+		}
+		more = more || m
+	}
+	return more
+}
+
+// move moves one direction, from a side to the other.
+func (l *loop) move(id int32, s *slot, from, budget int) (more bool) {
+	src, dst := &s.half[from], &s.half[1-from]
+	gen := s.gen
+	for budget > 0 {
+		if !l.flush(id, s, 1-from) {
+			return false
+		}
+		if src.flags&atEOF != 0 {
+			l.passEOF(id, s, from)
+			return false
+		}
+		if src.flags&(canRead|stale) == 0 {
+			return false
+		}
+		n, err := l.pump(id, s, from, min(budget, int(src.window)))
+		if l.sessions.find(id, gen) == nil {
+			return false
+		}
+		if err != nil {
+			l.fail(id, s, from, err)
+			return false
+		}
+		budget -= max(n, 1)
+		if dst.out != none || dst.pipe != none {
+			src.window = 1 // the other side is slow: pin little
+			return false   // its event brings us back
+		}
+	}
+	return true
+}
+
+// pump reads once and hands on what came; n is about how many records that
+// were.
+func (l *loop) pump(id int32, s *slot, from, budget int) (n int, err error) {
+	src, dst := &s.half[from], &s.half[1-from]
+	switch {
+	case src.tls != none:
+		return l.pumpOpen(id, s, from, budget)
+	case dst.tls != none:
+		return l.pumpSeal(id, s, from, budget)
+	}
+	return l.pumpSplice(id, s, from, budget)
+}
+
+// grow adapts the window of a source to what a read of at most asked octets
+// brought: full reads are bulk.
+func (h *half) grow(got, asked int) {
+	switch {
+	case got >= asked:
+		h.window = min(h.window*2, aloneBudget)
+	case h.flags&hungUp == 0:
+		// A short read has emptied the socket; what comes now makes a new
+		// event. Data and FIN queued together make only one, hence hungUp.
+		h.flags &^= canRead
+		fallthrough
+	default:
+		if got < asked/4 {
+			h.window = max(h.window/2, 1)
+		}
+	}
+}
+
+// drained notes the result of a read: n and whether the source has ended.
+func (h *half) drained(n int, err error) (int, bool, error) {
+	switch {
+	case errors.Is(err, unix.EAGAIN):
+		h.flags &^= canRead
+		return 0, false, nil
+	case err != nil:
+		return 0, false, err
+	case n == 0:
+		h.flags |= atEOF
+		return 0, true, nil
+	}
+	return n, false, nil
+}
+
+// retry repeats a system call that a signal interrupted: Go's scheduler sends
+// them.
+func retry(call func() (int, error)) (int, error) {
+	for {
+		n, err := call()
+		if !errors.Is(err, unix.EINTR) {
+			return n, err
+		}
+	}
+}
+
+// pumpSeal reads plaintext into slots and seals it where it lies.
+func (l *loop) pumpSeal(id int32, s *slot, from, budget int) (int, error) {
+	src, dst := &s.half[from], &s.half[1-from]
+	k := l.keys.at(dst.tls)
+	if err := l.rekey(dst, k, budget); err != nil {
+		return 0, err
+	}
+	if !l.flush(id, s, 1-from) {
+		return 0, nil // a KeyUpdate goes first, and the socket is full
+	}
+	head, tail := k.w.Head(), k.w.Tail()
+	stride := head + record.MaxPlaintext + tail
+	l.iov = l.iov[:0]
+	for i := range budget {
+		l.iov = append(l.iov, l.seal[i*stride+head:][:record.MaxPlaintext])
+	}
+	got, err := retry(func() (int, error) {
+		if len(l.iov) == 1 {
+			return unix.Read(int(src.fd), l.iov[0])
+		}
+		return unix.Readv(int(src.fd), l.iov)
+	})
+	got, eof, err := src.drained(got, err)
+	if err != nil || eof || got == 0 {
+		return 0, err
+	}
+	src.grow(got, budget*record.MaxPlaintext)
+	a, err := l.aead(dst.tls, true, &k.w.Keys)
+	if err != nil {
+		return 0, err
+	}
+	records, size := 0, 0
+	for left := got; left > 0; records++ {
+		n := min(left, record.MaxPlaintext)
+		rec, err := k.w.SealSlot(l.seal[records*stride:][:head+n+tail], a, n)
+		if err != nil {
+			return 0, err
+		}
+		size, left = records*stride+len(rec), left-n
+	}
+	l.count(id, 1-from, got)
+	l.send(id, s, 1-from, l.seal[:size])
+	return records, nil
+}
+
+// pumpOpen reads records, opens them where they lie, and hands the plaintext on.
+func (l *loop) pumpOpen(id int32, s *slot, from, budget int) (int, error) {
+	src := &s.half[from]
+	have := 0
+	if src.in != none {
+		have = copy(l.open, l.bufs.at(src.in))
+		src.in = l.bufs.drop(src.in)
+	}
+	fresh := 0
+	if src.flags&canRead != 0 {
+		asked := max(budget*record.MaxRecord-have, record.MaxRecord)
+		asked = min(asked, len(l.open)-have)
+		got, err := retry(func() (int, error) { return unix.Read(int(src.fd), l.open[have:have+asked]) })
+		got, _, err = src.drained(got, err)
+		if err != nil {
+			return 0, err
+		}
+		if got > 0 {
+			src.grow(got, asked)
+		}
+		fresh = got
+	}
+	src.flags &^= stale
+	if fresh > 0 {
+		l.sessions.at(id).last = l.clock
+	}
+	used, records, err := l.openAll(id, s, from, l.open[:have+fresh])
+	if s.gen == 0 || err != nil {
+		return records, err
+	}
+	switch rest := l.open[used : have+fresh]; {
+	case len(rest) == 0, src.flags&atEOF != 0 && used > 0 && src.tls == none:
+	case src.flags&atEOF != 0:
+		truncated.Add(1) // a part of a record is the end of it
+	default:
+		src.in = l.bufs.keep(rest)
+	}
+	return records, nil
+}
+
+// openAll opens the whole records in buf and hands their data on.
+func (l *loop) openAll(id int32, s *slot, from int, buf []byte) (used, records int, err error) {
+	src, dst := &s.half[from], &s.half[1-from]
+	k := l.keys.at(src.tls)
+	l.iov = l.iov[:0]
+	total := 0
+	for used < len(buf) {
+		_, whole, perr := k.r.Parse(buf[used:])
+		if perr != nil {
+			err = perr
+			break
+		}
+		if !whole {
+			break
+		}
+		a, aerr := l.aead(src.tls, false, &k.r.Keys)
+		if aerr != nil {
+			err = aerr
+			break
+		}
+		n, ev, nerr := k.r.Next(a, buf[used:])
+		if nerr != nil {
+			err = nerr
+			break
+		}
+		used += n
+		records++
+		switch ev.Kind {
+		case record.Data:
+			l.iov = append(l.iov, ev.Data)
+			total += len(ev.Data)
+		case record.Updated:
+			if ev.Answer {
+				k.w.Owe()
+			}
+		case record.Closed:
+			src.flags |= atEOF
+			used = len(buf) // nothing counts any more
+		case record.None, record.Ticket:
+		}
+	}
+	if src.flags&atEOF != 0 && used < len(buf) && err == nil {
+		used = len(buf)
+		truncated.Add(1)
+	}
+	if total == 0 {
+		return used, records, err
+	}
+	if dst.flags&shut != 0 || s.half[1].flags&atEOF != 0 && from == 0 {
+		return used, records, err // a back end that is gone hears nothing more
+	}
+	l.count(id, 1-from, total)
+	if dst.tls == none {
+		l.sendv(id, s, 1-from, l.iov, total)
+		return used, records, err
+	}
+	kd := l.keys.at(dst.tls)
+	if rerr := l.rekey(dst, kd, records); rerr != nil {
+		return used, records, errors.Join(err, rerr)
+	}
+	out := l.seal[:0]
+	a, aerr := l.aead(dst.tls, true, &kd.w.Keys)
+	if aerr != nil {
+		return used, records, errors.Join(err, aerr)
+	}
+	for _, data := range l.iov {
+		var serr error
+		if out, serr = kd.w.Append(out, a, data); serr != nil {
+			return used, records, errors.Join(err, serr)
+		}
+	}
+	l.send(id, s, 1-from, out)
+	return used, records, err
+}
+
+// sealTo appends data in records under a side's keys.
+func (l *loop) sealTo(dst []byte, h *half, data []byte) ([]byte, error) {
+	k := l.keys.at(h.tls)
+	a, err := l.aead(h.tls, true, &k.w.Keys)
+	if err != nil {
+		return dst, err
+	}
+	return k.w.Append(dst, a, data)
+}
+
+// rekey sends a KeyUpdate if one is owed, or due before n more records.
+func (l *loop) rekey(h *half, k *secured, n int) error {
+	if !k.w.Due(n, 0) {
+		return nil
+	}
+	a, err := l.aead(h.tls, true, &k.w.Keys)
+	if err != nil {
+		return err
+	}
+	out, err := k.w.AppendKeyUpdate(nil, a, false)
+	if err != nil {
+		return err
+	}
+	if h.out != none {
+		l.bufs.more(h.out, out)
+	} else {
+		h.out = l.bufs.keep(out)
+	}
+	return nil
+}
+
+// aead returns the cipher of keys, from the cache or made anew.
+func (l *loop) aead(id int32, sealed bool, k *record.Keys) (cipher.AEAD, error) {
+	key := aeadKey{id, sealed}
+	if a := l.aeads[key]; a != nil && a.updates == k.Updates() {
+		a.used = true
+		return a.AEAD, nil
+	}
+	made, err := k.AEAD()
+	if err != nil {
+		return nil, err
+	}
+	if len(l.aeads) >= maxAEADs {
+		for other := range l.aeads { // any one: the map's order is random
+			delete(l.aeads, other)
+			break
+		}
+	}
+	l.aeads[key] = &aead{AEAD: made, updates: k.Updates(), used: true}
+	return made, nil
+}
+
+// send writes to a side, behind what waits there already, and keeps what the
+// socket does not take.
+func (l *loop) send(id int32, s *slot, side int, p []byte) {
+	h := &s.half[side]
+	if h.out != none {
+		l.bufs.more(h.out, p)
+		l.flush(id, s, side)
+		return
+	}
+	for len(p) > 0 {
+		n, err := retry(func() (int, error) { return unix.Write(int(h.fd), p) })
+		if err != nil {
+			if !errors.Is(err, unix.EAGAIN) {
+				l.fail(id, s, side, err)
+				return
+			}
+			h.flags &^= canWrite
+			h.out = l.bufs.keep(p)
+			return
+		}
+		p = p[n:]
+	}
+}
+
+// sendv is send for pieces.
+func (l *loop) sendv(id int32, s *slot, side int, iov [][]byte, total int) {
+	h := &s.half[side]
+	if h.out == none {
+		n, err := retry(func() (int, error) {
+			if len(iov) == 1 {
+				return unix.Write(int(h.fd), iov[0])
+			}
+			return unix.Writev(int(h.fd), iov)
+		})
+		if err != nil && !errors.Is(err, unix.EAGAIN) {
+			l.fail(id, s, side, err)
+			return
+		}
+		if n == total {
+			return
+		}
+		for n = max(n, 0); n > 0; {
+			skip := min(n, len(iov[0]))
+			iov[0], n = iov[0][skip:], n-skip
+			if len(iov[0]) == 0 {
+				iov = iov[1:]
+			}
+		}
+	}
+	for _, p := range iov {
+		if h.out == none {
+			h.out = l.bufs.keep(p)
+		} else {
+			l.bufs.more(h.out, p)
+		}
+	}
+	l.flush(id, s, side)
+}
+
+// flush writes what waits for a side; true means that nothing waits any more.
+func (l *loop) flush(id int32, s *slot, side int) bool {
+	h := &s.half[side]
+	if h.flags&shut != 0 { // nobody takes it any more
+		h.out = l.bufs.drop(h.out)
+		if h.pipe != none {
+			l.pipes.discard(h.pipe)
+			h.pipe = none
+		}
+		return true
+	}
+	if h.pipe != none && !l.flushPipe(id, s, side) {
+		return false
+	}
+	if h.out == none {
+		return true
+	}
+	if h.flags&canWrite == 0 {
+		return false
+	}
+	for p := l.bufs.at(h.out); len(p) > 0; {
+		n, err := retry(func() (int, error) { return unix.Write(int(h.fd), p) })
+		if err != nil {
+			if errors.Is(err, unix.EAGAIN) {
+				h.flags &^= canWrite
+				l.bufs.keepOnly(h.out, p)
+			} else {
+				l.fail(id, s, side, err)
+			}
+			return false
+		}
+		s.last = l.clock
+		p = p[n:]
+	}
+	h.out = l.bufs.drop(h.out)
+	return true
+}
+
+// passEOF tells a side that the other has closed, once everything is flushed.
+func (l *loop) passEOF(id int32, s *slot, from int) {
+	dst := &s.half[1-from]
+	if dst.flags&shut != 0 {
+		return
+	}
+	if dst.tls != none {
+		if out, err := l.alert(dst, record.CloseNotify); err == nil {
+			gen := s.gen
+			l.send(id, s, 1-from, out)
+			if l.sessions.find(id, gen) == nil || dst.out != none {
+				return // the event of the socket brings us back; the alert is sealed once
+			}
+		}
+	}
+	dst.flags |= shut
+	_ = unix.Shutdown(int(dst.fd), unix.SHUT_WR)
+	if from == 0 {
+		s.note(ClientClosed)
+	} else {
+		s.note(ServerClosed) // a mail server that closes has nothing more to hear
+		s.grace = l.clock + int64(serverGrace)
+	}
+	if s.half[0].flags&s.half[1].flags&atEOF != 0 && s.half[0].flags&s.half[1].flags&shut != 0 {
+		l.end(id, s, s.why, nil)
+	}
+}
+
+// alert seals an alert for a side; the keys are gone then.
+func (l *loop) alert(h *half, alert record.Alert) ([]byte, error) {
+	k := l.keys.at(h.tls)
+	a, err := l.aead(h.tls, true, &k.w.Keys)
+	if err != nil {
+		return nil, err
+	}
+	return k.w.AppendAlert(nil, a, alert)
+}
+
+func (s *slot) note(why End) {
+	if !s.noted {
+		s.noted, s.why = true, why
+	}
+}
+
+// fail ends a session because a side did: reading from it or writing to it.
+func (l *loop) fail(id int32, s *slot, side int, err error) {
+	if h := &s.half[1]; side == 1 && h.flags&atEOF != 0 {
+		// It had closed before, and the client says something more to it. What
+		// is on its way to the client is not to be lost for that.
+		h.flags |= shut
+		return
+	}
+	var alert *record.AlertError
+	if errors.As(err, &alert) && alert.Class != record.Peer && s.half[side].tls != none {
+		if out, aerr := l.alert(&s.half[side], alert.Alert); aerr == nil && s.half[side].out == none {
+			_, _ = unix.Write(int(s.half[side].fd), out) // a courtesy; it may not fit
+		}
+	}
+	if err == nil {
+		err = io.ErrUnexpectedEOF
+	}
+	l.end(id, s, lost(side), err)
+}
+
+// end closes both connections and hands the account over.
+func (l *loop) end(id int32, s *slot, why End, err error) {
+	s.note(why)
+	reset := err != nil && s.why == why
+	f := l.sessions.flow(id)
+	for side := range s.half {
+		h := &s.half[side]
+		if reset {
+			_ = unix.SetsockoptLinger(int(h.fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+		} else if h.tls != none && h.flags&shut == 0 && h.out == none {
+			if out, aerr := l.alert(h, record.CloseNotify); aerr == nil {
+				_, _ = unix.Write(int(h.fd), out) // a courtesy; it may not fit
+			}
+		}
+		_ = unix.Close(int(h.fd))
+		h.in, h.out = l.bufs.drop(h.in), l.bufs.drop(h.out)
+		if h.pipe != none {
+			l.pipes.discard(h.pipe)
+		}
+		if h.tls != none {
+			delete(l.aeads, aeadKey{h.tls, true})
+			delete(l.aeads, aeadKey{h.tls, false})
+			l.keys.give(h.tls)
+		}
+	}
+	res := Result{End: s.why, Path: f.path, In: f.in.Load(), Out: f.out.Load()}
+	if reset {
+		res.Err = err
+	}
+	l.sessions.give(id)
+	f.over.Store(true)
+	l.r.finish(ended{f.done, res})
+	f.done = nil
+}
