@@ -9,8 +9,9 @@
 //
 // Laws, each held by a test:
 //
-//   - A user is never on two back ends of a pool at once. While a hold of his
-//     exists every [Single.Place] answers the same back end, whatever changed.
+//   - A user is never on two back ends of a pool at once, nor on two servers that
+//     had one name. While a hold of his exists every [Single.Place] answers the
+//     same back end, whatever changed. Between pools nothing is promised.
 //   - Kick before move. Only a back end that can serve no longer (down, or gone
 //     from the configuration) loses its users, and one who is live there is
 //     placed anew when his last hold there is released, not before.

@@ -45,7 +45,7 @@ func TestHelp(t *testing.T) {
 		if c.RunE == nil && c.Run == nil && !c.HasSubCommands() {
 			t.Errorf("%s does nothing", c.CommandPath())
 		}
-		for _, line := range strings.Split(c.Long+"\n"+c.Example, "\n") {
+		for line := range strings.SplitSeq(c.Long+"\n"+c.Example, "\n") {
 			if len(line) > 110 {
 				t.Errorf("%s: a line of %d characters: %s", c.CommandPath(), len(line), line)
 			}
