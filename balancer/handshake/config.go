@@ -3,6 +3,7 @@ package handshake
 import (
 	"crypto/tls"
 	"errors"
+	"slices"
 
 	"usher.example/balancer/record"
 )
@@ -106,10 +107,8 @@ func covered(version, suite uint16) Reason {
 	if len(suites) == 0 {
 		return Version
 	}
-	for _, s := range suites {
-		if s == record.Suite(suite) {
-			return Covered
-		}
+	if slices.Contains(suites, record.Suite(suite)) {
+		return Covered
 	}
 	return Suite
 }

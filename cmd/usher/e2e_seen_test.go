@@ -83,7 +83,7 @@ func (p *proc) metric(t testing.TB, name string, labels ...string) float64 {
 	seen := false
 	for line := range strings.Lines(text) {
 		sample, value, ok := strings.Cut(strings.TrimSpace(line), " ")
-		if open := strings.IndexByte(line, '{'); open >= 0 && !strings.HasPrefix(line, "#") {
+		if strings.Contains(line, "{") && !strings.HasPrefix(line, "#") {
 			end := strings.LastIndex(line, "} ")
 			sample, value, ok = line[:end+1], strings.TrimSpace(line[end+2:]), true
 		}
