@@ -1,5 +1,10 @@
 package handshake
 
+import (
+	"io"
+	"slices"
+)
+
 // SmallBuffer is for tests of what a Conn keeps.
 const SmallBuffer = smallBuffer
 
@@ -49,6 +54,15 @@ func (c *Conn) Sequences() (read, write uint64) {
 	return c.reader.Seq(), c.writer.Seq()
 }
 
+// Updates is how often the peer and we have got new keys.
+func (c *Conn) Updates() (theirs, ours uint32) {
+	c.readMu.Lock()
+	defer c.readMu.Unlock()
+	c.writeMu.Lock()
+	defer c.writeMu.Unlock()
+	return c.reader.Updates(), c.writer.Updates()
+}
+
 // Collecting says whether crypto/tls still gets tickets.
 func (c *Conn) Collecting() bool {
 	c.readMu.Lock()
@@ -58,3 +72,37 @@ func (c *Conn) Collecting() bool {
 
 // A Wire is what stands between crypto/tls and the raw connection.
 type Wire = wire
+
+// NewSink returns the writer of a key log, and what it has understood.
+func NewSink() (w io.Writer, secrets func() (n int, odd bool)) {
+	s := new(sink)
+	return s, func() (n int, odd bool) {
+		for _, size := range s.size {
+			if size > 0 {
+				n++
+			}
+		}
+		return n, s.odd
+	}
+}
+
+// Follow has a tape follow bytes that come in pieces of n, and returns what it
+// has kept, whether that is all, and how the first message begins.
+func Follow(stream []byte, n, limit int) (kept []byte, lost bool, hello []byte) {
+	t := tape{limit: limit}
+	for p := range slices.Chunk(stream, n) {
+		t.follow(p)
+	}
+	return t.kept, t.lost, t.hello[:t.said]
+}
+
+// FollowWhole does so by pieces as crypto/tls reads them.
+func FollowWhole(stream []byte, limit int) (kept []byte, lost bool, hello []byte) {
+	t := tape{limit: limit}
+	for len(stream) > 0 {
+		n := min(len(stream), t.room())
+		t.follow(stream[:n])
+		stream = stream[n:]
+	}
+	return t.kept, t.lost, t.hello[:t.said]
+}
