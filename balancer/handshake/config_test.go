@@ -171,28 +171,6 @@ func TestOwnSessionStore(t *testing.T) {
 	}
 }
 
-// TestTicketsAreCollectedUntilData: a client takes what comes ahead of the first data, and
-// lets crypto/tls go then.
-func TestTicketsAreCollectedUntilData(t *testing.T) {
-	server, client := configs()
-	client.ClientSessionCache = tls.NewLRUClientSessionCache(1)
-	c, p := shake(t, record.Client, handshake.Prepare(client, handshake.Options{}), server)
-	if !c.Collecting() {
-		t.Fatal("not collecting after the handshake")
-	}
-	carry(t, p, c, []byte("* OK\r\n"))
-	if c.Collecting() {
-		t.Error("still collecting after data")
-	}
-	if _, ok := client.ClientSessionCache.Get("peer"); !ok {
-		t.Error("no session in the cache")
-	}
-	client.ClientSessionCache = nil
-	if c, _ = shake(t, record.Client, handshake.Prepare(client, handshake.Options{}), server); c.Collecting() {
-		t.Error("collecting without a cache")
-	}
-}
-
 // TestRawConnIsReachable: splice and kTLS need it.
 func TestRawConnIsReachable(t *testing.T) {
 	server, client := configs()

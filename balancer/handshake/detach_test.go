@@ -209,6 +209,39 @@ func TestDetachAfterCloses(t *testing.T) {
 	})
 }
 
+// TestDetachWithAnUpdateOwed has the peer ask for new keys just before.
+func TestDetachWithAnUpdateOwed(t *testing.T) {
+	server, client := configs()
+	for _, owing := range []record.Role{record.Server, record.Client} {
+		a, b := bothOurs(t, handshake.Prepare(server, handshake.Options{}), handshake.Prepare(client, handshake.Options{}))
+		if owing == record.Client {
+			a, b = b, a
+		}
+		asking := detach(t, b)
+		cipher, err := asking.Writer.AEAD()
+		if err != nil {
+			t.Fatal(err)
+		}
+		update, err := asking.Writer.AppendKeyUpdate(nil, cipher, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = asking.Raw.Write(update)
+		asking.write(t, []byte("x"))
+		if _, err := a.Read(make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+		owes := detach(t, a)
+		if !owes.Writer.Due(1, 0) {
+			t.Error("the KeyUpdate is forgotten")
+		}
+		owes.write(t, []byte("answer"))
+		if got := asking.read(t); string(got) != "answer" || asking.Reader.Updates() != 1 {
+			t.Errorf("got %q after %d updates", got, asking.Reader.Updates())
+		}
+	}
+}
+
 func TestWipe(t *testing.T) {
 	each(t, func(t *testing.T, c *handshake.Conn, p peer) {
 		_, _ = p.Write([]byte("xsecret"))

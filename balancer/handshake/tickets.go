@@ -24,9 +24,6 @@ var entry = []byte("usher/handshake/1 ")
 
 // note writes to Extra what a later connection will need.
 func (s *sink) note(state *tls.SessionState) {
-	if _, found := noted(state); found {
-		return
-	}
 	state.Extra = append(state.Extra, append(bytes.Clone(entry), s.of(master)...))
 }
 
