@@ -12,10 +12,6 @@ import (
 	"usher.example/balancer/record"
 )
 
-// alertTime bounds how long the last alert may take when nobody asked for it: a
-// peer that does not read must not hold up a Close, or a Read that has failed.
-const alertTime = time.Second
-
 // A Conn is a connection after its handshake. It is a net.Conn: one goroutine may
 // read while another writes, and all methods may be called by any.
 //
@@ -118,15 +114,15 @@ func (c *Conn) CloseWrite() error {
 	}
 	c.writeMu.Lock()
 	defer c.writeMu.Unlock()
-	if err := c.alert(record.CloseNotify); err != nil {
+	if err := c.alert(record.CloseNotify, c.raw.Write); err != nil {
 		return err
 	}
 	return c.raw.CloseWrite()
 }
 
-// Close sends close_notify, if that can be done soon, closes the raw connection
-// and wipes the keys. It ends calls that are under way; while a Write is, there
-// is no close_notify.
+// Close sends close_notify, if the socket takes it at once, closes the raw
+// connection and wipes the keys. It ends calls that are under way; while a Write
+// is, there is no close_notify.
 func (c *Conn) Close() error {
 	if !c.gone.CompareAndSwap(false, true) {
 		return net.ErrClosed
@@ -135,8 +131,7 @@ func (c *Conn) Close() error {
 		return c.tls.Close()
 	}
 	if c.writeMu.TryLock() {
-		_ = c.raw.SetWriteDeadline(time.Now().Add(alertTime))
-		_ = c.alert(record.CloseNotify) // a courtesy; the connection is closed either way
+		_ = c.alert(record.CloseNotify, c.writeNow) // a courtesy; the connection is closed either way
 		c.writeMu.Unlock()
 	}
 	err := c.raw.Close()

@@ -29,7 +29,7 @@ func stays(t *testing.T, role record.Role, cfg *handshake.Config, theirs *tls.Co
 }
 
 func TestUncoveredStaysOnCryptoTLS(t *testing.T) {
-	max := func(v uint16) func(*tls.Config) {
+	only := func(v uint16) func(*tls.Config) {
 		return func(c *tls.Config) { c.MinVersion, c.MaxVersion = v, v }
 	}
 	suite := func(s uint16) func(*tls.Config) {
@@ -41,12 +41,12 @@ func TestUncoveredStaysOnCryptoTLS(t *testing.T) {
 		copy   bool
 		reason handshake.Reason
 	}{
-		{"TLS 1.0", max(tls.VersionTLS10), false, handshake.Version},
-		{"TLS 1.1", max(tls.VersionTLS11), false, handshake.Version},
+		{"TLS 1.0", only(tls.VersionTLS10), false, handshake.Version},
+		{"TLS 1.1", only(tls.VersionTLS11), false, handshake.Version},
 		{"CBC", suite(tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA), false, handshake.Suite},
 		{"RSA key exchange", suite(tls.TLS_RSA_WITH_AES_128_GCM_SHA256), false, handshake.Suite},
-		{"as configured", max(tls.VersionTLS13), true, handshake.Configured},
-		{"as configured, TLS 1.2", max(tls.VersionTLS12), true, handshake.Configured},
+		{"as configured", only(tls.VersionTLS13), true, handshake.Configured},
+		{"as configured, TLS 1.2", only(tls.VersionTLS12), true, handshake.Configured},
 	} {
 		for name, role := range roles {
 			t.Run(tt.name+"/"+name, func(t *testing.T) {

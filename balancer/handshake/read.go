@@ -12,6 +12,9 @@ import (
 // fits into it. For a larger record a larger one is made, and let go.
 const smallBuffer = 512
 
+// past is a deadline that has been missed.
+var past = time.Unix(1, 0)
+
 // Read implements net.Conn. It returns io.EOF after the peer's close_notify, and
 // [io.ErrUnexpectedEOF] if the stream ends without one: somebody may have cut it
 // short, or the peer does not care for the rules. Other errors of the record layer
@@ -140,14 +143,17 @@ func (c *Conn) fail(err error) error {
 	clear(c.in)
 	c.drop()
 	c.feed, c.opener = nil, nil
-	// A Write that waits for the peer must not make us wait: it is hopeless.
-	_ = c.raw.SetWriteDeadline(time.Now().Add(alertTime))
-	c.writeMu.Lock()
+	if !c.writeMu.TryLock() {
+		// A Write may wait for the peer: it is hopeless, and must not make us
+		// wait. It leaves a record unfinished, so that there can be no alert.
+		_ = c.raw.SetWriteDeadline(past)
+		c.writeMu.Lock()
+	}
 	defer c.writeMu.Unlock()
 	if e.Class == record.Peer {
 		c.writer.Close()
 	} else {
-		_ = c.alert(e.Alert) // err is what there is to report
+		_ = c.alert(e.Alert, c.writeNow) // err is what there is to report
 	}
 	return err
 }

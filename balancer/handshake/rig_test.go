@@ -48,13 +48,14 @@ func useTLS13(t *testing.T, suite record.Suite) {
 	t.Cleanup(func() { defaultTLS13, defaultTLS13NoAES = a, b })
 }
 
-// identities are certificates for "peer" of each kind of key, for servers and
-// clients alike, and who signed them.
-var identities = sync.OnceValue(func() (all struct {
+// An identity has a certificate of each kind of key, and who signed them.
+type identity struct {
 	ecdsa, rsa, ed25519 tls.Certificate
 	pool                *x509.CertPool
-},
-) {
+}
+
+// identities are for "peer", for servers and clients alike.
+var identities = sync.OnceValue(func() (all identity) {
 	must := func(err error) {
 		if err != nil {
 			panic(err)
@@ -67,7 +68,7 @@ var identities = sync.OnceValue(func() (all struct {
 	_, ed, err := ed25519.GenerateKey(rand.Reader)
 	must(err)
 	all.pool = x509.NewCertPool()
-	make := func(key crypto.Signer) tls.Certificate {
+	sign := func(key crypto.Signer) tls.Certificate {
 		tmpl := &x509.Certificate{
 			SerialNumber: big.NewInt(1), DNSNames: []string{"peer"}, IsCA: true, BasicConstraintsValid: true,
 			NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
@@ -80,7 +81,7 @@ var identities = sync.OnceValue(func() (all struct {
 		all.pool.AddCert(cert)
 		return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: cert}
 	}
-	all.ecdsa, all.rsa, all.ed25519 = make(ec), make(rs), make(ed)
+	all.ecdsa, all.rsa, all.ed25519 = sign(ec), sign(rs), sign(ed)
 	return all
 })
 

@@ -3,8 +3,12 @@ package handshake
 import (
 	"crypto/cipher"
 	"errors"
+	"io"
 	"net"
 	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"usher.example/balancer/record"
 )
@@ -24,7 +28,8 @@ func (c *Conn) Write(p []byte) (int, error) {
 			return done, errGone(c.raw)
 		}
 		n := min(len(p)-done, record.MaxPlaintext)
-		if err := c.send(func(dst []byte) ([]byte, error) { return c.sealData(dst, p[done:done+n]) }); err != nil {
+		seal := func(dst []byte) ([]byte, error) { return c.sealData(dst, p[done:done+n]) }
+		if err := c.send(seal, c.raw.Write); err != nil {
 			return done, err
 		}
 		done += n
@@ -40,7 +45,7 @@ var sealed = sync.Pool{New: func() any { return new([recordRoom]byte) }}
 const recordRoom = record.MaxRecord + 64
 
 // send writes what seal appends, all of it.
-func (c *Conn) send(seal func(dst []byte) ([]byte, error)) error {
+func (c *Conn) send(seal func(dst []byte) ([]byte, error), write func([]byte) (int, error)) error {
 	if c.writeErr != nil {
 		return c.writeErr
 	}
@@ -51,11 +56,42 @@ func (c *Conn) send(seal func(dst []byte) ([]byte, error)) error {
 	defer sealed.Put(buf)
 	b, err := seal(buf[:0])
 	// What was sealed before a failure has used its sequence number: send it.
-	if _, werr := c.raw.Write(b); len(b) > 0 && werr != nil {
-		c.writeErr = werr
-		return werr
+	if len(b) > 0 {
+		if _, werr := write(b); werr != nil {
+			c.writeErr = werr
+			return werr
+		}
 	}
 	return err
+}
+
+// writeNow writes what the socket takes without waiting, and fails if that is not
+// all. It is for the last words that nobody asked for: a peer that does not read
+// must hold up neither a Close nor a Read that has failed.
+func (c *Conn) writeNow(b []byte) (int, error) {
+	_ = c.raw.SetWriteDeadline(time.Time{}) // one that was missed would forbid it
+	raw, err := c.raw.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	n := 0
+	werr := raw.Write(func(fd uintptr) bool {
+		for {
+			n, err = unix.Write(int(fd), b)
+			if err != unix.EINTR { //nolint:errorlint // a system call's own
+				return true
+			}
+		}
+	})
+	switch {
+	case werr != nil:
+		return 0, werr
+	case err != nil:
+		return 0, err
+	case n < len(b):
+		return n, io.ErrShortWrite
+	}
+	return n, nil
 }
 
 // sealData appends data, one record at most, and a KeyUpdate ahead if it is due.
@@ -81,14 +117,14 @@ func (c *Conn) sealData(dst, data []byte) ([]byte, error) {
 }
 
 // alert sends an alert, the last thing that is sent. A second one is not.
-func (c *Conn) alert(alert record.Alert) error {
+func (c *Conn) alert(alert record.Alert, write func([]byte) (int, error)) error {
 	err := c.send(func(dst []byte) ([]byte, error) {
 		a, err := c.sealing()
 		if err != nil {
 			return dst, err
 		}
 		return c.writer.AppendAlert(dst, a, alert)
-	})
+	}, write)
 	if errors.Is(err, record.ErrClosed) {
 		return nil
 	}
