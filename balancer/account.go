@@ -76,8 +76,8 @@ func (s *session) info() SessionInfo {
 // tlsName is called with mu held, or after the session's end.
 func (s *session) tlsName() string {
 	switch {
-	case s.tls != nil:
-		return tlsVersion(s.tls.ConnectionState().Version)
+	case s.tlsVersion != "":
+		return s.tlsVersion
 	case s.viaTLS:
 		return "proxy" // a trusted proxy has taken it off
 	}
@@ -166,7 +166,7 @@ func (s *session) countLogin(f *Failure) {
 	if s.srv.deps.LoginFailed != nil {
 		s.srv.deps.LoginFailed(FailedLogin{
 			Time: time.Now(), Protocol: s.b.Protocol.Name(), User: login.user, Mechanism: login.mechanism,
-			Client: s.client, Local: s.local, TLS: s.tls != nil || s.viaTLS, Session: s.id,
+			Client: s.client, Local: s.local, TLS: s.tlsVersion != "" || s.viaTLS, Session: s.id,
 			Kind: f.Kind, Attempts: s.attempts, After: time.Since(s.started),
 		})
 	}

@@ -2,7 +2,6 @@ package balancer
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -14,7 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"usher.example/balancer/forward"
+	"usher.example/balancer/handshake"
 	"usher.example/sniff"
 )
 
@@ -26,8 +25,9 @@ var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 3 * time.Minute, Interva
 // A Backend is one mail server of a pool.
 type Backend struct {
 	BackendOptions
-	pool  string
-	state *backendState
+	secure map[string]*handshake.Config // by protocol, nil without TLS
+	pool   string
+	state  *backendState
 }
 
 // backendState is what of a back end lives on over a reload.
@@ -68,13 +68,14 @@ func (b *Backend) learn(protocol string, caps []string) bool {
 
 // A link is a connection to a back end on its way to a login.
 type link struct {
-	conn forward.Conn
-	stop func() bool // ends the watch over the context
+	raw  *net.TCPConn
+	tls  *handshake.Conn // nil before TLS
+	stop func() bool     // ends the watch over the context
 }
 
 func (l *link) close() {
 	l.stop()
-	_ = l.conn.Raw.Close()
+	_ = l.raw.Close()
 }
 
 // dial connects to the back end, says who the client is (nil: a health check)
@@ -97,7 +98,7 @@ func (b *Backend) dial(ctx context.Context, p sniff.Protocol, client *clientInfo
 		_ = c.Close()
 		return nil, fail(Internal, "dial back end %s: got %T", b.Name, c)
 	}
-	l := &link{conn: forward.Conn{Raw: raw}}
+	l := &link{raw: raw}
 	l.stop = context.AfterFunc(ctx, func() { _ = raw.SetDeadline(past) })
 	l.limit(ctx, limit)
 	if b.Address == AddressProxy1 || b.Address == AddressProxy2 {
@@ -121,11 +122,19 @@ func (b *Backend) dial(ctx context.Context, p sniff.Protocol, client *clientInfo
 	return l, nil
 }
 
+// conn is what the dialogue runs over.
+func (l *link) conn() net.Conn {
+	if l.tls != nil {
+		return l.tls
+	}
+	return l.raw
+}
+
 // limit bounds everything up to the next call, unless ctx has ended.
 func (l *link) limit(ctx context.Context, d time.Duration) {
-	_ = l.conn.Raw.SetDeadline(time.Now().Add(d))
+	_ = l.raw.SetDeadline(time.Now().Add(d))
 	if ctx.Err() != nil {
-		_ = l.conn.Raw.SetDeadline(past)
+		_ = l.raw.SetDeadline(past)
 	}
 }
 
@@ -134,15 +143,11 @@ var past = time.Unix(1, 0)
 
 // handshake starts TLS on the link.
 func (l *link) handshake(ctx context.Context, b *Backend, p sniff.Protocol) error {
-	cfg := b.Config.Clone()
-	if cfg.NextProtos == nil {
-		cfg.NextProtos = []string{p.ALPN()}
-	}
-	t := tls.Client(l.conn.Raw, cfg)
-	if err := t.HandshakeContext(ctx); err != nil {
+	t, err := handshake.Client(ctx, l.raw, b.secure[p.Name()])
+	if err != nil {
 		return b.fault(ctx, fail(BackendTLS, "TLS with back end %s: %w", b.Name, err))
 	}
-	l.conn.TLS = t
+	l.tls = t
 	return nil
 }
 

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 
+	"usher.example/balancer/forward"
+	"usher.example/balancer/handshake"
 	"usher.example/sniff"
 )
 
@@ -16,6 +18,21 @@ func certificateUser(c *x509.Certificate) string {
 		return c.EmailAddresses[0]
 	}
 	return c.Subject.CommonName
+}
+
+// detach takes a session's TLS out of the connection that the login used, so
+// that an engine can go on with it. It returns what was opened and not read.
+func detach(to *forward.Conn, c *handshake.Conn) []byte {
+	if c == nil {
+		return nil
+	}
+	state, ok := c.Detach()
+	if !ok {
+		to.TLS = c.TLS()
+		return nil
+	}
+	to.Secured = &forward.Secured{Reader: state.Reader, Writer: state.Writer, Ciphertext: state.Sealed, Closed: state.Closed}
+	return state.Plain
 }
 
 // believe takes the client's address from what a trusted proxy, webmail for

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"usher.example/balancer/handshake"
 	"usher.example/sniff"
 )
 
@@ -30,6 +31,7 @@ type binding struct {
 	limits   Limits
 	pool     *Pool
 	stats    *ListenerStats
+	secure   *handshake.Config // nil without TLS
 }
 
 // A Listener is a socket and what is done with its connections.

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"sync"
 
+	"usher.example/balancer/handshake"
 	"usher.example/sniff"
 )
 
@@ -21,7 +22,7 @@ type Pool struct {
 
 // newPool checks o and takes over what is known of back ends that were in old
 // (which may be nil) under the same name and at the same address.
-func newPool(o PoolOptions, old *Pool) (*Pool, error) {
+func (srv *Server) newPool(o PoolOptions, old *Pool) (*Pool, error) {
 	p := &Pool{options: o, byName: make(map[string]*Backend)}
 	var errs []error
 	if len(o.Backends) == 0 {
@@ -41,10 +42,29 @@ func newPool(o PoolOptions, old *Pool) (*Pool, error) {
 				b.state = was.state
 			}
 		}
+		b.prepare(srv, o.Protocols)
 		p.backends = append(p.backends, b)
 		p.byName[bo.Name] = b
 	}
 	return p, errors.Join(errs...)
+}
+
+// prepare makes the configurations for handshakes. A TLS library at the back
+// end may insist on the protocol's id (RFC 7301).
+func (b *Backend) prepare(srv *Server, protocols []sniff.Protocol) {
+	if b.Config == nil {
+		return
+	}
+	b.secure = make(map[string]*handshake.Config)
+	for name := range b.Ports {
+		cfg := b.Config.Clone()
+		for _, p := range protocols {
+			if p.Name() == name && cfg.NextProtos == nil {
+				cfg.NextProtos = []string{p.ALPN()}
+			}
+		}
+		b.secure[name] = srv.prepare(cfg)
+	}
 }
 
 // Backends lists the back ends in the order of the configuration.

@@ -73,7 +73,7 @@ func (b *Backend) probe(ctx context.Context, p *Pool, proto sniff.Protocol, how 
 	back := proto.Back(o)
 	d := sniff.NewDriver(back)
 	for {
-		ev, err := d.Drive(l.conn.Conn())
+		ev, err := d.Drive(l.conn())
 		if err != nil {
 			return b.classify(ctx, err, d.Spoke())
 		}

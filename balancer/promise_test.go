@@ -317,10 +317,6 @@ func TestBackendDiesUnderAStalledClient(t *testing.T) {
 		}
 	})
 	r := newRig(t, []*balancertest.Backend{b}, nil)
-	ctx, stop := context.WithCancel(t.Context())
-	swept := make(chan struct{})
-	go func() { defer close(swept); r.engine.Run(ctx) }()
-	defer func() { stop(); <-swept }()
 	c := r.dial("imap")
 	c.expect("* OK")
 	c.say("a LOGIN joe secret\r\n")

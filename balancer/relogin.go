@@ -120,7 +120,7 @@ func (s *session) converseBack(ctx context.Context, l *link, b *Backend, login *
 	})
 	out := sniff.NewDriver(back)
 	for {
-		ev, err := out.Drive(l.conn.Conn())
+		ev, err := out.Drive(l.conn())
 		if err != nil {
 			return nil, b.classify(ctx, err, out.Spoke())
 		}
@@ -131,7 +131,7 @@ func (s *session) converseBack(ctx context.Context, l *link, b *Backend, login *
 			}
 			back.Secured()
 		case sniff.Challenge:
-			_ = l.conn.Raw.SetDeadline(time.Time{}) // it is the client's turn
+			_ = l.raw.SetDeadline(time.Time{}) // it is the client's turn
 			answer, err := s.relay(ctx, ev.Data)
 			if err != nil {
 				return nil, err

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -25,7 +26,43 @@ import (
 	"usher.example/sniff/pop3"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// engineName is the data path that the tests go over: first one, then the other.
+var engineName = "loop"
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	engineName = "copy"
+	code = max(code, m.Run())
+	if err := goleak.Find(); err != nil {
+		fmt.Println(err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// An idler is an engine with its own goroutines.
+type idler interface {
+	forward.Engine
+	Run(ctx context.Context)
+}
+
+// newEngine runs an engine until the end of the test, after all of its sessions.
+func newEngine(t *testing.T) idler {
+	t.Helper()
+	var e idler = new(forward.Copy)
+	if engineName == "loop" {
+		r, err := forward.NewReactor(1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e = r
+	}
+	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
+	done := make(chan struct{})
+	go func() { defer close(done); e.Run(ctx) }()
+	t.Cleanup(func() { stop(); <-done })
+	return e
+}
 
 // patience bounds what a test waits for; nothing waits that long when it works.
 const patience = 10 * time.Second
@@ -73,7 +110,7 @@ func (f *fixed) held() int {
 type rig struct {
 	t       *testing.T
 	server  *balancer.Server
-	engine  *forward.Copy
+	engine  idler
 	placer  *fixed
 	options balancer.Options
 	log     *lockedBuffer
@@ -105,7 +142,7 @@ func (l *lockedBuffer) String() string {
 // and whose users all belong to b0. change may adapt the options.
 func newRig(t *testing.T, backends []*balancertest.Backend, change func(r *rig, o *balancer.Options)) *rig {
 	t.Helper()
-	r := &rig{t: t, placer: &fixed{backend: "b0"}, engine: new(forward.Copy), log: new(lockedBuffer), ca: balancertest.NewAuthority(t)}
+	r := &rig{t: t, placer: &fixed{backend: "b0"}, engine: newEngine(t), log: new(lockedBuffer), ca: balancertest.NewAuthority(t)}
 	cert := r.ca.Server("mail.example.org", "127.0.0.1")
 	pool := balancer.PoolOptions{Name: "main", Protocols: []sniff.Protocol{imap.Protocol{}, pop3.Protocol{}}}
 	for i, b := range backends {

@@ -2,6 +2,7 @@ package balancer
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"usher.example/balancer/handshake"
 )
 
 // A Server is a node. Make it with New, give it its configuration with Apply,
@@ -25,6 +28,9 @@ type Server struct {
 	stopped <-chan struct{} // closed when nothing is to be accepted any more
 	stop    func()
 	running sync.WaitGroup // session goroutines
+
+	tickets    handshake.Tickets // of all listeners, over reloads
+	handshakes handshake.Stats
 
 	mu        sync.Mutex           // guards what follows; never held while waiting
 	applying  sync.Mutex           // one Apply or Drain at a time
@@ -65,7 +71,7 @@ func (srv *Server) Apply(o Options) error {
 	if err != nil {
 		return err
 	}
-	bindings, err := bind(o, pools)
+	bindings, err := srv.bind(o, pools)
 	if err != nil {
 		return err
 	}
@@ -111,7 +117,7 @@ func (srv *Server) newPools(options []PoolOptions) (map[string]*Pool, error) {
 	pools := make(map[string]*Pool, len(options))
 	var errs []error
 	for _, po := range options {
-		p, err := newPool(po, old[po.Name])
+		p, err := srv.newPool(po, old[po.Name])
 		if pools[po.Name] != nil {
 			err = errors.Join(err, fmt.Errorf("two pools %s", po.Name))
 		}
@@ -122,7 +128,7 @@ func (srv *Server) newPools(options []PoolOptions) (map[string]*Pool, error) {
 }
 
 // bind joins listeners and pools.
-func bind(o Options, pools map[string]*Pool) (map[string]*binding, error) {
+func (srv *Server) bind(o Options, pools map[string]*Pool) (map[string]*binding, error) {
 	bindings := make(map[string]*binding, len(o.Listeners))
 	var errs []error
 	for _, lo := range o.Listeners {
@@ -138,14 +144,20 @@ func bind(o Options, pools map[string]*Pool) (map[string]*binding, error) {
 			errs = append(errs, fmt.Errorf("two listeners on %s", lo.Address))
 		}
 		if lo.Config != nil {
-			b.Config = lo.Config.Clone()
+			cfg := lo.Config.Clone()
 			// A client that offers other protocols than ours is meant for
 			// somebody else (the ALPACA attacks); one that offers none is fine.
-			b.Config.NextProtos = []string{lo.Protocol.ALPN()}
+			cfg.NextProtos = []string{lo.Protocol.ALPN()}
+			b.secure = srv.prepare(cfg)
 		}
 		bindings[lo.Address] = b
 	}
 	return bindings, errors.Join(errs...)
+}
+
+// prepare makes a configuration for handshakes.
+func (srv *Server) prepare(cfg *tls.Config) *handshake.Config {
+	return handshake.Prepare(cfg, handshake.Options{Tickets: &srv.tickets, Copy: !srv.deps.Engine.Secures(), Stats: &srv.handshakes})
 }
 
 // openSockets listens where nobody listens yet.

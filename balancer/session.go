@@ -4,7 +4,6 @@ import (
 	"container/list"
 	"context"
 	"crypto/rand"
-	"crypto/tls"
 	"encoding/base32"
 	"errors"
 	"net"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"usher.example/balancer/forward"
+	"usher.example/balancer/handshake"
 	"usher.example/sniff"
 )
 
@@ -31,7 +31,9 @@ type session struct {
 	b   *binding
 	id  string
 	raw *net.TCPConn
-	tls *tls.Conn
+	tls *handshake.Conn // nil before TLS, and after the adoption
+	// tlsVersion outlives tls; empty without TLS.
+	tlsVersion string
 
 	client, local netip.AddrPort
 	serverName    string // SNI, or what a trusted proxy said
@@ -154,8 +156,8 @@ func (s *session) admit() error {
 // handshake starts TLS with the client.
 func (s *session) handshake() error {
 	s.setPhase(PhaseTLS)
-	t := tls.Server(s.raw, s.b.Config)
-	if err := t.HandshakeContext(s.ctx); err != nil {
+	t, err := handshake.Server(s.ctx, s.raw, s.b.secure)
+	if err != nil {
 		s.b.stats.TLSFailed.Add(1)
 		f := s.clientFault(err)
 		if f.Kind == ClientGone || f.Kind == ClientProtocol {
@@ -171,7 +173,7 @@ func (s *session) handshake() error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.tls, s.serverName = t, hostName(state.ServerName)
+	s.tls, s.tlsVersion, s.serverName = t, tlsVersion(state.Version), hostName(state.ServerName)
 	if len(state.VerifiedChains) > 0 {
 		s.peer = certificateUser(state.VerifiedChains[0][0])
 	}
@@ -269,14 +271,17 @@ func (s *session) adopt(server *link, yes *acceptance) error {
 	}
 	s.countLogin(nil)
 	s.within(time.Time{}, s.raw.SetDeadline)
-	_ = server.conn.Raw.SetDeadline(time.Time{})
+	_ = server.raw.SetDeadline(time.Time{})
 	s.setPhase(PhaseForward)
 	s.b.stats.LoggedIn.Add(1)
 	pair := forward.Pair{
-		Client: forward.Conn{Raw: s.raw, TLS: s.tls}, Server: server.conn,
+		Client: forward.Conn{Raw: s.raw}, Server: forward.Conn{Raw: server.raw},
 		ToServer: s.in.Rest(), ToClient: yes.rest, Done: s.forwarded,
 	}
-	s.front, s.in = nil, nil // an idle session needs neither
+	// What was opened and not read yet comes behind what was read.
+	pair.ToServer = append(pair.ToServer, detach(&pair.Client, s.tls)...)
+	pair.ToClient = append(pair.ToClient, detach(&pair.Server, server.tls)...)
+	s.front, s.in, s.tls = nil, nil, nil // an idle session needs none of them
 	flow := s.srv.deps.Engine.Adopt(pair)
 	s.mu.Lock()
 	s.flow = flow

@@ -88,6 +88,9 @@ func (e *Copy) sweep(limit time.Duration) {
 	}
 }
 
+// Secures implements Engine: crypto/tls keeps its sessions.
+func (*Copy) Secures() bool { return false }
+
 // Adopt implements Engine.
 func (e *Copy) Adopt(p Pair) Flow {
 	f := &flow{pair: p, engine: e, splice: p.Client.TLS == nil && p.Server.TLS == nil}

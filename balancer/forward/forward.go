@@ -112,4 +112,6 @@ type Flow interface {
 type Engine interface {
 	// Adopt takes the pair over; the caller must not use its connections again.
 	Adopt(p Pair) Flow
+	// Secures says whether pairs may have sides with Conn.Secured set.
+	Secures() bool
 }

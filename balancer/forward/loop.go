@@ -277,6 +277,9 @@ func (l *loop) adopt(a *adoption) {
 			h.tls, k = l.keys.take()
 			k.r, k.w = sec.Reader, sec.Writer
 			sec.Reader, sec.Writer = record.Reader{}, record.Writer{}
+			if sec.Closed {
+				h.flags |= atEOF
+			}
 			if len(sec.Ciphertext) > 0 {
 				h.in = l.bufs.keep(sec.Ciphertext)
 				h.flags |= stale

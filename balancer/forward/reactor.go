@@ -21,6 +21,8 @@ type Secured struct {
 	Writer record.Writer
 	// Ciphertext was read from the connection and not opened yet.
 	Ciphertext []byte
+	// Closed: the peer's close_notify has come.
+	Closed bool
 }
 
 // Reactor is the engine with one event loop for each core: an idle session is a
@@ -137,6 +139,9 @@ func (r *Reactor) finish(e ended) {
 	default:
 	}
 }
+
+// Secures implements Engine.
+func (*Reactor) Secures() bool { return true }
 
 // Adopt implements Engine.
 func (r *Reactor) Adopt(p Pair) Flow {

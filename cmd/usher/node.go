@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,7 +25,7 @@ const firstProbes = 3 * time.Second
 // A node is all parts of a running usher, joined.
 type node struct {
 	log      *logger
-	engine   *forward.Copy
+	engine   engine
 	places   *cluster.Single
 	entrance *turnstile // to the places
 	server   *balancer.Server
@@ -61,9 +62,30 @@ func (r *running) ended() bool {
 	}
 }
 
+// An engine is what moves the bytes of established sessions.
+type engine interface {
+	forward.Engine
+	Run(ctx context.Context)
+	SetIdle(limit time.Duration)
+	Spliced() uint64
+}
+
+// newEngine opens the engine that the configuration asks for.
+func newEngine(path config.DataPath, log *logger) engine {
+	if path == config.PathCopy {
+		return new(forward.Copy)
+	}
+	r, err := forward.NewReactor(0)
+	if err != nil {
+		log.Warn("sessions are copied, as by data_path = \"copy\"", "err", err)
+		return new(forward.Copy)
+	}
+	return r
+}
+
 // newNode joins the parts; nothing listens yet.
 func newNode(c *config.Config, log *logger) *node {
-	n := &node{log: log, engine: new(forward.Copy), ready: new(health.Endpoint), reloads: new(admin.Reloads), started: time.Now(), checkers: make(map[checkKey]*running)}
+	n := &node{log: log, engine: newEngine(c.DataPath, log), ready: new(health.Endpoint), reloads: new(admin.Reloads), started: time.Now(), checkers: make(map[checkKey]*running)}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.places = cluster.NewSingle(cluster.Options{Names: names(c.Users), Kick: func(pool, user, backend string) {
 		ended := n.server.LeaveBackend(pool, user, backend, "the back end cannot serve any more")
@@ -79,7 +101,36 @@ func newNode(c *config.Config, log *logger) *node {
 	n.ready.Add("listeners", n.notDraining)
 	n.ready.Add("pools", n.poolsUsable)
 	n.running.Go(func() { n.engine.Run(n.ctx) })
+	n.running.Go(n.tidy)
 	return n
+}
+
+// tidyEvery is the time between two looks whether memory can be given back.
+const tidyEvery = 5 * time.Second
+
+// tidy gives memory back to the kernel once a rush of connections is over. A
+// handshake leaves 70 KiB of garbage, an established session less than one: a
+// node at rest should not look like one in the storm after a power cut.
+func (n *node) tidy() {
+	tick := time.NewTicker(tidyEvery)
+	defer tick.Stop()
+	var last, tidied uint64
+	for {
+		select {
+		case <-n.ctx.Done():
+			return
+		case <-tick.C:
+		}
+		accepted := uint64(0)
+		for _, st := range n.server.Stats() {
+			accepted += st.Accepted.Load()
+		}
+		if accepted == last && accepted != tidied {
+			debug.FreeOSMemory()
+			tidied = accepted
+		}
+		last = accepted
+	}
 }
 
 // start puts the first configuration into force. Back ends are looked at

@@ -48,6 +48,13 @@ type Config struct {
 	// longer.
 	Drain time.Duration `toml:"drain" default:"30s" range:"0s..1h"`
 
+	// How bytes of established sessions move. "auto": by one event loop for each
+	// core, plaintext spliced inside the kernel, TLS by usher's own record layer;
+	// sessions that it does not cover are copied. "copy": by two goroutines for
+	// each session, TLS by Go's crypto/tls throughout. It costs fifty times the
+	// memory and is there for comparison, and in case of doubt.
+	DataPath DataPath `toml:"data_path" default:"auto" reload:"no"`
+
 	// Logging, to standard error. SIGHUP changes the level.
 	Log Log `toml:"log"`
 

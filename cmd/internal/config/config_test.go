@@ -42,9 +42,10 @@ func TestDefaults(t *testing.T) {
 	c := mustParse(t, small)
 	link := Link{TLS: TLSStart, TLSMin: TLS12, ClientAddress: AddressNone}
 	want := Config{
-		Drain: 30 * time.Second,
-		Log:   Log{Level: LogInfo, Format: LogText},
-		Admin: Admin{Socket: "/run/usher/usher.sock", SocketMode: 0o600, HTTP: "127.0.0.1:9180"},
+		Drain:    30 * time.Second,
+		DataPath: PathAuto,
+		Log:      Log{Level: LogInfo, Format: LogText},
+		Admin:    Admin{Socket: "/run/usher/usher.sock", SocketMode: 0o600, HTTP: "127.0.0.1:9180"},
 		Limits: Limits{
 			Sessions: 50000, SessionsPerAddress: 1000, Prelogin: 5000,
 			LoginTime: time.Minute, Idle: 35 * time.Minute,

@@ -34,6 +34,18 @@ const (
 // Allowed lists the values.
 func (LogFormat) Allowed() []string { return list(LogText, LogJSON) }
 
+// DataPath is how bytes of established sessions move.
+type DataPath string
+
+// The data paths.
+const (
+	PathAuto DataPath = "auto"
+	PathCopy DataPath = "copy"
+)
+
+// Allowed lists the values.
+func (DataPath) Allowed() []string { return list(PathAuto, PathCopy) }
+
 // Protocol is what a listener speaks.
 type Protocol string
 

@@ -1,0 +1,217 @@
+package main_test
+
+import (
+	"bufio"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"usher.example/cmd/internal/dovecot"
+)
+
+// idleSessions is what the issue of the engine asks for; the test process holds
+// both peers of each, and 20,000 files are often the limit.
+const idleSessions = 4900
+
+// warmth is what each session moves in each direction before the second look.
+const warmth = 100 << 10
+
+// BenchmarkIdle reports the private memory that usher's process needs for each
+// session that is logged in and says nothing, above that of the process without
+// sessions: fresh, and after each has moved 100 KiB both ways.
+func BenchmarkIdle(b *testing.B) {
+	for _, path := range []string{"auto", "copy"} {
+		for _, secure := range []bool{true, false} {
+			name := path + "/plain"
+			if secure {
+				name = path + "/tls"
+			}
+			b.Run(name, func(b *testing.B) {
+				for range b.N {
+					measureIdle(b, path, secure)
+				}
+			})
+		}
+	}
+}
+
+func measureIdle(b *testing.B, path string, secure bool) {
+	store := newStub(b)
+	s := &site{t: b, host: reserve(b), dir: b.TempDir(), authority: dovecot.NewAuthority(b)}
+	s.head = fmt.Sprintf("data_path = %q\n[limits]\nsessions_per_address = 0\nprelogin = 200\n[log]\nlevel = \"error\"\n", path)
+	mode, more := "none", "plaintext_login = true\n"
+	if secure {
+		mode, more = "implicit", ""
+	}
+	s.listeners = []listener{{name: "idle", protocol: "imap", tls: mode, port: portIMAPS, more: more}}
+	host, port, _ := net.SplitHostPort(store.l.Addr().String())
+	s.pools = []pool{{name: "main", storage: "shared", health: calmHealth, backends: []backend{{
+		name: "stub", host: host, imap: net.JoinHostPort(host, port), more: "tls = \"none\"\n",
+	}}}}
+	s.renew()
+	p := s.serve()
+	p.settle()
+	empty, goroutines := private(b, p.pid()), p.metric(b, "go_goroutines")
+	files := openFiles(b, p.pid())
+
+	sessions := make([]net.Conn, idleSessions)
+	var wg sync.WaitGroup
+	lane := make(chan struct{}, 8)
+	for i := range sessions {
+		lane <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-lane }()
+			sessions[i] = p.idle(b, secure, i)
+		})
+	}
+	wg.Wait()
+	p.settle()
+	fresh := private(b, p.pid())
+	b.ReportMetric(float64(fresh-empty)/idleSessions, "fresh-B/session")
+	b.ReportMetric((p.metric(b, "go_goroutines")-goroutines)/idleSessions, "goroutines/session")
+	b.ReportMetric(float64(openFiles(b, p.pid())-files)/idleSessions, "files/session")
+	for _, c := range sessions {
+		lane <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-lane }()
+			warm(b, c)
+		})
+	}
+	wg.Wait()
+	p.settle()
+	b.ReportMetric(float64(private(b, p.pid())-empty)/idleSessions, "warm-B/session")
+	for _, c := range sessions {
+		_ = c.Close()
+	}
+}
+
+// idle logs a session in.
+func (p *proc) idle(b *testing.B, secure bool, i int) net.Conn {
+	c, err := net.Dial("tcp", p.addr(portIMAPS))
+	if err != nil {
+		b.Fatal(err)
+	}
+	if secure {
+		c = tls.Client(c, &tls.Config{InsecureSkipVerify: true, CurvePreferences: []tls.CurveID{tls.X25519}})
+	}
+	fmt.Fprintf(c, "a LOGIN user%d@example.org secret\r\n", i)
+	r := bufio.NewReaderSize(c, 512)
+	for {
+		line, err := r.ReadString('\n')
+		if err != nil {
+			b.Fatalf("session %d: %v", i, err)
+		}
+		if strings.HasPrefix(line, "a ") {
+			if !strings.HasPrefix(line, "a OK") {
+				b.Fatalf("session %d: %s", i, line)
+			}
+			return c
+		}
+	}
+}
+
+// warm moves data both ways.
+func warm(b *testing.B, c net.Conn) {
+	chunk := make([]byte, warmth)
+	if _, err := c.Write(chunk); err != nil {
+		b.Error(err)
+		return
+	}
+	if _, err := io.ReadFull(c, chunk); err != nil {
+		b.Error(err)
+	}
+}
+
+// settle waits until the process has given back what it does not need.
+func (p *proc) settle() {
+	last := -1
+	eventually(p.t, "memory settles", func() bool {
+		now := private(p.t, p.pid())
+		calm := last >= 0 && now >= last-last/200
+		last = now
+		<-time.After(6 * time.Second) // usher tidies up every five seconds
+		return calm
+	})
+}
+
+// private is the memory in octets that nobody shares with the process.
+func private(t testing.TB, pid int) int {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := 0
+	for line := range strings.Lines(string(text)) {
+		if f := strings.Fields(line); len(f) > 1 && strings.HasPrefix(f[0], "Private_") {
+			n, err := strconv.Atoi(f[1])
+			if err != nil {
+				t.Fatal(err)
+			}
+			sum += n << 10
+		}
+	}
+	return sum
+}
+
+func openFiles(t testing.TB, pid int) int {
+	t.Helper()
+	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(entries)
+}
+
+// A stub is a back end that lets everybody in and echoes what comes then.
+type stub struct{ l net.Listener }
+
+func newStub(b *testing.B) *stub {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	s := &stub{l}
+	b.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go s.serve(c)
+		}
+	}()
+	return s
+}
+
+func (s *stub) serve(c net.Conn) {
+	defer c.Close()
+	r := bufio.NewReaderSize(c, 512)
+	fmt.Fprint(c, "* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] stub\r\n")
+	for {
+		line, err := r.ReadString('\n')
+		if err != nil {
+			return
+		}
+		tag, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
+		switch verb, _, _ := strings.Cut(rest, " "); verb {
+		case "AUTHENTICATE", "LOGIN":
+			fmt.Fprintf(c, "%s OK [CAPABILITY IMAP4rev1 IDLE] in\r\n", tag)
+			_, _ = io.Copy(c, r)
+			return
+		case "LOGOUT":
+			fmt.Fprintf(c, "* BYE\r\n%s OK\r\n", tag)
+			return
+		default:
+			fmt.Fprintf(c, "* CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN\r\n%s OK\r\n", tag)
+		}
+	}
+}
