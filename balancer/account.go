@@ -92,8 +92,7 @@ func (s *session) forwarded(r forward.Result) {
 	s.b.stats.BytesOut.Add(r.Out)
 	reason := r.End.String()
 	err := r.Err
-	if cause := context.Cause(s.ctx); r.End == forward.Killed && cause != nil {
-		f := asFailure(cause)
+	if f := s.killed(); r.End == forward.Killed && f != nil {
 		reason, err = f.Kind.String(), f.Err
 	}
 	s.letGo()
@@ -104,8 +103,23 @@ func (s *session) forwarded(r forward.Result) {
 	s.leave(None)
 }
 
-// ended accounts for a session that was never forwarded.
-func (s *session) ended(f *Failure) {
+// killed is why the flow was killed, nil if it was not by us.
+func (s *session) killed() *Failure {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.dialogue != nil { // the end came before Adopt returned
+		if s.abandoned != nil {
+			return s.abandoned
+		}
+		if cause := context.Cause(s.ctx); cause != nil {
+			return asFailure(cause)
+		}
+	}
+	return s.ended
+}
+
+// refused accounts for a session that was never forwarded.
+func (s *session) refused(f *Failure) {
 	s.letGo()
 	result := "refused"
 	if f.Kind == ClientQuit || f.Kind == ClientGone {
@@ -126,7 +140,9 @@ func (s *session) leave(k Kind) {
 	s.b.stats.Ended[k].Add(1)
 	s.b.stats.Open.Add(-1)
 	s.srv.sessions.remove(s)
-	s.cancel(nil)
+	if k != None {
+		s.cancel(nil) // adopt does it for those that were forwarded
+	}
 }
 
 // log writes the one line of the session.

@@ -78,11 +78,13 @@ func isReset(err error) bool {
 // stop ends the session from outside; f is the reason that will be logged.
 func (s *session) stop(f *Failure) {
 	s.mu.Lock()
-	s.cancel(f)
 	flow := s.flow
 	if flow == nil {
+		s.cancel(f)
 		_ = s.raw.SetReadDeadline(past)
 		_ = s.raw.SetWriteDeadline(time.Now().Add(farewellTime))
+	} else if s.ended == nil {
+		s.ended = f
 	}
 	s.mu.Unlock()
 	if flow != nil {
@@ -104,10 +106,10 @@ func (s *session) within(t time.Time, set func(time.Time) error) {
 // more. A login on its way tries again where the user is placed now.
 func (s *session) abandon(reason string) {
 	s.mu.Lock()
-	giveUp, flow := s.giveUp, s.flow
-	if flow == nil && giveUp != nil {
+	flow := s.flow
+	if flow == nil && s.giveUp != nil {
 		s.abandoned = fail(Kicked, "%s", reason)
-		giveUp(fail(BackendUnavailable, "%s", reason))
+		s.giveUp(fail(BackendUnavailable, "%s", reason))
 		if s.relaying {
 			_ = s.raw.SetReadDeadline(past) // it waits for the client, not for the back end
 		}

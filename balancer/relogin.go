@@ -216,8 +216,7 @@ func (s *session) route(ctx context.Context, giveUp context.CancelCauseFunc, use
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.backend, s.why, s.giveUp, s.abandoned = b, why, giveUp, nil
-	s.release = func() {
-		giveUp(nil)
+	s.release = func() { // stays as long as the session, and so must not hold contexts
 		b.state.sessions.Add(-1)
 		release()
 	}

@@ -200,26 +200,24 @@ func (srv *Server) statsOf(b *binding) *ListenerStats {
 
 // serve starts a session.
 func (srv *Server) serve(b *binding, raw *net.TCPConn) {
-	s := &session{
-		srv: srv, b: b, id: newID(), raw: raw, started: time.Now(),
-		client: addrPort(raw.RemoteAddr()), local: addrPort(raw.LocalAddr()),
-	}
-	s.turn = s.started
-	s.ctx, s.cancel = context.WithCancelCause(srv.ctx)
+	d := &dialogue{raw: raw, local: addrPort(raw.LocalAddr())}
+	s := &session{srv: srv, b: b, id: newID(), dialogue: d, started: time.Now(), client: addrPort(raw.RemoteAddr())}
+	d.turn = s.started
+	d.ctx, d.cancel = context.WithCancelCause(srv.ctx)
 	b.stats.Accepted.Add(1)
 	b.stats.Open.Add(1)
 	srv.running.Go(func() {
 		defer func() {
 			if p := recover(); p != nil {
 				srv.log.Error("a session panicked", "session", s.id, "panic", p, "stack", string(debug.Stack()))
-				s.ended(fail(Internal, "panic"))
-				_ = s.raw.Close()
+				s.refused(fail(Internal, "panic"))
+				_ = raw.Close()
 			}
 		}()
 		if err := s.serve(); err != nil {
 			f := asFailure(err)
 			s.farewell(f)
-			s.ended(f)
+			s.refused(f)
 		}
 	})
 }

@@ -24,26 +24,46 @@ const (
 	maxAttempts = 5
 )
 
-// A session is one client from accept to adopt. One goroutine runs it; the
-// fields under mu and the methods stop, abandon and info are for others.
+// A session is one client, from accept to the end. Up to the adoption one
+// goroutine runs it; the fields under mu and the methods stop, abandon and info
+// are for others. What is here stays for hours: what only the dialogue needs is
+// in the dialogue.
 type session struct {
-	srv *Server
-	b   *binding
-	id  string
-	raw *net.TCPConn
-	tls *handshake.Conn // nil before TLS, and after the adoption
-	// tlsVersion outlives tls; empty without TLS.
-	tlsVersion string
+	srv     *Server
+	b       *binding
+	id      string
+	started time.Time
+	left    atomic.Bool   // has been accounted for
+	waiting *list.Element // guarded by registry.mu
+	claimed netip.Prefix  // guarded by registry.mu
 
-	client, local netip.AddrPort
-	serverName    string // SNI, or what a trusted proxy said
-	peer          string // user of the verified client certificate
-	viaTLS        bool   // a trusted proxy has taken TLS off
-	trusted       bool   // the peer's word about the client is believed
-	started       time.Time
-	turn          time.Time // when the client's present login attempt could begin
-	attempts      int
-	relayed       bool // a challenge has been relayed: no second try any more
+	mu         sync.Mutex // guards what follows
+	*dialogue             // nil once the session has a flow
+	client     netip.AddrPort
+	tlsVersion string // empty without TLS
+	viaTLS     bool   // a trusted proxy has taken TLS off
+	phase      Phase
+	login      loginInfo
+	backend    *Backend
+	why        string
+	release    func()
+	flow       forward.Flow
+	ended      *Failure // why a flow was killed
+}
+
+// A dialogue is what a session needs up to the adoption. It belongs to the
+// session's goroutine, but for what is said to be guarded.
+type dialogue struct {
+	raw *net.TCPConn
+	tls *handshake.Conn // nil before TLS
+
+	local      netip.AddrPort
+	serverName string    // SNI, or what a trusted proxy said
+	peer       string    // user of the verified client certificate
+	trusted    bool      // the peer's word about the client is believed
+	turn       time.Time // when the client's present login attempt could begin
+	attempts   int
+	relayed    bool // a challenge has been relayed: no second try any more
 
 	ctx    context.Context // ends with a *Failure as its cause
 	cancel context.CancelCauseFunc
@@ -51,21 +71,10 @@ type session struct {
 	front sniff.Front
 	in    *sniff.Driver
 
-	left    atomic.Bool   // has been accounted for
-	waiting *list.Element // guarded by registry.mu
-	claimed netip.Prefix  // guarded by registry.mu
-
-	mu      sync.Mutex // guards what follows
-	phase   Phase
-	login   loginInfo
-	backend *Backend
-	why     string
-	release func()
-	giveUp  context.CancelCauseFunc // ends the present try at a back end
-	// abandoned is why the present try must not become a session.
+	giveUp context.CancelCauseFunc // ends the present try at a back end; guarded by mu
+	// abandoned is why the present try must not become a session; guarded by mu.
 	abandoned *Failure
-	relaying  bool // the back end waits for an answer of the client
-	flow      forward.Flow
+	relaying  bool // the back end waits for an answer of the client; guarded by mu
 }
 
 // loginInfo is what may be shown of a login.
@@ -281,17 +290,19 @@ func (s *session) adopt(server *link, yes *acceptance) error {
 	// What was opened and not read yet comes behind what was read.
 	pair.ToServer = append(pair.ToServer, detach(&pair.Client, s.tls)...)
 	pair.ToClient = append(pair.ToClient, detach(&pair.Server, server.tls)...)
-	s.front, s.in, s.tls = nil, nil, nil // an idle session needs none of them
 	flow := s.srv.deps.Engine.Adopt(pair)
 	s.mu.Lock()
-	s.flow = flow
-	abandoned := s.abandoned
+	d := s.dialogue
+	s.flow, s.dialogue = flow, nil
+	end := d.abandoned // it may have happened while there was no flow yet
+	if cause := context.Cause(d.ctx); cause != nil {
+		end = asFailure(cause)
+	}
 	s.mu.Unlock()
-	switch { // it may have happened while there was no flow yet
-	case abandoned != nil:
-		s.stop(abandoned)
-	case s.ctx.Err() != nil:
-		flow.Kill()
+	d.giveUp(nil)
+	d.cancel(nil) // nobody waits for either any more
+	if end != nil {
+		s.stop(end)
 	}
 	return nil
 }
@@ -301,6 +312,10 @@ func (s *session) letGo() {
 	s.mu.Lock()
 	release := s.release
 	s.release = nil
+	if s.dialogue != nil && s.giveUp != nil {
+		s.giveUp(nil)
+		s.giveUp = nil
+	}
 	s.mu.Unlock()
 	if release != nil {
 		release()

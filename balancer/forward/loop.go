@@ -34,7 +34,7 @@ const (
 	maxAEADs = 4096
 
 	// aeadSweep is how long a cipher may be unused before it is dropped.
-	aeadSweep = int64(10 * time.Second)
+	aeadSweep = int64(5 * time.Second)
 
 	// notSent bounds what the kernel holds unsent for a client that does not
 	// read; measured, it costs no throughput.

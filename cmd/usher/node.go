@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"runtime/metrics"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -105,8 +106,18 @@ func newNode(c *config.Config, log *logger) *node {
 	return n
 }
 
-// tidyEvery is the time between two looks whether memory can be given back.
-const tidyEvery = 5 * time.Second
+const (
+	// tidyEvery is the time between two looks whether memory can be given back.
+	tidyEvery = 5 * time.Second
+
+	// tidyStep is how much more than after the last time makes it worth a
+	// garbage collection.
+	tidyStep = 1 << 20
+
+	// tidyAgain is after how many looks it is done once more: what the engine
+	// keeps ready for sessions in use is given up by then.
+	tidyAgain = 4
+)
 
 // tidy gives memory back to the kernel once a rush of connections is over. A
 // handshake leaves 70 KiB of garbage, an established session less than one: a
@@ -114,7 +125,18 @@ const tidyEvery = 5 * time.Second
 func (n *node) tidy() {
 	tick := time.NewTicker(tidyEvery)
 	defer tick.Stop()
-	var last, tidied uint64
+	sample := []metrics.Sample{
+		{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/unused:bytes"}, {Name: "/memory/classes/heap/free:bytes"},
+	}
+	held := func() (sum uint64) {
+		metrics.Read(sample)
+		for _, s := range sample {
+			sum += s.Value.Uint64()
+		}
+		return sum
+	}
+	var last, floor uint64
+	again := 0
 	for {
 		select {
 		case <-n.ctx.Done():
@@ -125,11 +147,17 @@ func (n *node) tidy() {
 		for _, st := range n.server.Stats() {
 			accepted += st.Accepted.Load()
 		}
-		if accepted == last && accepted != tidied {
-			debug.FreeOSMemory()
-			tidied = accepted
+		now := held()
+		if now > floor+tidyStep {
+			again = tidyAgain
 		}
-		last = accepted
+		if again > 0 && accepted == last {
+			if again--; now > floor+tidyStep || again == 0 {
+				debug.FreeOSMemory()
+				floor = held()
+			}
+		}
+		floor, last = min(floor, now), accepted
 	}
 }
 
