@@ -103,6 +103,19 @@ func (s *session) forwarded(r forward.Result) {
 	s.leave(None)
 }
 
+// broken ends a session whose goroutine panicked.
+func (s *session) broken(raw *net.TCPConn) {
+	s.mu.Lock()
+	flow := s.flow
+	s.mu.Unlock()
+	if flow != nil {
+		flow.Kill() // its end is accounted for as every other
+		return
+	}
+	s.refused(fail(Internal, "panic"))
+	_ = raw.Close()
+}
+
 // killed is why the flow was killed, nil if it was not by us.
 func (s *session) killed() *Failure {
 	s.mu.Lock()

@@ -210,8 +210,7 @@ func (srv *Server) serve(b *binding, raw *net.TCPConn) {
 		defer func() {
 			if p := recover(); p != nil {
 				srv.log.Error("a session panicked", "session", s.id, "panic", p, "stack", string(debug.Stack()))
-				s.refused(fail(Internal, "panic"))
-				_ = raw.Close()
+				s.broken(raw)
 			}
 		}()
 		if err := s.serve(); err != nil {

@@ -294,12 +294,15 @@ func (s *session) adopt(server *link, yes *acceptance) error {
 	s.mu.Lock()
 	d := s.dialogue
 	s.flow, s.dialogue = flow, nil
+	giveUp := d.giveUp // nil if the session has ended already
 	end := d.abandoned // it may have happened while there was no flow yet
 	if cause := context.Cause(d.ctx); cause != nil {
 		end = asFailure(cause)
 	}
 	s.mu.Unlock()
-	d.giveUp(nil)
+	if giveUp != nil {
+		giveUp(nil)
+	}
 	d.cancel(nil) // nobody waits for either any more
 	if end != nil {
 		s.stop(end)
