@@ -2,6 +2,7 @@ package balancer
 
 import (
 	"crypto/x509"
+	"errors"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -22,18 +23,25 @@ func certificateUser(c *x509.Certificate) string {
 
 // detach takes a session's TLS out of the connection that the login used, so
 // that an engine can go on with it. It returns what was opened and not read.
-func detach(to *forward.Conn, c *handshake.Conn) []byte {
+// An error means that there is nothing to go on with: never that the session
+// could go on in plaintext.
+func detach(to *forward.Conn, c *handshake.Conn) ([]byte, error) {
 	if c == nil {
-		return nil
+		return nil, nil
 	}
 	state, ok := c.Detach()
 	if !ok {
-		to.TLS = c.TLS()
-		return nil
+		if to.TLS = c.TLS(); to.TLS == nil {
+			return nil, errDetach
+		}
+		return nil, nil
 	}
 	to.Secured = &forward.Secured{Reader: state.Reader, Writer: state.Writer, Ciphertext: state.Sealed, Closed: state.Closed}
-	return state.Plain
+	return state.Plain, nil
 }
+
+// errDetach means that a connection under TLS has failed since it was last used.
+var errDetach = errors.New("TLS has failed")
 
 // believe takes the client's address from what a trusted proxy, webmail for
 // one, said by ID or XCLIENT. The front has dropped such fields of others.

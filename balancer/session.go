@@ -278,18 +278,26 @@ func (s *session) adopt(server *link, yes *acceptance) error {
 		s.letGo()
 		return s.clientFault(err)
 	}
+	pair := forward.Pair{
+		Client: forward.Conn{Raw: s.raw}, Server: forward.Conn{Raw: server.raw},
+		ToServer: s.in.Rest(), ToClient: yes.rest, Done: s.forwarded,
+	}
+	ahead, err := detach(&pair.Client, s.tls)
+	if err != nil {
+		server.close()
+		return &Failure{Kind: ClientGone, Err: err}
+	}
+	pair.ToServer = append(pair.ToServer, ahead...) // behind what was read already
+	if ahead, err = detach(&pair.Server, server.tls); err != nil {
+		server.close()
+		return &Failure{Kind: BackendGone, Err: err}
+	}
+	pair.ToClient = append(pair.ToClient, ahead...)
 	s.countLogin(nil)
 	s.within(time.Time{}, s.raw.SetDeadline)
 	_ = server.raw.SetDeadline(time.Time{})
 	s.setPhase(PhaseForward)
 	s.b.stats.LoggedIn.Add(1)
-	pair := forward.Pair{
-		Client: forward.Conn{Raw: s.raw}, Server: forward.Conn{Raw: server.raw},
-		ToServer: s.in.Rest(), ToClient: yes.rest, Done: s.forwarded,
-	}
-	// What was opened and not read yet comes behind what was read.
-	pair.ToServer = append(pair.ToServer, detach(&pair.Client, s.tls)...)
-	pair.ToClient = append(pair.ToClient, detach(&pair.Server, server.tls)...)
 	flow := s.srv.deps.Engine.Adopt(pair)
 	s.mu.Lock()
 	d := s.dialogue

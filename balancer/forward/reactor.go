@@ -19,7 +19,8 @@ import (
 type Secured struct {
 	Reader record.Reader
 	Writer record.Writer
-	// Ciphertext was read from the connection and not opened yet.
+	// Ciphertext was read from the connection and not opened yet: a record at
+	// most.
 	Ciphertext []byte
 	// Closed: the peer's close_notify has come.
 	Closed bool
@@ -97,7 +98,7 @@ func (r *Reactor) Run(ctx context.Context) {
 	accounts.Go(func() { r.account(over) })
 	<-ctx.Done()
 	for _, l := range r.loops {
-		l.wakeUp()
+		l.poke()
 	}
 	wg.Wait()
 	close(over)

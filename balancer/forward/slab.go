@@ -41,6 +41,7 @@ type slot struct {
 	queued bool    // stands in the FIFO
 	noted  bool    // why is set
 	why    End
+	errno  uint32 // of a back end's read that failed, 0 for none
 }
 
 // A slab keeps sessions in chunks that never move.

@@ -12,9 +12,12 @@ const (
 	bulkPipe  = 1 << 20
 	bulkPipes = 8
 
-	// spliceAtOnce is the most that is spliced in one turn of a session in
+	// spliceAtOnce is the most that is spliced in one go for a session in
 	// company.
-	spliceAtOnce = 64 << 10
+	spliceAtOnce = 256 << 10
+
+	// smallPipe is the size of a pipe that the kernel gives without asking.
+	smallPipe = 64 << 10
 
 	// sparePipes is how many empty pipes a loop keeps.
 	sparePipes = 32
@@ -51,7 +54,7 @@ func (p *pipes) take() (int32, error) {
 	} else {
 		p.all = append(p.all, pipe{})
 	}
-	size := spliceAtOnce
+	size := smallPipe
 	if p.open < bulkPipes {
 		if got, err := unix.FcntlInt(uintptr(fd[1]), unix.F_SETPIPE_SZ, bulkPipe); err == nil {
 			size = got
@@ -88,18 +91,15 @@ func (p *pipes) close() {
 }
 
 // pumpSplice moves octets from socket to socket inside the kernel.
-func (l *loop) pumpSplice(id int32, s *slot, from, budget int) (int, error) {
+func (l *loop) pumpSplice(id int32, s *slot, from int) (int, error) {
 	src, dst := &s.half[from], &s.half[1-from]
-	if from == 0 && s.half[1].flags&atEOF != 0 {
-		return l.discard(src)
-	}
 	i, err := l.pipes.take()
 	if err != nil {
 		return 0, err
 	}
 	p := &l.pipes.all[i]
 	size := min(p.size, spliceAtOnce)
-	if len(l.fifo) == 0 && budget >= sharedBudget {
+	if l.alone {
 		size = p.size
 	}
 	got, err := retry(func() (int, error) {
@@ -114,12 +114,8 @@ func (l *loop) pumpSplice(id int32, s *slot, from, budget int) (int, error) {
 	if got == size {
 		src.window = min(src.window*2, aloneBudget)
 	}
-	if got < p.size>>12 && src.flags&hungUp == 0 {
-		// Fewer octets than the pipe has room for pieces: it was not the pipe
-		// that ended the splice, so the socket is empty. Otherwise a short
-		// splice says nothing; read on until EAGAIN.
-		src.flags &^= canRead
-	}
+	// A short splice does not mean that the socket is empty: a pipe has a bound
+	// of pieces, too, and a busy kernel gives small ones. Read on until EAGAIN.
 	p.n, dst.pipe = got, i
 	l.count(id, 1-from, got)
 	l.spliced.Add(uint64(got))
@@ -143,7 +139,7 @@ func (l *loop) flushPipe(id int32, s *slot, side int) bool {
 			if errors.Is(err, unix.EAGAIN) {
 				h.flags &^= canWrite
 			} else {
-				l.fail(id, s, side, err)
+				l.failWrite(id, s, side, err)
 			}
 			return false
 		}

@@ -3,17 +3,12 @@ package forward
 import (
 	"crypto/cipher"
 	"errors"
-	"io"
-	"sync/atomic"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
 	"usher.example/balancer/record"
 )
-
-// errTruncated says that a peer closed TLS without close_notify. Mail has its
-// own framing, so it is forwarded as an end, and counted.
-var truncated atomic.Uint64
 
 // turnOf moves what a session has to move, within budget in each direction.
 // True means that there is more to do without another event.
@@ -48,8 +43,7 @@ func (l *loop) move(id int32, s *slot, from, budget int) (more bool) {
 		if l.sessions.find(id, gen) == nil {
 			return false
 		}
-		if err != nil {
-			l.fail(id, s, from, err)
+		if err != nil && !l.failRead(id, s, from, err) {
 			return false
 		}
 		budget -= max(n, 1)
@@ -66,12 +60,14 @@ func (l *loop) move(id int32, s *slot, from, budget int) (more bool) {
 func (l *loop) pump(id int32, s *slot, from, budget int) (n int, err error) {
 	src, dst := &s.half[from], &s.half[1-from]
 	switch {
+	case from == 0 && src.tls == none && s.half[1].flags&(atEOF|shut) != 0:
+		return l.discard(src) // a back end that is gone hears nothing more
 	case src.tls != none:
 		return l.pumpOpen(id, s, from, budget)
 	case dst.tls != none:
 		return l.pumpSeal(id, s, from, budget)
 	}
-	return l.pumpSplice(id, s, from, budget)
+	return l.pumpSplice(id, s, from)
 }
 
 // grow adapts the window of a source to what a read of at most asked octets
@@ -186,18 +182,13 @@ func (l *loop) pumpOpen(id int32, s *slot, from, budget int) (int, error) {
 		fresh = got
 	}
 	src.flags &^= stale
-	if fresh > 0 {
-		l.sessions.at(id).last = l.clock
-	}
 	used, records, err := l.openAll(id, s, from, l.open[:have+fresh])
 	if s.gen == 0 || err != nil {
 		return records, err
 	}
-	switch rest := l.open[used : have+fresh]; {
-	case len(rest) == 0, src.flags&atEOF != 0 && used > 0 && src.tls == none:
-	case src.flags&atEOF != 0:
-		truncated.Add(1) // a part of a record is the end of it
-	default:
+	// A part of a record at the end of the stream is nothing. Mail has its own
+	// framing, so the end is passed on as one (RFC 8446 §6.1 leaves that to us).
+	if rest := l.open[used : have+fresh]; len(rest) > 0 && src.flags&atEOF == 0 {
 		src.in = l.bufs.keep(rest)
 	}
 	return records, nil
@@ -244,15 +235,11 @@ func (l *loop) openAll(id int32, s *slot, from int, buf []byte) (used, records i
 		case record.None, record.Ticket:
 		}
 	}
-	if src.flags&atEOF != 0 && used < len(buf) && err == nil {
-		used = len(buf)
-		truncated.Add(1)
-	}
 	if total == 0 {
 		return used, records, err
 	}
 	if dst.flags&shut != 0 || s.half[1].flags&atEOF != 0 && from == 0 {
-		return used, records, err // a back end that is gone hears nothing more
+		return used, records, err // as in pump
 	}
 	l.count(id, 1-from, total)
 	if dst.tls == none {
@@ -343,7 +330,7 @@ func (l *loop) send(id int32, s *slot, side int, p []byte) {
 		n, err := retry(func() (int, error) { return unix.Write(int(h.fd), p) })
 		if err != nil {
 			if !errors.Is(err, unix.EAGAIN) {
-				l.fail(id, s, side, err)
+				l.failWrite(id, s, side, err)
 				return
 			}
 			h.flags &^= canWrite
@@ -354,9 +341,21 @@ func (l *loop) send(id int32, s *slot, side int, p []byte) {
 	}
 }
 
+// maxPieces bounds what writev(2) is asked for: copying is cheaper for more, and
+// the kernel refuses 1024 (many tiny records make many).
+const maxPieces = 64
+
 // sendv is send for pieces.
 func (l *loop) sendv(id int32, s *slot, side int, iov [][]byte, total int) {
 	h := &s.half[side]
+	if len(iov) > maxPieces {
+		joined := l.seal[:0] // free: nothing is sealed for a side without TLS
+		for _, p := range iov {
+			joined = append(joined, p...)
+		}
+		l.send(id, s, side, joined)
+		return
+	}
 	if h.out == none {
 		n, err := retry(func() (int, error) {
 			if len(iov) == 1 {
@@ -365,7 +364,7 @@ func (l *loop) sendv(id int32, s *slot, side int, iov [][]byte, total int) {
 			return unix.Writev(int(h.fd), iov)
 		})
 		if err != nil && !errors.Is(err, unix.EAGAIN) {
-			l.fail(id, s, side, err)
+			l.failWrite(id, s, side, err)
 			return
 		}
 		if n == total {
@@ -416,7 +415,7 @@ func (l *loop) flush(id int32, s *slot, side int) bool {
 				h.flags &^= canWrite
 				l.bufs.keepOnly(h.out, p)
 			} else {
-				l.fail(id, s, side, err)
+				l.failWrite(id, s, side, err)
 			}
 			return false
 		}
@@ -430,6 +429,10 @@ func (l *loop) flush(id int32, s *slot, side int) bool {
 // passEOF tells a side that the other has closed, once everything is flushed.
 func (l *loop) passEOF(id int32, s *slot, from int) {
 	dst := &s.half[1-from]
+	if from == 1 && s.errno != 0 { // what it had sent before has been passed on
+		l.end(id, s, ServerLost, syscall.Errno(s.errno))
+		return
+	}
 	if dst.flags&shut != 0 {
 		return
 	}
@@ -471,24 +474,43 @@ func (s *slot) note(why End) {
 	}
 }
 
-// fail ends a session because a side did: reading from it or writing to it.
-func (l *loop) fail(id int32, s *slot, side int, err error) {
-	if h := &s.half[1]; side == 1 && h.flags&atEOF != 0 {
-		// It had closed before, and the client says something more to it. What
-		// is on its way to the client is not to be lost for that.
-		h.flags |= shut
+// failWrite is for a write that failed. A back end that takes nothing more may
+// have sent its last words, which its client is to get: only reading ends it.
+func (l *loop) failWrite(id int32, s *slot, side int, err error) {
+	if side == 0 {
+		l.end(id, s, ClientLost, err)
 		return
 	}
+	h := &s.half[1]
+	h.flags |= shut | canRead | hungUp
+	l.flush(id, s, 1) // which drops what waits
+	l.queue(id, s)
+}
+
+// failRead is for a read that failed, or a record that could not be opened.
+// True means that the session goes on for what the client has still to get.
+func (l *loop) failRead(id int32, s *slot, side int, err error) bool {
+	h := &s.half[side]
+	if errno := syscall.Errno(0); side == 1 && errors.As(err, &errno) {
+		s.errno = uint32(errno)
+		h.flags |= atEOF | hungUp
+		return true
+	}
 	var alert *record.AlertError
-	if errors.As(err, &alert) && alert.Class != record.Peer && s.half[side].tls != none {
-		if out, aerr := l.alert(&s.half[side], alert.Alert); aerr == nil && s.half[side].out == none {
-			_, _ = unix.Write(int(s.half[side].fd), out) // a courtesy; it may not fit
+	if errors.As(err, &alert) && alert.Class != record.Peer && h.tls != none {
+		if out, aerr := l.alert(h, alert.Alert); aerr == nil && h.out == none {
+			_, _ = unix.Write(int(h.fd), out) // a courtesy; it may not fit
 		}
 	}
-	if err == nil {
-		err = io.ErrUnexpectedEOF
-	}
 	l.end(id, s, lost(side), err)
+	return false
+}
+
+// unsent tells whether the kernel still has something for the peer: a reset
+// would throw it away. He then gets FIN, under TLS without close_notify.
+func unsent(fd int32) bool {
+	n, err := unix.IoctlGetInt(int(fd), unix.TIOCOUTQ)
+	return err == nil && n > 0
 }
 
 // end closes both connections and hands the account over.
@@ -498,9 +520,9 @@ func (l *loop) end(id int32, s *slot, why End, err error) {
 	f := l.sessions.flow(id)
 	for side := range s.half {
 		h := &s.half[side]
-		if reset {
+		if reset && !(side == 0 && why == ServerLost && unsent(h.fd)) {
 			_ = unix.SetsockoptLinger(int(h.fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
-		} else if h.tls != none && h.flags&shut == 0 && h.out == none {
+		} else if !reset && h.tls != none && h.flags&shut == 0 && h.out == none {
 			if out, aerr := l.alert(h, record.CloseNotify); aerr == nil {
 				_, _ = unix.Write(int(h.fd), out) // a courtesy; it may not fit
 			}

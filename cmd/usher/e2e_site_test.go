@@ -75,6 +75,9 @@ const calmHealth = "interval = \"10s\"\ntimeout = \"10s\"\nrise = 1\nfall = 5\n"
 func newSite(t testing.TB, storage string, servers ...*dovecot.Server) *site {
 	t.Helper()
 	s := &site{t: t, host: reserve(t), dir: t.TempDir(), head: "drain = \"20s\"\n"}
+	if path := os.Getenv("USHER_E2E_PATH"); path != "" { // the suite over another data path
+		s.head = fmt.Sprintf("data_path = %q\n", path) + s.head
+	}
 	s.listeners = []listener{
 		{name: "imaps", protocol: "imap", tls: "implicit", port: portIMAPS},
 		{name: "imap", protocol: "imap", tls: "starttls", port: portIMAP},
