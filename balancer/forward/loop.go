@@ -30,6 +30,10 @@ const (
 	// limits. A look at 100,000 of them takes less than a millisecond.
 	sweepEvery = int64(250 * time.Millisecond)
 
+	// goneTime is how long a client may take nothing of what a back end sent
+	// before it was reset. The death of a back end is seen within a second or so.
+	goneTime = int64(time.Second)
+
 	// maxAEADs bounds the ciphers that a loop keeps ready, at 0.8 KiB each.
 	// Keys of idle sessions lie in the slab, where they take a tenth of that.
 	maxAEADs = 4096
@@ -222,6 +226,8 @@ func (l *loop) event(ev unix.EpollEvent) {
 				l.end(id, s, ClientLost, syscall.Errno(errno))
 				return
 			}
+		} else if ev.Events&unix.EPOLLERR != 0 {
+			h.flags |= gone
 		}
 	}
 	if ev.Events&unix.EPOLLIN != 0 {
@@ -429,6 +435,8 @@ func (l *loop) sweep() {
 				l.end(id, s, Idle, nil)
 			case s.half[0].flags&atEOF != 0 && l.clock-s.last >= int64(halfClosed):
 				l.end(id, s, Idle, nil)
+			case s.half[1].flags&gone != 0 && l.clock-s.last >= goneTime:
+				l.end(id, s, ServerLost, syscall.ECONNRESET) // and its client does not read
 			case s.half[1].flags&(hungUp|atEOF) != 0 && l.clock-s.last >= int64(stuckTime):
 				l.end(id, s, ServerClosed, nil) // and its client does not take the rest
 			}

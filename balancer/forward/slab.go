@@ -17,6 +17,7 @@ const (
 	atEOF                      // the peer sends nothing more
 	shut                       // we send nothing more
 	stale                      // in may hold whole records though the socket is empty
+	gone                       // it was reset: what it sent before may still be there
 )
 
 // A half is a session's connection on one side.
