@@ -76,7 +76,7 @@ func newSite(t testing.TB, storage string, servers ...*dovecot.Server) *site {
 	t.Helper()
 	s := &site{t: t, host: reserve(t), dir: t.TempDir(), head: "drain = \"20s\"\n"}
 	if path := os.Getenv("USHER_E2E_PATH"); path != "" { // the suite over another data path
-		s.head = fmt.Sprintf("data_path = %q\n", path) + s.head
+		s.head += fmt.Sprintf("data_path = %q\n", path) // behind it: tests know the line of drain
 	}
 	s.listeners = []listener{
 		{name: "imaps", protocol: "imap", tls: "implicit", port: portIMAPS},

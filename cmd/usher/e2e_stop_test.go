@@ -195,7 +195,7 @@ func TestNotify(t *testing.T) {
 	n = m.await(t, n, "READY=1", "STATUS=1 sessions")
 	head := s.head
 	s.head += "drian = \"1s\"\n"
-	if line := p.reload(t, s); !strings.Contains(line, "usher.toml:2:1: unknown key") {
+	if line := p.reload(t, s); !strings.Contains(line, ":1: unknown key") {
 		t.Errorf("reload: %s", line)
 	}
 	s.head = head
