@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"fmt"
 	"net"
 	"net/http"
 	"strings"
@@ -195,7 +196,8 @@ func TestNotify(t *testing.T) {
 	n = m.await(t, n, "READY=1", "STATUS=1 sessions")
 	head := s.head
 	s.head += "drian = \"1s\"\n"
-	if line := p.reload(t, s); !strings.Contains(line, ":1: unknown key") {
+	where := fmt.Sprintf("usher.toml:%d:1: unknown key", strings.Count(head, "\n")+1)
+	if line := p.reload(t, s); !strings.Contains(line, where) {
 		t.Errorf("reload: %s", line)
 	}
 	s.head = head
