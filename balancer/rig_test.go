@@ -51,7 +51,7 @@ func newEngine(t *testing.T) idler {
 	t.Helper()
 	var e idler = new(forward.Copy)
 	if engineName == "loop" {
-		r, err := forward.NewReactor(1)
+		r, err := forward.NewReactor(forward.Options{Loops: 1})
 		if err != nil {
 			t.Fatal(err)
 		}

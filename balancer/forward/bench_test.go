@@ -149,7 +149,7 @@ func BenchmarkEngines(b *testing.B) {
 			b.Run(j.name+"/"+engine, func(b *testing.B) {
 				var e idler = new(Copy)
 				if engine == "loop" {
-					r, err := NewReactor(0)
+					r, err := NewReactor(Options{})
 					if err != nil {
 						b.Fatal(err)
 					}

@@ -48,9 +48,17 @@ type ended struct {
 
 var _ Engine = (*Reactor)(nil)
 
-// NewReactor opens the loops; n is their number, zero for one a core. They run
-// in Run.
-func NewReactor(n int) (*Reactor, error) {
+// Options are how a [Reactor] works. The zero value is ready.
+type Options struct {
+	// Loops is the number of event loops, zero for one a core.
+	Loops int
+	// Kernel says when the kernel does the TLS of a side.
+	Kernel KernelMode
+}
+
+// NewReactor opens the loops. They run in Run.
+func NewReactor(o Options) (*Reactor, error) {
+	n := o.Loops
 	if n == 0 {
 		n = runtime.GOMAXPROCS(0)
 	}

@@ -19,7 +19,7 @@ import (
 // then may the test look into the loop.
 func runReactor(t *testing.T) (r *Reactor, stop func()) {
 	t.Helper()
-	r, err := NewReactor(1)
+	r, err := NewReactor(Options{Loops: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -375,7 +375,7 @@ func TestAdoptAfterTheEnd(t *testing.T) {
 }
 
 func ExampleReactor() {
-	r, err := NewReactor(0)
+	r, err := NewReactor(Options{})
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -71,12 +71,16 @@ type engine interface {
 	Spliced() uint64
 }
 
+var kernelModes = map[config.DataPath]forward.KernelMode{
+	config.PathAuto: forward.KernelAuto, config.PathKernel: forward.KernelAlways, config.PathUser: forward.KernelOff,
+}
+
 // newEngine opens the engine that the configuration asks for.
 func newEngine(path config.DataPath, log *logger) engine {
 	if path == config.PathCopy {
 		return new(forward.Copy)
 	}
-	r, err := forward.NewReactor(0)
+	r, err := forward.NewReactor(forward.Options{Kernel: kernelModes[path]})
 	if err != nil {
 		log.Warn("sessions are copied, as by data_path = \"copy\"", "err", err)
 		return new(forward.Copy)

@@ -50,10 +50,11 @@ type Config struct {
 
 	// How bytes of established sessions move. "copy": by two goroutines for each
 	// session, TLS by Go's crypto/tls throughout, plaintext spliced inside the
-	// kernel. "auto": by one event loop for each core, TLS by usher's own record
-	// layer, what that does not cover as by "copy". An idle TLS session costs 2 KB
-	// instead of 50. It is new, and will be the default when it has been through
-	// more.
+	// kernel. "user": by one event loop for each core, TLS by usher's own record
+	// layer. "auto": like "user", but the kernel does the TLS where it can and can
+	// change keys. "ktls": also where it cannot change keys; a client that asks
+	// for new ones is then disconnected. What a way does not cover goes by the
+	// next: "user", then "copy".
 	DataPath DataPath `toml:"data_path" default:"copy" reload:"no"`
 
 	// Logging, to standard error. SIGHUP changes the level.

@@ -39,12 +39,14 @@ type DataPath string
 
 // The data paths.
 const (
-	PathAuto DataPath = "auto"
-	PathCopy DataPath = "copy"
+	PathAuto   DataPath = "auto"
+	PathKernel DataPath = "ktls"
+	PathUser   DataPath = "user"
+	PathCopy   DataPath = "copy"
 )
 
 // Allowed lists the values.
-func (DataPath) Allowed() []string { return list(PathAuto, PathCopy) }
+func (DataPath) Allowed() []string { return list(PathAuto, PathKernel, PathUser, PathCopy) }
 
 // Protocol is what a listener speaks.
 type Protocol string
