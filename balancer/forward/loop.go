@@ -51,14 +51,22 @@ type order struct {
 	adopt *adoption
 	kill  *loopFlow
 	look  func() // of a test, into the loop
+
+	export   *loopFlow
+	exported chan<- exported
 }
 
 type adoption struct {
 	flow *loopFlow
 	pair Pair
 	fd   [2]int
-	flag [2]uint16 // what the kernel does already: opening, sealing
+	flag [2]uint16 // what is known already: opening, sealing; of a resumed session also atEOF, shut
 	err  error
+
+	resumed bool // by Resume, with what follows
+	raw     [2][]byte
+	noted   bool
+	why     End
 }
 
 // A loop moves the bytes of its sessions. All of it but the inbox and the
@@ -133,8 +141,9 @@ func (l *loop) close() {
 	_ = unix.Close(l.ep)
 }
 
-// tell puts an order into the inbox.
-func (l *loop) tell(o order) {
+// tell puts an order into the inbox. False means that the loop takes none any
+// more; what was to be adopted has been turned away then.
+func (l *loop) tell(o order) bool {
 	l.mu.Lock()
 	over := l.over
 	if !over {
@@ -145,6 +154,7 @@ func (l *loop) tell(o order) {
 	if over && o.adopt != nil {
 		l.turnAway(o.adopt)
 	}
+	return !over
 }
 
 // poke makes the loop look around.
@@ -264,6 +274,10 @@ func (l *loop) orders() {
 		case o.look != nil:
 			o.look()
 			continue
+		case o.export != nil:
+			h, err := l.export(o.export)
+			o.exported <- exported{h, err}
+			continue
 		}
 		if s := l.sessions.find(o.kill.id, o.kill.gen); s != nil {
 			l.end(o.kill.id, s, Killed, nil)
@@ -317,6 +331,15 @@ func (l *loop) adopt(a *adoption) {
 		if err := unix.EpollCtl(l.ep, unix.EPOLL_CTL_ADD, fd, &ev); err != nil {
 			l.end(id, s, lost(side), err)
 			return
+		}
+	}
+	if a.resumed {
+		s.last, s.noted, s.why = a.flow.last.Load(), a.noted, a.why
+		for side, p := range a.raw {
+			if len(p) > 0 {
+				s.half[side].out = l.bufs.keep(p)
+				clear(p)
+			}
 		}
 	}
 	if !l.give(id, s, 0, a.pair.ToClient) || !l.give(id, s, 1, a.pair.ToServer) {
@@ -474,8 +497,11 @@ func (l *loop) killAll() {
 	l.inbox = nil
 	l.mu.Unlock()
 	for _, o := range inbox {
-		if o.adopt != nil {
+		switch {
+		case o.adopt != nil:
 			l.turnAway(o.adopt)
+		case o.export != nil:
+			o.exported <- exported{nil, ErrOver}
 		}
 	}
 	for c := range l.sessions.chunks {

@@ -182,7 +182,7 @@ func (a *adoption) path() string {
 	for side, c := range []Conn{a.pair.Client, a.pair.Server} {
 		switch {
 		case c.Secured == nil:
-		case a.flag[side] == opening|sealing && path != "user":
+		case a.flag[side]&(opening|sealing) == opening|sealing && path != "user":
 			path = "ktls"
 		default:
 			path = "user"

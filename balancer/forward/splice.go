@@ -171,7 +171,7 @@ func (l *loop) gather(src *half, p *pipe, room, records int) (got int) {
 		if n <= 0 || err != nil {
 			break
 		}
-		got, room = got+int(n), room-int(n)
+		got, room = got+n, room-n
 	}
 	return got
 }

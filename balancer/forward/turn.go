@@ -553,6 +553,20 @@ func (l *loop) end(id int32, s *slot, why End, err error) {
 			l.lastWord(h, record.CloseNotify)
 		}
 		_ = unix.Close(int(h.fd))
+	}
+	res := Result{End: s.why, Path: f.path, In: f.in.Load(), Out: f.out.Load()}
+	if reset {
+		res.Err = err
+	}
+	done := f.done
+	l.leave(id, s)
+	l.r.finish(ended{done, res})
+}
+
+// leave forgets a session whose descriptors are closed, or another's.
+func (l *loop) leave(id int32, s *slot) {
+	for side := range s.half {
+		h := &s.half[side]
 		h.in, h.out = l.bufs.drop(h.in), l.bufs.drop(h.out)
 		if h.pipe != none {
 			l.pipes.discard(h.pipe)
@@ -563,12 +577,8 @@ func (l *loop) end(id int32, s *slot, why End, err error) {
 			l.keys.give(h.tls)
 		}
 	}
-	res := Result{End: s.why, Path: f.path, In: f.in.Load(), Out: f.out.Load()}
-	if reset {
-		res.Err = err
-	}
+	f := l.sessions.flow(id)
 	l.sessions.give(id)
 	f.over.Store(true)
-	l.r.finish(ended{f.done, res})
 	f.done = nil
 }
