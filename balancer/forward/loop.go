@@ -49,15 +49,15 @@ const (
 // An order is what others want of a loop.
 type order struct {
 	adopt *adoption
-	kill  *loopFlow
+	kill  ref    // a meter
 	look  func() // of a test, into the loop
 }
 
 type adoption struct {
-	flow *loopFlow
-	pair Pair
-	fd   [2]int
-	err  error
+	meter int32
+	pair  Pair
+	fd    [2]int
+	err   error
 }
 
 // A loop moves the bytes of its sessions. All of it but the inbox and the
@@ -72,6 +72,8 @@ type loop struct {
 	mu    sync.Mutex // guards what follows
 	inbox []order
 	over  bool // nobody looks into the inbox any more
+
+	meters meters // for everybody
 
 	sessions slab
 	keys     keySlab
@@ -89,12 +91,6 @@ type loop struct {
 	seal []byte // slots side by side
 	open []byte
 	iov  [][]byte
-}
-
-// A ref names a session; it does not survive it.
-type ref struct {
-	id  int32
-	gen uint32
 }
 
 type aeadKey struct {
@@ -264,8 +260,8 @@ func (l *loop) orders() {
 			o.look()
 			continue
 		}
-		if s := l.sessions.find(o.kill.id, o.kill.gen); s != nil {
-			l.end(o.kill.id, s, Killed, nil)
+		if m := l.meters.find(o.kill); m != nil && !m.over.Load() && m.at != none {
+			l.end(m.at, l.sessions.at(m.at), Killed, nil)
 		}
 	}
 }
@@ -279,16 +275,15 @@ func (l *loop) adopt(a *adoption) {
 	}
 	if a.err != nil {
 		a.forget()
-		l.r.finish(ended{a.flow.done, Result{End: ServerLost, Path: a.flow.path, Err: a.err}})
+		l.r.finish(l.meters.give(a.meter, Result{End: ServerLost, Err: a.err}))
 		return
 	}
 	if l.gen++; l.gen == 0 {
 		l.gen = 1 // 0 is nobody
 	}
 	id, s := l.sessions.take()
-	s.gen, s.last = l.gen, l.clock
-	a.flow.id, a.flow.gen = id, l.gen
-	l.sessions.chunks[id/chunkSize].flow[id%chunkSize] = a.flow
+	s.gen, s.last, s.meter = l.gen, l.clock, a.meter
+	l.meters.at(a.meter).at = id
 	conns := [2]Conn{a.pair.Client, a.pair.Server}
 	for side := range s.half {
 		h := &s.half[side]
@@ -337,7 +332,6 @@ func (a *adoption) forget() {
 			c.Secured.Writer.Wipe()
 		}
 	}
-	a.flow.over.Store(true)
 }
 
 // errCiphertext means that more was read ahead than a part of a record.
@@ -372,14 +366,15 @@ func (l *loop) give(id int32, s *slot, side int, data []byte) bool {
 
 // count adds to what was moved towards a side: 0 the client, 1 the server.
 func (l *loop) count(id int32, side, n int) {
-	f := l.sessions.flow(id)
+	s := l.sessions.at(id)
+	m := l.meters.at(s.meter)
 	if side == 0 {
-		f.out.Add(uint64(n))
+		m.out.Add(uint64(n))
 	} else {
-		f.in.Add(uint64(n))
+		m.in.Add(uint64(n))
 	}
-	f.last.Store(l.clock)
-	l.sessions.at(id).last = l.clock
+	m.last.Store(l.clock)
+	s.last = l.clock
 }
 
 // lost is the end of a session whose side has failed.
@@ -460,8 +455,8 @@ func (l *loop) sweep() {
 // turnAway ends a session that came too late.
 func (l *loop) turnAway(a *adoption) {
 	a.forget()
-	if a.flow.done != nil {
-		a.flow.done(Result{End: Killed, Path: a.flow.path, Err: a.err})
+	if e := l.meters.give(a.meter, Result{End: Killed, Err: a.err}); e.done != nil {
+		e.done(e.res)
 	}
 }
 

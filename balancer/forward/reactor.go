@@ -158,17 +158,16 @@ func (r *Reactor) Adopt(p Pair) Flow {
 		return r.copy.Adopt(p)
 	}
 	l := r.loops[int(r.turn.Add(1))%len(r.loops)]
-	f := &loopFlow{loop: l, done: p.Done, path: "user"}
+	w := wayUser
 	if p.Client.Secured == nil && p.Server.Secured == nil {
-		f.path = "splice"
+		w = waySplice
 	}
-	f.last.Store(now())
+	session := l.meters.take(&p, w)
 	client, cerr := take(p.Client)
 	server, serr := take(p.Server)
-	o := order{adopt: &adoption{flow: f, pair: p, fd: [2]int{client, server}, err: errors.Join(cerr, serr)}}
-	o.adopt.pair.Done = nil
+	o := order{adopt: &adoption{meter: session.id, pair: p, fd: [2]int{client, server}, err: errors.Join(cerr, serr)}}
 	l.tell(o)
-	return f
+	return Flow{l, session}
 }
 
 // take takes a connection away from the runtime's poller: what is returned is
@@ -186,39 +185,6 @@ func take(c Conn) (int, error) {
 	}
 	return fd, nil
 }
-
-// A loopFlow is what others hold of a session in a loop.
-type loopFlow struct {
-	loop    *loop
-	id      int32
-	gen     uint32
-	done    func(Result)
-	path    string
-	in, out atomic.Uint64
-	last    atomic.Int64
-	over    atomic.Bool
-}
-
-// Kill implements Flow.
-func (f *loopFlow) Kill() {
-	if !f.over.Load() {
-		f.loop.tell(order{kill: f})
-	}
-}
-
-// Bytes implements Flow.
-func (f *loopFlow) Bytes() (in, out uint64) { return f.in.Load(), f.out.Load() }
-
-// IdleFor implements Flow.
-func (f *loopFlow) IdleFor() time.Duration {
-	if f.over.Load() {
-		return 0
-	}
-	return time.Duration(now() - f.last.Load())
-}
-
-// Path implements Flow.
-func (f *loopFlow) Path() string { return f.path }
 
 var epoch = time.Now()
 

@@ -517,7 +517,6 @@ func unsent(fd int32) bool {
 func (l *loop) end(id int32, s *slot, why End, err error) {
 	s.note(why)
 	reset := err != nil && s.why == why
-	f := l.sessions.flow(id)
 	for side := range s.half {
 		h := &s.half[side]
 		if reset && !(side == 0 && why == ServerLost && unsent(h.fd)) {
@@ -538,12 +537,11 @@ func (l *loop) end(id int32, s *slot, why End, err error) {
 			l.keys.give(h.tls)
 		}
 	}
-	res := Result{End: s.why, Path: f.path, In: f.in.Load(), Out: f.out.Load()}
+	res := Result{End: s.why}
 	if reset {
 		res.Err = err
 	}
+	account := l.meters.give(s.meter, res)
 	l.sessions.give(id)
-	f.over.Store(true)
-	l.r.finish(ended{f.done, res})
-	f.done = nil
+	l.r.finish(account)
 }
