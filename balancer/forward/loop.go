@@ -87,6 +87,8 @@ type loop struct {
 	swept    int64
 	dropped  int64
 	clock    int64
+	moved    int64 // when a session last had a turn
+	rested   bool  // since then what was spare has been given back
 
 	seal []byte // slots side by side
 	open []byte
@@ -114,7 +116,15 @@ func newLoop(r *Reactor) (*loop, error) {
 		_ = unix.Close(ep)
 		return nil, err
 	}
-	l := &loop{r: r, ep: ep, wake: wake, aeads: make(map[aeadKey]*aead)}
+	l := &loop{r: r, ep: ep, wake: wake, aeads: make(map[aeadKey]*aead), rested: true}
+	const slotLen = record.MaxRecord
+	if l.seal, err = newArena(aloneBudget * slotLen); err == nil {
+		l.open, err = newArena(aloneBudget * slotLen)
+	}
+	if err != nil {
+		l.close()
+		return nil, err
+	}
 	// The wake-up's data is no session's: its generation is 0.
 	if err := unix.EpollCtl(ep, unix.EPOLL_CTL_ADD, wake, &unix.EpollEvent{Events: unix.EPOLLIN}); err != nil {
 		l.close()
@@ -126,6 +136,12 @@ func newLoop(r *Reactor) (*loop, error) {
 func (l *loop) close() {
 	_ = unix.Close(l.wake)
 	_ = unix.Close(l.ep)
+	for _, arena := range [][]byte{l.seal, l.open} {
+		if arena != nil {
+			_ = unix.Munmap(arena)
+		}
+	}
+	l.seal, l.open = nil, nil
 }
 
 // tell puts an order into the inbox.
@@ -166,9 +182,6 @@ func (l *loop) wakeUp() {
 func (l *loop) run(ctx context.Context) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	const slotLen = record.MaxRecord
-	l.seal = make([]byte, aloneBudget*slotLen)
-	l.open = make([]byte, aloneBudget*slotLen)
 	events := make([]unix.EpollEvent, maxEvents)
 	for {
 		n, err := unix.EpollWait(l.ep, events, l.patience())
@@ -186,6 +199,7 @@ func (l *loop) run(ctx context.Context) {
 		}
 		l.turns()
 		l.sweep()
+		l.rest()
 	}
 }
 
@@ -194,7 +208,7 @@ func (l *loop) patience() int {
 	switch {
 	case len(l.fifo) > 0:
 		return 0
-	case l.sessions.live == 0:
+	case l.sessions.live == 0 && l.rested:
 		return -1
 	}
 	return int(time.Duration(sweepEvery).Milliseconds())
@@ -388,6 +402,9 @@ func lost(side int) End {
 // turns gives a turn to each session that stood in the FIFO when it began.
 func (l *loop) turns() {
 	waiting := l.fifo
+	if len(waiting) > 0 {
+		l.moved, l.rested = l.clock, false
+	}
 	l.fifo, l.spare = l.spare[:0], nil
 	budget := aloneBudget
 	if l.alone = len(waiting) == 1; !l.alone {
