@@ -49,16 +49,16 @@ var (
 )
 
 // Export takes a live session out of the engine, which forgets it: the Pair's Done
-// is not called, and the Flow is over. An error is ErrOver or ErrBound, and the
+// is not called, and the Flow is over for good. An error is ErrOver or ErrBound, and the
 // session stays where it is. Data goes on to flow until the moment itself, and
 // what is on its way then is in the Handover.
 func (r *Reactor) Export(f Flow) (*Handover, error) {
-	lf, ok := f.(*loopFlow)
+	l, ok := f.of.(*loop)
 	if !ok {
 		return nil, ErrBound
 	}
 	out := make(chan exported, 1)
-	if !lf.loop.tell(order{export: lf, exported: out}) {
+	if !l.tell(order{export: f.ref, exported: out}) {
 		return nil, ErrOver
 	}
 	e := <-out
@@ -71,27 +71,30 @@ type exported struct {
 }
 
 // export takes a session out of the loop.
-func (l *loop) export(f *loopFlow) (*Handover, error) {
-	s := l.sessions.find(f.id, f.gen)
-	if s == nil {
+func (l *loop) export(r ref) (*Handover, error) {
+	m := l.meters.find(r)
+	if m == nil || m.over.Load() || m.at == none {
 		return nil, ErrOver
 	}
+	id := m.at
+	s := l.sessions.at(id)
 	if s.grace != 0 || s.errno != 0 || s.half[1].flags&(gone|atEOF) != 0 {
 		return nil, ErrOver // in a moment
 	}
 	h := &Handover{
-		In: f.in.Load(), Out: f.out.Load(), Quiet: time.Duration(l.clock - s.last), Why: s.why, Noted: s.noted,
+		In: m.in.Load(), Out: m.out.Load(), Quiet: time.Duration(l.clock - s.last), Why: s.why, Noted: s.noted,
 	}
 	for side, to := range []*Handed{&h.Client, &h.Server} {
 		if err := l.handOver(&s.half[side], to); err != nil {
 			// Nothing has been taken from the socket: what was read from the pipe
 			// is lost, though, and so the session is.
 			h.Forget()
-			l.end(f.id, s, lost(side), err)
+			l.end(id, s, lost(side), err)
 			return nil, ErrOver
 		}
 	}
-	l.leave(f.id, s)
+	l.meters.give(s.meter, Result{})
+	l.leave(id, s)
 	return h, nil
 }
 
@@ -156,15 +159,11 @@ func (s *Handed) wipe() {
 	*s = Handed{FD: none}
 }
 
-// Resume goes on with a session that an engine has let go. Done is called at its
-// end, as for Adopt. The Handover is empty afterwards.
-func (r *Reactor) Resume(h *Handover, done func(Result)) Flow {
+// Resume goes on with a session that an engine has let go. Tag and done are as in a
+// Pair. The Handover is empty afterwards.
+func (r *Reactor) Resume(h *Handover, tag uint64, done func(Result)) Flow {
 	l := r.loops[int(r.turn.Add(1))%len(r.loops)]
-	f := &loopFlow{loop: l, done: done}
-	f.in.Store(h.In)
-	f.out.Store(h.Out)
-	f.last.Store(now() - int64(h.Quiet))
-	a := &adoption{flow: f, resumed: true, why: h.Why, noted: h.Noted}
+	a := &adoption{resumed: true, why: h.Why, noted: h.Noted}
 	for side, from := range []*Handed{&h.Client, &h.Server} {
 		a.fd[side] = from.FD
 		a.raw[side] = from.Pending
@@ -177,7 +176,12 @@ func (r *Reactor) Resume(h *Handover, done func(Result)) Flow {
 		}
 		*from = Handed{FD: none}
 	}
-	f.path = a.path()
+	session := l.meters.take(&Pair{Tag: tag, Done: done}, a.way())
+	a.meter = session.id
+	m := l.meters.at(session.id)
+	m.in.Store(h.In)
+	m.out.Store(h.Out)
+	m.last.Store(now() - int64(h.Quiet))
 	l.tell(order{adopt: a})
-	return f
+	return Flow{l, session}
 }

@@ -61,7 +61,7 @@ func TestHandoverWhileDataFlows(t *testing.T) {
 				if _, err := from.Export(s.flow); !errors.Is(err, ErrOver) {
 					t.Errorf("a session was exported twice: %v", err)
 				}
-				s.flow = to.Resume(again, func(r Result) { s.done <- r })
+				s.flow = to.Resume(again, 0, func(r Result) { s.done <- r })
 				if s.flow.Path() != path {
 					t.Errorf("path %s after the move, %s before", s.flow.Path(), path)
 				}
@@ -106,7 +106,7 @@ func TestHandoverOfQuietSessions(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				s.flow = second.Resume(h, func(r Result) { s.done <- r })
+				s.flow = second.Resume(h, 0, func(r Result) { s.done <- r })
 				first, second = second, first
 			}
 			_ = s.client.(interface{ CloseWrite() error }).CloseWrite()
@@ -117,7 +117,7 @@ func TestHandoverOfQuietSessions(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s.flow = second.Resume(h, func(r Result) { s.done <- r })
+			s.flow = second.Resume(h, 0, func(r Result) { s.done <- r })
 			_, _ = io.WriteString(s.server, "late")
 			_ = s.server.Close()
 			if b, err := io.ReadAll(s.client); err != nil || string(b) != "late" {

@@ -145,7 +145,7 @@ func (l *loop) pumpSeal(id int32, s *slot, from, budget int) (int, error) {
 		return 0, err
 	}
 	src.grow(got, budget*record.MaxPlaintext)
-	l.moved(src)
+	l.passed(src)
 	a, err := l.aead(dst.tls, true, &k.w.Keys)
 	if err != nil {
 		return 0, err
@@ -544,7 +544,6 @@ func unsent(fd int32) bool {
 func (l *loop) end(id int32, s *slot, why End, err error) {
 	s.note(why)
 	reset := err != nil && s.why == why
-	f := l.sessions.flow(id)
 	for side := range s.half {
 		h := &s.half[side]
 		if reset && !(side == 0 && why == ServerLost && unsent(h.fd)) {
@@ -554,13 +553,13 @@ func (l *loop) end(id int32, s *slot, why End, err error) {
 		}
 		_ = unix.Close(int(h.fd))
 	}
-	res := Result{End: s.why, Path: f.path, In: f.in.Load(), Out: f.out.Load()}
+	res := Result{End: s.why}
 	if reset {
 		res.Err = err
 	}
-	done := f.done
+	account := l.meters.give(s.meter, res)
 	l.leave(id, s)
-	l.r.finish(ended{done, res})
+	l.r.finish(account)
 }
 
 // leave forgets a session whose descriptors are closed, or another's.
@@ -577,8 +576,5 @@ func (l *loop) leave(id int32, s *slot) {
 			l.keys.give(h.tls)
 		}
 	}
-	f := l.sessions.flow(id)
 	l.sessions.give(id)
-	f.over.Store(true)
-	f.done = nil
 }

@@ -46,8 +46,8 @@ func (r *Reactor) entrust(fd int, sec *Secured) uint16 {
 	return opening | sealing
 }
 
-// moved notes that data came that our record layer has not seen.
-func (l *loop) moved(h *half) {
+// passed notes that data came that our record layer has not seen.
+func (l *loop) passed(h *half) {
 	if h.flags&opening != 0 {
 		l.keys.at(h.tls).r.Moved()
 	}
