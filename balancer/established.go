@@ -86,7 +86,7 @@ func (r *registry) establish(s *session, ended *Failure) (tag uint64) {
 		b: s.b, backend: s.backend, ended: ended, why: unique.Make(s.why), id: s.number,
 		started: int64(s.started.Sub(epoch)), hold: s.hold, user: hashName(s.login.key),
 		addr: s.client.Addr().As16(), port: s.client.Port(), version: s.version,
-		flags: held, mech: uint8(mechanismIndex(s.login.mechanism)), length: uint8(min(len(s.login.user), shortName+1)),
+		flags: held, mech: uint8(mechanismIndex(s.login.mechanism)),
 	}
 	if s.viaTLS {
 		e.flags |= viaTLS
@@ -94,26 +94,33 @@ func (r *registry) establish(s *session, ended *Failure) (tag uint64) {
 	if s.client.Addr().Is6() {
 		e.flags |= is6
 	}
-	copy(e.name[:], s.login.user)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if s.claimed.IsValid() {
 		e.flags |= claimed
 	}
+	tag = r.insert(e, s.login.user)
+	delete(r.byID, s.id)
+	return tag
+}
+
+// insert makes an entry that is like e, of a user. It is called with mu held.
+func (r *registry) insert(e entry, user string) (tag uint64) {
+	e.length = uint8(min(len(user), shortName+1))
+	copy(e.name[:], user)
 	c, i := r.room()
 	if r.gen++; r.gen == 0 {
 		r.gen = 1 // 0 is nobody
 	}
 	e.gen = r.gen
 	tag = makeTag(c*chunkEntries+i, e.gen)
-	if len(s.login.user) > shortName {
-		r.long[tag] = strings.Clone(s.login.user)
+	if len(user) > shortName {
+		r.long[tag] = strings.Clone(user)
 	}
 	r.chunks[c].free = r.chunks[c].entries[i].user
 	r.chunks[c].entries[i] = e
 	r.chunks[c].used++
 	r.established++
-	delete(r.byID, s.id)
 	return tag
 }
 

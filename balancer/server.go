@@ -163,6 +163,10 @@ func (srv *Server) prepare(cfg *tls.Config) *handshake.Config {
 	return handshake.Prepare(cfg, handshake.Options{Tickets: &srv.tickets, Copy: !srv.deps.Engine.Secures(), Stats: &srv.handshakes})
 }
 
+// Handshakes counts the TLS handshakes with clients and back ends by what became
+// of their keys.
+func (srv *Server) Handshakes() *handshake.Stats { return &srv.handshakes }
+
 // openSockets listens where nobody listens yet.
 func (srv *Server) openSockets(bindings map[string]*binding) (map[string]net.Listener, error) {
 	opened := make(map[string]net.Listener)

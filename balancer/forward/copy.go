@@ -42,6 +42,7 @@ type Copy struct {
 
 	idle    atomic.Int64 // nanoseconds
 	spliced atomic.Uint64
+	adopted adopted
 }
 
 var _ Engine = (*Copy)(nil)
@@ -103,6 +104,11 @@ func (e *Copy) Adopt(p Pair) Flow {
 	}
 	e.flows[f] = struct{}{}
 	e.mu.Unlock()
+	w := wayCopy
+	if f.splice {
+		w = waySplice
+	}
+	e.adopted.count(w)
 	go f.run(p.ToServer, p.ToClient) // ends by itself when the connections do; Kill makes them
 	return Flow{of: f}
 }

@@ -178,6 +178,7 @@ func (r *Reactor) Resume(h *Handover, tag uint64, done func(Result)) Flow {
 	}
 	session := l.meters.take(&Pair{Tag: tag, Done: done}, a.way())
 	a.meter = session.id
+	r.adopted.count(a.way())
 	m := l.meters.at(session.id)
 	m.in.Store(h.In)
 	m.out.Store(h.Out)

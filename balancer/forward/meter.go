@@ -13,11 +13,10 @@ const (
 	wayUser   way = iota // through our own record layer
 	waySplice            // inside the kernel
 	wayKernel            // likewise, and the kernel does the TLS
+	wayCopy              // by two goroutines
 )
 
-var wayNames = [...]string{wayUser: "user", waySplice: "splice", wayKernel: "ktls"}
-
-func (w way) String() string { return wayNames[w] }
+func (w way) String() string { return pathNames[w] }
 
 // A meter is what others may know of a session in a loop: what a Flow refers
 // to. The atomics are for everybody, the rest is the loop's while the session

@@ -35,6 +35,7 @@ type Reactor struct {
 	turn      atomic.Uint32
 	copy      Copy
 	fallbacks fallbacks
+	adopted   adopted
 
 	mu      sync.Mutex // guards results
 	results []ended
@@ -170,6 +171,7 @@ func (r *Reactor) Adopt(p Pair) Flow {
 	}
 	session := l.meters.take(&p, a.way())
 	a.meter = session.id
+	r.adopted.count(a.way())
 	l.tell(order{adopt: a})
 	return Flow{l, session}
 }
