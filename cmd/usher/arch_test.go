@@ -29,20 +29,28 @@ var house = []map[string]string{
 		"balancer/certs":  "",
 		"balancer/record": "",
 		"cluster/place":   "",
+		"cluster/rule":    "",
 		"health":          "",
 		"sniff":           "",
 	},
 	{
 		"balancer/forward":   "balancer/record",
 		"balancer/handshake": "balancer/record",
-		"cluster/table":      "cluster/place",
+		"cluster/table":      "cluster/place cluster/rule",
 		"sniff/imap":         "sniff",
 		"sniff/pop3":         "sniff",
 		"sniff/snifftest":    "sniff",
 	},
 	{
-		"balancer": "balancer/forward balancer/handshake health sniff",
-		"cluster":  "cluster/place cluster/table",
+		"balancer":       "balancer/forward balancer/handshake health sniff",
+		"cluster/member": "cluster/place cluster/rule cluster/table",
+	},
+	{
+		"cluster/lead": "cluster/member cluster/place cluster/rule cluster/table",
+	},
+	{
+		"cluster":     "cluster/lead cluster/member cluster/place cluster/table",
+		"cluster/sim": "cluster/lead cluster/member cluster/place cluster/rule cluster/table",
 	},
 	{
 		"balancer/admin":        "balancer balancer/forward cluster health",
@@ -65,7 +73,7 @@ var house = []map[string]string{
 
 // pure are the packages that do no I/O and read no clock: that is why they can
 // be fuzzed, simulated and trusted.
-var pure = []string{"balancer/record", "sniff", "sniff/imap", "sniff/pop3", "cluster/place", "cluster/table"}
+var pure = []string{"balancer/record", "sniff", "sniff/imap", "sniff/pop3", "cluster/place", "cluster/table", "cluster/member", "cluster/lead", "cluster/rule"}
 
 // impure are the imports that would make them otherwise.
 var impure = []string{"crypto/tls", "net", "net/http", "os", "os/exec", "syscall", "time", "golang.org/x/sys/unix"}

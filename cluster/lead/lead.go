@@ -1,0 +1,340 @@
+// Package lead is the leader's part in the promise of a fleet: whose word counts,
+// when a view changes, when a move is done. It follows from the table, from what
+// nodes have reported and from the time since the election; what it decides are
+// commands that name the term it was elected for.
+//
+// Laws, each held by a test or by the simulation: no I/O, no goroutine, no clock
+// of its own; a leader knows nothing of what the one before has done but what is
+// in the table, so that every wait begins anew with its election; commands are
+// said again until the table shows their effect.
+//
+// A [Leader] is not safe for concurrent use; its owner has one lock for it and the
+// table, makes it at an election and drops it at the next.
+package lead
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"usher.example/cluster/member"
+	"usher.example/cluster/place"
+	"usher.example/cluster/rule"
+	"usher.example/cluster/table"
+)
+
+// Constants of the leader.
+const (
+	// GrantEvery is the time between two grants.
+	GrantEvery = time.Second
+	// OweLimit is how long a node may owe Ready or Clear before it loses its
+	// lease: somebody waits for it.
+	OweLimit = 10 * time.Second
+	// SweepEvery is the time between two looks whether stays can end, and
+	// DrainSweepEvery the same while a back end drains.
+	SweepEvery      = 5 * time.Minute
+	DrainSweepEvery = time.Minute
+	// EvacuateRate is how many users a second leave a back end that is evacuated.
+	EvacuateRate = 20
+	// MaxMoves is how many moves may be under way for evacuations.
+	MaxMoves = 100
+)
+
+// Options of a Leader.
+type Options struct {
+	KickDelay time.Duration
+	Broken    rule.Broken
+}
+
+// A Leader is the leader's part.
+type Leader struct {
+	o       Options
+	t       *table.Table
+	term    uint64
+	elected int64
+
+	nodes   map[string]*node
+	granted int64 // when a Grant was last proposed
+	ready   map[string]since
+	clear   map[uint64]int64 // moves: since when all are clear
+	said    map[string]int64
+	swept   map[string]int64
+	moved   int64 // when evacuation last moved somebody
+}
+
+type since struct {
+	epoch uint64
+	at    int64
+}
+
+// A node is what the leader knows of a node.
+type node struct {
+	report   member.Report
+	heard    int64
+	named    map[uint64]int64 // lives: when a Grant that names it was last proposed
+	over     uint64           // lives up to this one are over by the node's own word
+	overAt   int64
+	owesFrom int64 // since when it owes something, 0 if it does not
+}
+
+// New returns a Leader of a term that it was just elected for.
+func New(o Options, t *table.Table, term uint64, now int64) *Leader {
+	return &Leader{
+		o: o, t: t, term: term, elected: now, nodes: make(map[string]*node), ready: make(map[string]since),
+		clear: make(map[uint64]int64), said: make(map[string]int64), swept: make(map[string]int64),
+	}
+}
+
+// Term returns the term.
+func (l *Leader) Term() uint64 { return l.term }
+
+func (l *Leader) node(name string) *node {
+	n := l.nodes[name]
+	if n == nil {
+		n = &node{named: make(map[uint64]int64)}
+		l.nodes[name] = n
+	}
+	return n
+}
+
+// Report takes a node's report. Late ones are dropped.
+func (l *Leader) Report(now int64, r member.Report) {
+	m := l.t.Members[r.Node]
+	if m == nil || m.Dir != r.Dir {
+		return
+	}
+	n := l.node(r.Node)
+	if r.Life < n.report.Life || r.Life == n.report.Life && r.Number <= n.report.Number {
+		return
+	}
+	over := r.Life - 1 // by a newer one
+	if r.Leaving {
+		over = r.Life
+	}
+	if r.Life > 0 && over > n.over {
+		n.over, n.overAt = over, now
+	}
+	n.report, n.heard = r, now
+}
+
+// Heard returns when a node last reported, 0 for never in this term.
+func (l *Leader) Heard(name string) int64 {
+	if n := l.nodes[name]; n != nil {
+		return n.heard
+	}
+	return 0
+}
+
+// Look returns what the leader has to say now. Its owner calls it after every
+// batch of the log, after reports, and some times a second.
+func (l *Leader) Look(now int64) []table.Command {
+	var out []table.Command
+	l.owing(now)
+	out = append(out, l.grant(now)...)
+	out = append(out, l.expire(now)...)
+	for _, name := range slices.Sorted(maps.Keys(l.t.Pools)) {
+		out = append(out, l.view(now, l.t.Pools[name])...)
+	}
+	out = append(out, l.moves(now)...)
+	out = append(out, l.evacuate(now)...)
+	return out
+}
+
+// say returns a command, unless it was said a moment ago.
+func (l *Leader) say(now int64, about string, c table.Command) []table.Command {
+	if at, ok := l.said[about]; ok && now-at < int64(member.SayAgain) {
+		return nil
+	}
+	for old, at := range l.said {
+		if now-at > int64(10*member.SayAgain) {
+			delete(l.said, old)
+		}
+	}
+	l.said[about] = now
+	return []table.Command{c}
+}
+
+// owing notes since when nodes owe something that others wait for.
+func (l *Leader) owing(now int64) {
+	for _, m := range l.t.Members {
+		n := l.node(m.Node)
+		if !m.Counted || !l.owes(m) {
+			n.owesFrom = 0
+		} else if n.owesFrom == 0 {
+			n.owesFrom = now
+		}
+	}
+}
+
+// owes says whether a node owes Ready or Clear.
+func (l *Leader) owes(m *table.Member) bool {
+	for _, p := range l.t.Pools {
+		if p.Next != nil && p.Next.Ready[m.Node] != m.Life {
+			return true
+		}
+	}
+	for _, mv := range l.t.Moves {
+		if mv.Clear[m.Node].Life != m.Life {
+			return true
+		}
+	}
+	return false
+}
+
+// Owing lists the nodes that have owed something for too long, by name.
+func (l *Leader) Owing(now int64) []string {
+	var list []string
+	for name, n := range l.nodes {
+		if n.owesFrom != 0 && now-n.owesFrom >= int64(OweLimit) {
+			list = append(list, name)
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+// grant tells nodes that their reports have come.
+func (l *Leader) grant(now int64) []table.Command {
+	if l.granted != 0 && now-l.granted < int64(GrantEvery) && !l.fresh(now) {
+		return nil
+	}
+	g := table.Grant{Term: l.term}
+	for _, name := range slices.Sorted(maps.Keys(l.t.Members)) {
+		m, n := l.t.Members[name], l.node(name)
+		if !m.Counted || n.report.Life != m.Life || n.report.Number <= m.Granted || n.over >= m.Life {
+			continue
+		}
+		if n.owesFrom != 0 && now-n.owesFrom >= int64(OweLimit) {
+			continue
+		}
+		g.Nodes = append(g.Nodes, table.Granted{Node: name, Life: m.Life, Report: n.report.Number})
+		n.named[m.Life] = now
+	}
+	if len(g.Nodes) == 0 {
+		return nil
+	}
+	l.granted = now
+	return []table.Command{g}
+}
+
+// fresh says whether a life waits for its first grant: that is not kept waiting.
+func (l *Leader) fresh(now int64) bool {
+	for name, m := range l.t.Members {
+		n := l.node(name)
+		if m.Counted && m.Granted == 0 && n.report.Life == m.Life && n.named[m.Life] == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// wait is how long a lease is waited for that the leader cannot see to be over.
+func (l *Leader) wait() int64 {
+	w := member.Wait
+	if !l.o.Broken.Kept(rule.LongWait) {
+		w = member.Lease * 7 / 10
+	}
+	if !l.o.Broken.Kept(rule.WaitOutLease) {
+		w = member.Lease / 8
+	}
+	return int64(w) + l.kickDelay()
+}
+
+func (l *Leader) kickDelay() int64 {
+	if !l.o.Broken.Kept(rule.KickDelay) {
+		return 0
+	}
+	return int64(l.o.KickDelay)
+}
+
+// expire ends lives that cannot have a lease any more.
+func (l *Leader) expire(now int64) []table.Command {
+	var out []table.Command
+	for _, name := range slices.Sorted(maps.Keys(l.t.Members)) {
+		m, n := l.t.Members[name], l.node(name)
+		if !m.Counted {
+			continue
+		}
+		last := n.named[m.Life]
+		if l.o.Broken.Kept(rule.WaitAtElection) {
+			last = max(last, l.elected)
+		}
+		silent := now-last >= l.wait()
+		over := n.over >= m.Life && now-n.overAt >= l.kickDelay()
+		if silent || over {
+			out = append(out, l.say(now, fmt.Sprintf("expire %s %d", name, m.Life), table.Expire{Term: l.term, Node: name, Life: m.Life})...)
+		}
+		for life := range n.named {
+			if life < m.Life {
+				delete(n.named, life)
+			}
+		}
+	}
+	return out
+}
+
+// moves ends moves that wait for nobody.
+func (l *Leader) moves(now int64) []table.Command {
+	var out []table.Command
+	for number := range l.clear {
+		if l.t.Moves[number] == nil {
+			delete(l.clear, number)
+		}
+	}
+	for _, number := range slices.Sorted(maps.Keys(l.t.Moves)) {
+		m := l.t.Moves[number]
+		if !l.t.AllClear(m) {
+			delete(l.clear, number)
+			continue
+		}
+		at, ok := l.clear[number]
+		if !ok {
+			at = now
+			l.clear[number] = now
+		}
+		if m.Had() && now-at < l.kickDelay() {
+			continue
+		}
+		out = append(out, l.say(now, fmt.Sprintf("placed %d", number), table.Placed{Term: l.term, Number: number})...)
+	}
+	return out
+}
+
+// evacuate moves users off back ends that are to be emptied, bit by bit.
+func (l *Leader) evacuate(now int64) []table.Command {
+	if now-l.moved < int64(time.Second) || len(l.t.Moves) >= MaxMoves {
+		return nil
+	}
+	l.moved = now
+	var out []table.Command
+	for _, name := range slices.Sorted(maps.Keys(l.t.Pools)) {
+		p := l.t.Pools[name]
+		leaving := make(map[uint16]bool)
+		for id, b := range p.Backends {
+			leaving[id] = b.Admin == table.Evacuate
+		}
+		left := min(EvacuateRate, MaxMoves-len(l.t.Moves))
+		for _, k := range slices.Sorted(keysOn(p, leaving, left, l.t)) {
+			out = append(out, table.Start{Pool: name, Key: k, User: l.t.Pins[k].User, Pin: table.PinKeep, By: "evacuation"})
+		}
+	}
+	return out
+}
+
+// keysOn yields users who stay on some back ends, at most so many.
+func keysOn(p *table.Pool, on map[uint16]bool, most int, t *table.Table) func(func(place.Key) bool) {
+	return func(yield func(place.Key) bool) {
+		for k, id := range p.Stays {
+			if most <= 0 {
+				return
+			}
+			if on[id] && t.Moving(k) == nil {
+				most--
+				if !yield(k) {
+					return
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,107 @@
+package lead
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"usher.example/cluster/place"
+	"usher.example/cluster/table"
+)
+
+// view begins and ends changes of a pool's view.
+func (l *Leader) view(now int64, p *table.Pool) []table.Command {
+	if p.Next == nil {
+		delete(l.ready, p.Name)
+		view := Wanted(p)
+		if same(p, view) && !l.sweep(now, p) {
+			return nil
+		}
+		l.swept[p.Name] = now
+		return l.say(now, fmt.Sprintf("prepare %s %d", p.Name, p.Epoch), table.Prepare{
+			Term: l.term, Pool: p.Name, Epoch: p.Epoch, View: view,
+		})
+	}
+	epoch := p.Epoch + 1
+	if !l.t.AllReady(p) {
+		delete(l.ready, p.Name)
+		return nil
+	}
+	s, ok := l.ready[p.Name]
+	if !ok || s.epoch != epoch {
+		s = since{epoch, now}
+		l.ready[p.Name] = s
+	}
+	if p.LosesAny() && now-s.at < l.kickDelay() {
+		return nil
+	}
+	return l.say(now, fmt.Sprintf("activate %s %d", p.Name, epoch), table.Activate{Term: l.term, Pool: p.Name, Epoch: epoch})
+}
+
+// sweep says whether it is time to let stays end whose users are gone.
+func (l *Leader) sweep(now int64, p *table.Pool) bool {
+	if len(p.Stays) == 0 {
+		return false
+	}
+	every := SweepEvery
+	for _, b := range p.Backends {
+		if b.Admin == table.Draining || b.Admin == table.Evacuate {
+			every = DrainSweepEvery
+		}
+	}
+	last, ok := l.swept[p.Name]
+	if !ok {
+		last = l.elected
+	}
+	return now-last >= int64(every)
+}
+
+// Wanted is the view that a pool should have: by configuration, administrators and
+// health. If health leaves nobody, it is not heard: closing everything would help
+// nobody, and the fault may be our own.
+func Wanted(p *table.Pool) []table.Standing {
+	var view []table.Standing
+	healthy := false
+	for _, id := range slices.Sorted(maps.Keys(p.Backends)) {
+		b := p.Backends[id]
+		if b.Removed {
+			continue
+		}
+		s := table.Standing{ID: id, Weight: b.Weight, State: place.Up}
+		if b.Over != nil {
+			s.Weight = *b.Over
+		}
+		switch {
+		case b.Admin == table.Down || !b.Up:
+			s.State = place.Down
+		case b.Admin == table.Draining || b.Admin == table.Evacuate:
+			s.State = place.Drain
+		}
+		healthy = healthy || s.State == place.Up
+		view = append(view, s)
+	}
+	if healthy || p.Storage == place.Local {
+		return view
+	}
+	for i := range view {
+		b := p.Backends[view[i].ID]
+		if v, ok := p.Active.Find(view[i].ID); b.Admin == table.Active && (!ok || v.State == place.Up) {
+			view[i].State = place.Up
+		}
+	}
+	return view
+}
+
+// same says whether a pool has the view already.
+func same(p *table.Pool, view []table.Standing) bool {
+	list := p.Active.List()
+	if len(list) != len(view) {
+		return false
+	}
+	for i, s := range view {
+		if b := list[i]; b.ID != s.ID || b.Weight != s.Weight || b.State != s.State {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,215 @@
+package member
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"usher.example/cluster/place"
+	"usher.example/cluster/rule"
+	"usher.example/cluster/table"
+)
+
+// Look brings the node in line with the table and the time. Its owner calls it
+// after every batch of the log, after a snapshot, after a hold was released while
+// something is owed, and some times a second.
+func (n *Node) Look(now int64) {
+	n.forget(now)
+	n.lease(now)
+	if n.o.Strict && (n.isolated || now >= n.granted+int64(Cut)) {
+		n.closeAll(now)
+	}
+	if n.me() == nil {
+		n.enter(now)
+		return
+	}
+	if !n.entered && !n.fit(now) {
+		return // misfits are being closed
+	}
+	for _, name := range slices.Sorted(maps.Keys(n.t.Pools)) {
+		n.change(now, n.t.Pools[name])
+	}
+	n.moves(now)
+}
+
+// forget drops records that count no longer.
+func (n *Node) forget(now int64) {
+	for k, r := range n.records {
+		if r.holds == 0 && r.seen <= now {
+			delete(n.records, k)
+		}
+	}
+	for about, at := range n.said {
+		if now-at >= int64(10*SayAgain) {
+			delete(n.said, about)
+		}
+	}
+}
+
+// lease looks at what was granted, and notes when a lease is over: then nothing
+// but a new life helps, even if a grant arrives a moment later.
+func (n *Node) lease(now int64) {
+	m := n.me()
+	if !n.isolated && (m == nil || now >= n.deadline()) {
+		n.isolated = true
+		if n.o.Broken.Kept(rule.NewLife) || m == nil {
+			n.newLife()
+			m = n.me()
+		}
+	}
+	if m == nil {
+		if own := n.t.Members[n.o.Name]; own != nil && own.Life >= n.life && !(own.Life == n.life && own.Counted) {
+			n.newLife() // somebody had that life, or ours is over
+		}
+		return
+	}
+	for _, r := range n.reports {
+		if r.number <= m.Granted {
+			n.granted = max(n.granted, n.begins(r, now))
+		}
+	}
+	n.reports = slices.DeleteFunc(n.reports, func(r sent) bool { return r.number <= m.Granted })
+	if n.isolated && (n.entered || !n.o.Broken.Kept(rule.LeaseAfterEnter)) && now < n.deadline() {
+		n.isolated = false
+	}
+}
+
+// begins is when the lease of a granted report begins.
+func (n *Node) begins(r sent, now int64) int64 {
+	if n.o.Broken.Kept(rule.LeaseFromReport) {
+		return r.at
+	}
+	return now
+}
+
+// enter asks for the life to be counted.
+func (n *Node) enter(now int64) {
+	own := n.t.Members[n.o.Name]
+	if own == nil || own.Dir != n.o.Dir {
+		return // Join comes first; the owner sends it
+	}
+	n.say(now, "enter", table.Enter{Node: n.o.Name, Dir: n.o.Dir, Life: n.life})
+}
+
+// fit closes every session whose place is another one, and says whether that is
+// done. Then the life has entered.
+func (n *Node) fit(now int64) bool {
+	done := true
+	for k, r := range n.records {
+		p := n.t.Pools[r.pool]
+		if p != nil && n.t.Moving(k) == nil {
+			if w := n.t.Present(p, k); w.Backend == r.backend && w.Why != "" && p.Active.Usable(r.backend) {
+				continue
+			}
+		}
+		if r.holds == 0 {
+			// He was seen there while we were alone. It is not his place: he is
+			// not to be kept there.
+			delete(n.records, k)
+			continue
+		}
+		n.kick(now, k, r)
+		done = false
+	}
+	n.entered = n.entered || done
+	return done
+}
+
+// change does what a view in preparation asks of the node.
+func (n *Node) change(now int64, p *table.Pool) {
+	if p.Next == nil {
+		return
+	}
+	epoch := p.Epoch + 1
+	if life, ok := p.Next.Ready[n.o.Name]; ok && life == n.life {
+		return // said and written
+	}
+	if !n.Leased(now) {
+		return
+	}
+	closing, staying := false, table.Users(nil)
+	for k, r := range n.records {
+		if r.pool != p.Name || r.checked == epoch {
+			continue
+		}
+		if p.Loses(r.backend) {
+			if r.holds > 0 {
+				n.kick(now, k, r)
+				closing = true
+			} else {
+				delete(n.records, k)
+			}
+			continue
+		}
+		base := n.t.Base(p, k)
+		switch {
+		case base.Backend == r.backend && base.Why != "" && !n.parted(p, k, r), p.Keeps(k, r.backend):
+			r.checked = epoch
+		case n.t.MayStay(p, k, r.backend):
+			staying = append(staying, table.Seat{Key: k, Backend: r.backend})
+		case r.holds > 0:
+			n.kick(now, k, r)
+			closing = true
+		default:
+			delete(n.records, k)
+		}
+	}
+	for i := 0; i < len(staying); i += table.MaxSeats {
+		part := staying[i:min(i+table.MaxSeats, len(staying))]
+		n.say(now, fmt.Sprintf("stay %s %d %d", p.Name, epoch, i), table.AddStay{
+			Node: n.o.Name, Life: n.life, Pool: p.Name, Epoch: epoch, Users: part,
+		})
+	}
+	if closing && n.o.Broken.Kept(rule.ReadyAfterClose) || len(staying) > 0 && n.o.Broken.Kept(rule.ReadyAfterStays) {
+		return
+	}
+	n.say(now, fmt.Sprintf("ready %s %d", p.Name, epoch), table.Ready{Node: n.o.Name, Life: n.life, Pool: p.Name, Epoch: epoch})
+}
+
+// parted says whether a user who belongs to his back end by the coming view is
+// there against the present one: then he may not be there now.
+func (n *Node) parted(p *table.Pool, k place.Key, r *record) bool {
+	return n.t.Present(p, k).Backend != r.backend
+}
+
+// moves does what users on their way ask of the node.
+func (n *Node) moves(now int64) {
+	for number := range n.had {
+		if n.t.Moves[number] == nil {
+			delete(n.had, number)
+		}
+	}
+	for _, number := range slices.Sorted(maps.Keys(n.t.Moves)) {
+		m := n.t.Moves[number]
+		if c, ok := m.Clear[n.o.Name]; ok && c.Life == n.life || !n.Leased(now) {
+			continue
+		}
+		r := n.records[m.Key]
+		if r != nil {
+			n.had[number] = true
+			if r.holds > 0 {
+				n.kick(now, m.Key, r)
+				if n.o.Broken.Kept(rule.ClearAfterClose) {
+					continue
+				}
+			}
+			if r.holds == 0 {
+				delete(n.records, m.Key) // where he was is of no account any more
+			}
+		} else if _, known := n.had[number]; !known {
+			n.had[number] = false
+		}
+		n.say(now, fmt.Sprintf("clear %d", number), table.Clear{
+			Node: n.o.Name, Life: n.life, Number: number, Had: n.had[number] && n.o.Broken.Kept(rule.ClearSaysHad),
+		})
+	}
+}
+
+// closeAll closes everything: a strict node's lease runs out.
+func (n *Node) closeAll(now int64) {
+	for k, r := range n.records {
+		if r.holds > 0 {
+			n.kick(now, k, r)
+		}
+	}
+}

@@ -1,0 +1,214 @@
+// Package member is one node's part in the promise of a fleet: which login gets
+// which place, what has to be closed, what the node owes the others, and how long
+// its word counts. It follows from the table, the node's own records and the
+// time; what it does is asked for by the return values.
+//
+// Laws, each held by a test or by the simulation: no I/O, no goroutine, no clock
+// of its own; a login on a known place sends nothing; whatever is said twice, late
+// or to a newer state does no harm; what the node owes is derived from the table
+// alone, never from single entries of the log.
+//
+// A [Node] is not safe for concurrent use: its owner has one lock for it and the
+// table, and does not wait under it.
+package member
+
+import (
+	"time"
+
+	"usher.example/cluster/place"
+	"usher.example/cluster/rule"
+	"usher.example/cluster/table"
+)
+
+// The constants of the protocol. Drift is what clocks may differ by, so that
+// (1-Drift) x Wait >= (1+Drift) x Lease holds between any two nodes.
+const (
+	// Lease is for how long a node's word counts after it sent a report that was
+	// granted. Two seconds for report and grant, 2.3 for an election, some for
+	// the first grant, and time to close connections.
+	Lease = 8 * time.Second
+	// Cut is when a strict node takes no new logins and begins to close.
+	Cut = 6500 * time.Millisecond
+	// Wait is how long a leader waits for a lease that it cannot see to be over.
+	Wait = 9 * time.Second
+	// ReportEvery is the time between two reports.
+	ReportEvery = time.Second
+	// SayAgain is after how long a command is sent again whose effect is not seen.
+	SayAgain = time.Second
+	// KickAgain is after how long connections are closed again that should be.
+	KickAgain = 250 * time.Millisecond
+)
+
+// Options of a Node.
+type Options struct {
+	Name string
+	Dir  string // id of the state directory
+	// Strict: while isolated, refuse logins and forward nothing.
+	Strict bool
+	// Retention is how long a user is remembered where he was after his last
+	// session. It is at least KickDelay.
+	Retention time.Duration
+	KickDelay time.Duration
+	Broken    rule.Broken
+}
+
+// A Node is this node's part.
+type Node struct {
+	o Options
+	t *table.Table
+
+	life     uint64
+	entered  bool // the life has entered, and what does not fit is closed
+	isolated bool // had no lease, or lost it; a new life ends that
+	reports  []sent
+	report   uint64
+	granted  int64 // when the newest granted report was sent; 0 for none
+
+	records map[place.Key]*record
+	holds   holds
+	had     map[uint64]bool // moves: there was a record of the user
+	said    map[string]int64
+	kicks   []Kick
+	out     []table.Command
+	persist uint64 // the life that has to be kept
+}
+
+// sent is a report that may still be granted.
+type sent struct {
+	number uint64
+	at     int64
+}
+
+// A record is a user on a back end: live, on his way in, being closed, or here
+// lately.
+type record struct {
+	pool    string
+	backend uint16
+	holds   int
+	seen    int64 // until when he counts without a hold
+	kicked  int64
+	checked uint64 // epoch in preparation for which nothing is owed for him
+}
+
+// A Kick asks for connections to be closed by force: those of a back end or, if
+// Key is not 0, only those of a user there.
+type Kick struct {
+	Pool    string
+	Backend uint16
+	Key     place.Key
+	Holds   []uint64 // the user's; nil if all of the back end are meant
+}
+
+// New returns a Node of a table that is its owner's. Life is the one that was kept
+// last, 0 for none: the first is a higher one.
+func New(o Options, t *table.Table, life uint64) *Node {
+	n := &Node{
+		o: o, t: t, life: life, isolated: true, records: make(map[place.Key]*record), had: make(map[uint64]bool),
+		said: make(map[string]int64),
+	}
+	n.newLife()
+	return n
+}
+
+// newLife begins a life. It counts when it has entered.
+func (n *Node) newLife() {
+	n.life++
+	if m := n.t.Members[n.o.Name]; m != nil && m.Life >= n.life {
+		n.life = m.Life + 1
+	}
+	n.entered, n.granted, n.reports = false, 0, nil
+	n.persist = n.life
+	clear(n.said)
+}
+
+// Life returns the present life.
+func (n *Node) Life() uint64 { return n.life }
+
+// me is this node's row, nil unless its present life is counted.
+func (n *Node) me() *table.Member {
+	m := n.t.Members[n.o.Name]
+	if m == nil || !m.Counted || m.Life != n.life || m.Dir != n.o.Dir {
+		return nil
+	}
+	return m
+}
+
+// Effects are what a Node wants done. Order: Persist first, and wait for it.
+type Effects struct {
+	// Persist is a life that must be on disk before any command is sent; 0: none.
+	Persist uint64
+	Kicks   []Kick
+	// Commands are for the leader. They are said again until their effect shows.
+	Commands []table.Command
+}
+
+// Effects returns and forgets what is to be done.
+func (n *Node) Effects() Effects {
+	e := Effects{n.persist, n.kicks, n.out}
+	n.persist, n.kicks, n.out = 0, nil, nil
+	return e
+}
+
+// say sends a command, unless it was sent a moment ago.
+func (n *Node) say(now int64, about string, c table.Command) {
+	if at, ok := n.said[about]; ok && now-at < int64(SayAgain) {
+		return
+	}
+	n.said[about] = now
+	n.out = append(n.out, c)
+}
+
+// Leased says whether the node's word counts: changes and moves wait for it.
+func (n *Node) Leased(now int64) bool {
+	return !n.isolated && now < n.deadline()
+}
+
+// deadline is when the lease ends.
+func (n *Node) deadline() int64 {
+	if n.granted == 0 {
+		return 0
+	}
+	return n.granted + int64(Lease)
+}
+
+// Deadline is until when a strict node may forward, by the clock of now; 0 is not
+// at all.
+func (n *Node) Deadline() int64 {
+	if n.isolated {
+		return 0
+	}
+	return n.deadline()
+}
+
+// Entered says whether the present life has entered.
+func (n *Node) Entered() bool { return n.entered }
+
+// A Report is a node's word to the leader. It is not logged.
+type Report struct {
+	Node    string `json:"node"`
+	Dir     string `json:"dir"`
+	Life    uint64 `json:"life"`
+	Number  uint64 `json:"number"`
+	Leaving bool   `json:"leaving,omitempty"` // all connections are closed, and none will be opened
+}
+
+// Report makes the next report.
+func (n *Node) Report(now int64, leaving bool) Report {
+	n.report++
+	n.reports = append(n.reports, sent{n.report, now})
+	if most := 64; len(n.reports) > most { // a minute's: older ones give no lease any more
+		n.reports = n.reports[len(n.reports)-most:]
+	}
+	return Report{n.o.Name, n.o.Dir, n.life, n.report, leaving && len(n.records) == n.quiet()}
+}
+
+// quiet counts the records without a connection.
+func (n *Node) quiet() int {
+	q := 0
+	for _, r := range n.records {
+		if r.holds == 0 {
+			q++
+		}
+	}
+	return q
+}

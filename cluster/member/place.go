@@ -1,0 +1,155 @@
+package member
+
+import (
+	"usher.example/cluster/place"
+	"usher.example/cluster/rule"
+	"usher.example/cluster/table"
+)
+
+// A Verdict says what becomes of a login.
+type Verdict uint8
+
+// Verdicts.
+const (
+	Placed   Verdict = iota // with a hold
+	Held                    // ask again when something has changed
+	NoPlace                 // nobody may serve the user now
+	NoPool                  // the pool is not configured
+	Isolated                // the node may place nobody: strict, and without a lease
+)
+
+// A Decision is the answer to a login.
+type Decision struct {
+	Verdict Verdict
+	Backend uint16
+	Why     string
+	Hold    uint64     // 0 unless placed
+	Cause   table.Hold // of Held, Free if old connections are still closing
+}
+
+// Place places a login and registers it, in one step.
+func (n *Node) Place(now int64, pool string, k place.Key) Decision {
+	p := n.t.Pools[pool]
+	if p == nil || len(p.Active.List()) == 0 && p.Next == nil && len(p.Backends) == 0 {
+		return Decision{Verdict: NoPool}
+	}
+	if !n.Leased(now) {
+		return n.alone(now, p, k)
+	}
+	if n.o.Strict && now >= n.granted+int64(Cut) {
+		return Decision{Verdict: Isolated}
+	}
+	w := n.t.Where(p, k)
+	switch {
+	case w.Hold != table.Free:
+		return Decision{Verdict: Held, Backend: w.Backend, Why: w.Why, Cause: w.Hold}
+	case !w.OK:
+		return Decision{Verdict: NoPlace, Backend: w.Backend, Why: w.Why}
+	}
+	return n.register(now, pool, k, w)
+}
+
+// alone places a login without a lease: on the last view, and nothing is held.
+func (n *Node) alone(now int64, p *table.Pool, k place.Key) Decision {
+	if n.o.Strict {
+		return Decision{Verdict: Isolated}
+	}
+	w := n.t.Present(p, k)
+	if !w.OK {
+		return Decision{Verdict: NoPlace, Backend: w.Backend, Why: w.Why}
+	}
+	return n.register(now, p.Name, k, w)
+}
+
+// register makes or extends the record of a user.
+func (n *Node) register(now int64, pool string, k place.Key, w table.Place) Decision {
+	r := n.records[k]
+	if r != nil && r.backend != w.Backend {
+		if r.holds > 0 { // old connections go first
+			n.kick(now, k, r)
+			return Decision{Verdict: Held, Backend: w.Backend, Why: w.Why}
+		}
+		r = nil
+	}
+	if r == nil {
+		r = &record{pool: pool, backend: w.Backend}
+	}
+	if n.o.Broken.Kept(rule.LoginIsRecord) {
+		r.holds++
+		n.records[k] = r
+	}
+	return Decision{Verdict: Placed, Backend: w.Backend, Why: w.Why, Hold: n.holds.take(k, w.Backend)}
+}
+
+// Still says whether a login with a hold may send its credentials: the node's word
+// counts, or it goes on alone as configured.
+func (n *Node) Still(now int64, hold uint64) bool {
+	h := n.holds.find(hold)
+	if h == nil {
+		return false
+	}
+	if !n.o.Broken.Kept(rule.CheckLease) {
+		return true
+	}
+	if !n.Leased(now) {
+		return !n.o.Strict
+	}
+	r := n.records[h.key]
+	return r != nil && r.backend == h.backend
+}
+
+// Confirm notes that a login has succeeded: the user counts as seen when his
+// session has ended.
+func (n *Node) Confirm(hold uint64) {
+	h := n.holds.find(hold)
+	if h == nil {
+		return
+	}
+	h.confirmed = true
+	if !n.o.Broken.Kept(rule.LoginIsRecord) {
+		p := n.records[h.key]
+		if p == nil {
+			p = &record{backend: h.backend}
+			n.records[h.key] = p
+		}
+		p.holds++
+	}
+}
+
+// Release gives a hold back: the connection to the back end is closed. Again, or
+// of 0, it does nothing.
+func (n *Node) Release(now int64, hold uint64) {
+	key, confirmed, backend, ok := n.holds.give(hold)
+	if !ok {
+		return
+	}
+	r := n.records[key]
+	if r == nil || r.backend != backend {
+		return
+	}
+	if !n.o.Broken.Kept(rule.LoginIsRecord) && !confirmed {
+		return
+	}
+	if r.holds > 0 {
+		r.holds--
+	}
+	if confirmed && n.o.Broken.Kept(rule.SeenIsRecord) {
+		r.seen = max(r.seen, now+int64(n.o.Retention))
+	}
+	if r.holds == 0 && r.seen <= now {
+		delete(n.records, key)
+	}
+}
+
+// kick asks for a user's connections to be closed, unless that was done a moment
+// ago.
+func (n *Node) kick(now int64, k place.Key, r *record) {
+	if r.kicked != 0 && now-r.kicked < int64(KickAgain) {
+		return
+	}
+	r.kicked = now
+	n.kicks = append(n.kicks, Kick{Pool: r.pool, Backend: r.backend, Key: k, Holds: n.holds.of(k)})
+	if !n.o.Broken.Kept(rule.ClosingIsRecord) {
+		delete(n.records, k)
+	}
+}

@@ -1,0 +1,108 @@
+package table
+
+import (
+	"fmt"
+
+	"usher.example/cluster/place"
+	"usher.example/cluster/rule"
+)
+
+func (c Start) apply(t *Table, _ uint64) error {
+	p := t.Pools[c.Pool]
+	if p == nil {
+		return ErrNoPool
+	}
+	if m := t.Moving(c.Key); m != nil {
+		return fmt.Errorf("%w, to %q by %s", ErrMoving, m.Target, m.By)
+	}
+	if pin, ok := t.Pins[c.Key]; ok && c.User != "" && pin.User != c.User {
+		return ErrSameKey
+	}
+	switch c.Pin {
+	case PinSet:
+		b := p.named(c.Target)
+		if b == nil {
+			return ErrNoBackend
+		}
+		if v, ok := p.Active.Find(b.ID); (!ok || v.State != place.Up) && p.Storage == place.Shared {
+			return fmt.Errorf("%w: %s", ErrTarget, c.Target)
+		}
+		if c.User == "" {
+			return ErrSameKey // a pin has a name
+		}
+	case PinClear, PinKeep:
+		if c.Target != "" {
+			return ErrNoBackend
+		}
+	default:
+		return fmt.Errorf("unknown change of a pin %q", c.Pin)
+	}
+	t.LastMove++
+	t.Moves[t.LastMove] = &Move{
+		Number: t.LastMove, Pool: c.Pool, Key: c.Key, User: c.User, Target: c.Target, Pin: c.Pin, By: c.By,
+		Clear: make(map[string]Cleared),
+	}
+	t.moving[c.Key] = t.LastMove
+	return nil
+}
+
+func (c Clear) apply(t *Table, _ uint64) error {
+	m := t.Moves[c.Number]
+	if !t.broken.Kept(rule.NumberInMoves) && m == nil {
+		for _, other := range t.Moves {
+			if m == nil || other.Number < m.Number {
+				m = other
+			}
+		}
+	}
+	switch {
+	case m == nil:
+		return ErrLate
+	case t.counted(c.Node, c.Life) == nil:
+		return ErrNotCounted
+	}
+	life := c.Life
+	if !t.broken.Kept(rule.LifeInCommands) {
+		life = t.Members[c.Node].Life
+	}
+	m.Clear[c.Node] = Cleared{Life: life, Had: c.Had || m.Clear[c.Node].Had}
+	return nil
+}
+
+// Had says whether any node had a record of the user who is moved.
+func (m *Move) Had() bool {
+	for _, c := range m.Clear {
+		if c.Had {
+			return true
+		}
+	}
+	return false
+}
+
+func (c Placed) apply(t *Table, term uint64) error {
+	m := t.Moves[c.Number]
+	switch {
+	case c.Term != term:
+		return ErrTerm
+	case m == nil:
+		return ErrLate
+	case !t.AllClear(m):
+		return ErrWaits
+	}
+	switch m.Pin {
+	case PinSet:
+		t.Pins[m.Key] = Pin{Pool: m.Pool, User: m.User, Backend: m.Target}
+	case PinClear:
+		delete(t.Pins, m.Key)
+	case PinKeep:
+	}
+	if p := t.Pools[m.Pool]; p != nil {
+		delete(p.Stays, m.Key)
+		if p.Next != nil {
+			delete(p.Next.Stays, m.Key)
+		}
+	}
+	delete(t.Moves, m.Number)
+	delete(t.moving, m.Key)
+	return nil
+}

@@ -1,0 +1,189 @@
+package table
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+
+	"usher.example/cluster/place"
+)
+
+// A saved is a Table in a snapshot.
+type saved struct {
+	Version  int       `json:"version"`
+	Settings Settings  `json:"settings"`
+	Members  []*Member `json:"members"`
+	Pools    []pool    `json:"pools"`
+	Moves    []*Move   `json:"moves"`
+	LastMove uint64    `json:"last_move"`
+	LastID   uint16    `json:"last_id"`
+	Pins     int       `json:"pins"` // so many follow, each by itself
+}
+
+type pool struct {
+	Name     string          `json:"name"`
+	Storage  place.Storage   `json:"storage"`
+	Backends []*Backend      `json:"backends"`
+	Epoch    uint64          `json:"epoch"`
+	Active   []place.Backend `json:"active"`
+	Stays    Users           `json:"stays"`
+	Next     *change         `json:"next,omitempty"`
+}
+
+type change struct {
+	View  []place.Backend   `json:"view"`
+	Stays Users             `json:"stays"`
+	Ready map[string]uint64 `json:"ready"`
+	All   bool              `json:"all,omitempty"`
+}
+
+type pinned struct {
+	Key place.Key `json:"key"`
+	Pin
+}
+
+// Clone returns a copy that shares nothing that changes.
+func (t *Table) Clone() *Table {
+	c := *t
+	c.Members = make(map[string]*Member, len(t.Members))
+	for name, m := range t.Members {
+		n := *m
+		c.Members[name] = &n
+	}
+	c.Pools = make(map[string]*Pool, len(t.Pools))
+	for name, p := range t.Pools {
+		n := *p
+		n.Backends = make(map[uint16]*Backend, len(p.Backends))
+		for id, b := range p.Backends {
+			nb := *b
+			n.Backends[id] = &nb
+		}
+		n.Stays = maps.Clone(p.Stays)
+		if p.Next != nil {
+			next := *p.Next
+			next.Stays, next.Ready = maps.Clone(next.Stays), maps.Clone(next.Ready)
+			n.Next = &next
+		}
+		c.Pools[name] = &n
+	}
+	c.Moves = make(map[uint64]*Move, len(t.Moves))
+	for number, m := range t.Moves {
+		n := *m
+		n.Clear = maps.Clone(m.Clear)
+		c.Moves[number] = &n
+	}
+	c.Pins, c.moving = maps.Clone(t.Pins), maps.Clone(t.moving)
+	return &c
+}
+
+// Save writes the table. Equal tables are written alike.
+func (t *Table) Save(w io.Writer) error {
+	s := saved{Version: Version, Settings: t.Settings, LastMove: t.LastMove, LastID: t.LastID, Pins: len(t.Pins)}
+	for _, name := range slices.Sorted(maps.Keys(t.Members)) {
+		s.Members = append(s.Members, t.Members[name])
+	}
+	for _, name := range slices.Sorted(maps.Keys(t.Pools)) {
+		p := t.Pools[name]
+		sp := pool{Name: name, Storage: p.Storage, Epoch: p.Epoch, Active: p.Active.list, Stays: seats(p.Stays)}
+		for _, id := range slices.Sorted(maps.Keys(p.Backends)) {
+			sp.Backends = append(sp.Backends, p.Backends[id])
+		}
+		if p.Next != nil {
+			sp.Next = &change{View: p.Next.View.list, Stays: seats(p.Next.Stays), Ready: p.Next.Ready, All: p.Next.All}
+		}
+		s.Pools = append(s.Pools, sp)
+	}
+	for _, number := range slices.Sorted(maps.Keys(t.Moves)) {
+		s.Moves = append(s.Moves, t.Moves[number])
+	}
+	e := json.NewEncoder(w)
+	if err := e.Encode(s); err != nil {
+		return err
+	}
+	for _, k := range slices.Sorted(maps.Keys(t.Pins)) {
+		if err := e.Encode(pinned{k, t.Pins[k]}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func seats(m map[place.Key]uint16) Users {
+	u := make(Users, 0, len(m))
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		u = append(u, Seat{k, m[k]})
+	}
+	return u
+}
+
+func (u Users) unpack() map[place.Key]uint16 {
+	m := make(map[place.Key]uint16, len(u))
+	for _, s := range u {
+		m[s.Key] = s.Backend
+	}
+	return m
+}
+
+// Load makes t what was saved. After an error t is as before.
+func (t *Table) Load(r io.Reader) error {
+	d := json.NewDecoder(r)
+	d.DisallowUnknownFields()
+	var s saved
+	if err := d.Decode(&s); err != nil {
+		return fmt.Errorf("read a snapshot: %w", err)
+	}
+	if s.Version != Version {
+		return fmt.Errorf("a snapshot of version %d, this program knows %d", s.Version, Version)
+	}
+	n := New()
+	n.Settings, n.LastMove, n.LastID, n.broken = s.Settings, s.LastMove, s.LastID, t.broken
+	for _, m := range s.Members {
+		n.Members[m.Node] = m
+	}
+	for _, sp := range s.Pools {
+		p := &Pool{Name: sp.Name, Storage: sp.Storage, Backends: make(map[uint16]*Backend), Epoch: sp.Epoch, Stays: sp.Stays.unpack()}
+		for _, b := range sp.Backends {
+			p.Backends[b.ID] = b
+		}
+		var err error
+		if p.Active, err = newView(sp.Storage, sp.Active); err != nil {
+			return fmt.Errorf("read a snapshot: pool %q: %w", sp.Name, err)
+		}
+		if sp.Next != nil {
+			p.Next = &Change{Stays: sp.Next.Stays.unpack(), Ready: sp.Next.Ready, All: sp.Next.All}
+			if p.Next.Ready == nil {
+				p.Next.Ready = make(map[string]uint64)
+			}
+			if p.Next.View, err = newView(sp.Storage, sp.Next.View); err != nil {
+				return fmt.Errorf("read a snapshot: pool %q: %w", sp.Name, err)
+			}
+		}
+		n.Pools[sp.Name] = p
+	}
+	for _, m := range s.Moves {
+		if m.Clear == nil {
+			m.Clear = make(map[string]Cleared)
+		}
+		n.Moves[m.Number] = m
+		n.moving[m.Key] = m.Number
+	}
+	interned := make(map[string]string) // of pools and back ends: a pin should cost its user's name only
+	intern := func(s string) string {
+		if _, ok := interned[s]; !ok {
+			interned[s] = s
+		}
+		return interned[s]
+	}
+	for range s.Pins {
+		var p pinned
+		if err := d.Decode(&p); err != nil {
+			return fmt.Errorf("read the pins of a snapshot: %w", err)
+		}
+		p.Pin.Pool, p.Backend = intern(p.Pin.Pool), intern(p.Backend)
+		n.Pins[p.Key] = p.Pin
+	}
+	*t = *n
+	return nil
+}

@@ -1,0 +1,206 @@
+// Package table is what the nodes of a fleet share: who is a member, which back
+// ends there are, where users are that are not at home. It is one deterministic
+// state machine: a sequence of [Command] applied to two Tables makes them equal.
+//
+// The hash says where a user belongs; the table holds the exceptions. A login
+// writes nothing.
+//
+// Laws, each held by a test or by the simulation: no clock, no randomness, no I/O;
+// a command that is unknown, late, double or made for another state changes
+// nothing and says why; what a snapshot restores is what was saved; within an
+// epoch nothing but a move changes a place.
+//
+// A Table is not safe for concurrent use: who has it has a lock. What is in it may
+// be read through its fields, and is changed by [Table.Apply] only.
+package table
+
+import (
+	"slices"
+
+	"usher.example/cluster/place"
+	"usher.example/cluster/rule"
+)
+
+// Version is that of the commands and the snapshot.
+const Version = 1
+
+// A Table is the replicated state.
+type Table struct {
+	Settings Settings
+	Members  map[string]*Member // by node name
+	Pools    map[string]*Pool   // by name
+	Moves    map[uint64]*Move   // under way, by number
+	Pins     map[place.Key]Pin
+	LastMove uint64 // the highest number of a move up to now
+	LastID   uint16 // the highest id of a back end up to now
+
+	moving map[place.Key]uint64 // derived of Moves
+	broken rule.Broken
+}
+
+// Settings are what all nodes must do alike.
+type Settings struct {
+	// Number grows with each change.
+	Number int `json:"number"`
+	// Place is the version of the placement function.
+	Place int `json:"place"`
+	// Names is how users' names are normalised.
+	Names place.Names `json:"names"`
+	// MapKey identifies the secret that users are hashed with, without telling it.
+	MapKey string `json:"map_key"`
+}
+
+// A Member is a node.
+type Member struct {
+	Node    string `json:"node"`
+	Dir     string `json:"dir"`     // id of its state directory
+	Address string `json:"address"` // of its fleet port
+	Witness bool   `json:"witness,omitempty"`
+	// Life is the newest life that has entered; Counted, that it has not ended.
+	Life    uint64 `json:"life"`
+	Counted bool   `json:"counted"`
+	// Granted is the newest report of that life that a leader has granted.
+	Granted uint64 `json:"granted"`
+}
+
+// A Pool is one pool.
+type Pool struct {
+	Name     string
+	Storage  place.Storage
+	Backends map[uint16]*Backend
+	Epoch    uint64
+	Active   View
+	Stays    map[place.Key]uint16
+	Next     *Change // in preparation, or nil
+}
+
+// A Backend is a mail server as configured and as administrators and health see
+// it. One that comes back under its name and another address is another.
+type Backend struct {
+	ID      uint16 `json:"id"`
+	Name    string `json:"name"`
+	Address string `json:"address"`
+	Weight  int    `json:"weight"`             // by configuration
+	Over    *int   `json:"override,omitempty"` // by an administrator
+	Admin   Admin  `json:"admin"`
+	Up      bool   `json:"up"`                // by the fleet's verdict
+	Removed bool   `json:"removed,omitempty"` // from the configuration
+	Since   int64  `json:"since"`             // when one of these last changed, in Unix seconds of who said so
+	By      string `json:"by,omitempty"`      // who or what changed it
+}
+
+// Admin is what an administrator wants of a back end.
+type Admin string
+
+// Admin states.
+const (
+	Active   Admin = "active"   // takes users
+	Draining Admin = "drain"    // keeps those it has
+	Evacuate Admin = "evacuate" // gives those it has away, bit by bit
+	Down     Admin = "down"     // serves nobody
+)
+
+// Known says whether a is one of the states.
+func (a Admin) Known() bool { return slices.Contains([]Admin{Active, Draining, Evacuate, Down}, a) }
+
+// A Change is a view in preparation.
+type Change struct {
+	View  View
+	Stays map[place.Key]uint16
+	Ready map[string]uint64 // node: the life that said so
+	// All: all places count as different and no back end as usable, as what
+	// enters into places has changed.
+	All bool
+}
+
+// A Pin is where an administrator wants a user. The back end is named, not
+// numbered: it outlives the server.
+type Pin struct {
+	Pool    string `json:"pool"`
+	User    string `json:"user"` // normalised
+	Backend string `json:"backend"`
+}
+
+// A Move is a user on his way.
+type Move struct {
+	Number uint64    `json:"number"`
+	Pool   string    `json:"pool"`
+	Key    place.Key `json:"key"`
+	User   string    `json:"user,omitempty"` // normalised; empty if nobody has said it
+	Target string    `json:"target,omitempty"`
+	Pin    PinChange `json:"pin"`
+	By     string    `json:"by,omitempty"`
+	// Clear are the nodes that have closed all of his connections.
+	Clear map[string]Cleared `json:"clear"`
+}
+
+// Cleared is a node's word that a user is gone.
+type Cleared struct {
+	Life uint64 `json:"life"`
+	Had  bool   `json:"had"` // it had a record of him
+}
+
+// A PinChange is what a move does with the pin.
+type PinChange string
+
+// What a move does with the pin.
+const (
+	PinSet   PinChange = "set"   // to the target
+	PinClear PinChange = "clear" // the user goes home
+	PinKeep  PinChange = "keep"  // only his stay ends
+)
+
+// New returns an empty Table.
+func New() *Table {
+	return &Table{
+		Members: make(map[string]*Member), Pools: make(map[string]*Pool), Moves: make(map[uint64]*Move),
+		Pins: make(map[place.Key]Pin), moving: make(map[place.Key]uint64),
+	}
+}
+
+// Break makes the table leave rules out. It is for package sim.
+func (t *Table) Break(b rule.Broken) { t.broken = b }
+
+// Moving returns the move that a user is in, nil if there is none.
+func (t *Table) Moving(k place.Key) *Move { return t.Moves[t.moving[k]] }
+
+// all says whether every counted member is found good.
+func (t *Table) all(good func(m *Member) bool) bool {
+	some := false
+	for _, m := range t.Members {
+		if !m.Counted {
+			continue
+		}
+		if good(m) {
+			some = true
+		} else if t.broken.Kept(rule.WaitForAll) {
+			return false
+		}
+	}
+	return some || t.broken.Kept(rule.WaitForAll)
+}
+
+// AllReady says whether a change waits for nobody.
+func (t *Table) AllReady(p *Pool) bool {
+	return p.Next != nil && t.all(func(m *Member) bool {
+		life, ok := p.Next.Ready[m.Node]
+		return ok && (life == m.Life || !t.broken.Kept(rule.ReadyDies))
+	})
+}
+
+// AllClear says whether a move waits for nobody.
+func (t *Table) AllClear(m *Move) bool {
+	return t.all(func(n *Member) bool {
+		c, ok := m.Clear[n.Node]
+		return ok && c.Life == n.Life
+	})
+}
+
+// counted returns the member whose life is counted, nil if it is not.
+func (t *Table) counted(node string, life uint64) *Member {
+	m := t.Members[node]
+	if m == nil || !m.Counted || m.Life != life && t.broken.Kept(rule.LifeInCommands) {
+		return nil
+	}
+	return m
+}

@@ -1,0 +1,159 @@
+package table
+
+import (
+	"slices"
+
+	"usher.example/cluster/place"
+	"usher.example/cluster/rule"
+)
+
+// A View is the back ends of a pool at one time, ready to be hashed over.
+type View struct {
+	list  []place.Backend // by id
+	place place.View
+}
+
+// newView makes a view; what is wrong with the list is an error.
+func newView(storage place.Storage, list []place.Backend) (View, error) {
+	v, err := place.NewView(storage, list)
+	if err != nil {
+		return View{}, err
+	}
+	list = slices.Clone(list)
+	slices.SortFunc(list, func(a, b place.Backend) int { return int(a.ID) - int(b.ID) })
+	return View{list, v}, nil
+}
+
+// List returns the back ends by id. It is not to be changed.
+func (v View) List() []place.Backend { return v.list }
+
+// Find returns the back end of that id.
+func (v View) Find(id uint16) (place.Backend, bool) {
+	i, ok := slices.BinarySearchFunc(v.list, id, func(b place.Backend, id uint16) int { return int(b.ID) - int(id) })
+	if !ok {
+		return place.Backend{}, false
+	}
+	return v.list[i], true
+}
+
+// Usable says whether users may be on a back end at all: it is there and not down.
+// With local storage it need only be there: nobody else could serve them.
+func (v View) Usable(id uint16) bool {
+	b, ok := v.Find(id)
+	return ok && (b.State != place.Down || v.place.Storage() == place.Local)
+}
+
+// Equal says whether two views are the same.
+func (v View) Equal(w View) bool { return slices.Equal(v.list, w.list) }
+
+// A Hold says why a user has no place at the moment.
+type Hold uint8
+
+// Holds.
+const (
+	Free     Hold = iota // he has one
+	Changing             // the pool's view changes, and with it his place
+	Moving               // he is moved
+)
+
+// A Place is where a user is to go.
+type Place struct {
+	Backend uint16
+	// Why is place.ByStay, ByPin or ByHome.
+	Why string
+	// OK is false if nobody may serve him now; Backend is then the one that
+	// might, if it is known.
+	OK   bool
+	Hold Hold
+}
+
+// Present is a user's place by the active view, whatever is under way.
+func (t *Table) Present(p *Pool, k place.Key) Place {
+	if id, ok := p.Stays[k]; ok {
+		return Place{Backend: id, Why: place.ByStay, OK: p.Active.Usable(id)}
+	}
+	return t.base(p.Active, k)
+}
+
+func (t *Table) base(v View, k place.Key) Place {
+	b, why, ok := place.Base(v.place, t.Pins[k].Backend, k)
+	return Place{Backend: b.ID, Why: why, OK: ok}
+}
+
+// Base is where a user belongs by the view that is in preparation, or by the
+// active one if none is.
+func (t *Table) Base(p *Pool, k place.Key) Place {
+	if p.Next != nil {
+		return t.base(p.Next.View, k)
+	}
+	return t.base(p.Active, k)
+}
+
+// coming is a user's place by the view in preparation.
+func (t *Table) coming(p *Pool, k place.Key) Place {
+	if id, ok := p.Next.Stays[k]; ok {
+		return Place{Backend: id, Why: place.ByStay, OK: true}
+	}
+	if id, ok := p.Stays[k]; ok && !t.broken.Kept(rule.HoldUnconfirmed) && p.Next.View.Usable(id) {
+		return Place{Backend: id, Why: place.ByStay, OK: true}
+	}
+	return t.base(p.Next.View, k)
+}
+
+// Where is a user's place now.
+func (t *Table) Where(p *Pool, k place.Key) Place {
+	now := t.Present(p, k)
+	switch {
+	case t.moving[k] != 0 && t.broken.Kept(rule.HoldInMove):
+		now.Hold = Moving
+	case p.Next == nil || !t.broken.Kept(rule.HoldInChange):
+	case p.Next.All:
+		now.Hold = Changing
+	default:
+		if next := t.coming(p, k); next.Backend != now.Backend || next.OK != now.OK {
+			now.Hold = Changing
+		}
+	}
+	return now
+}
+
+// MayStay says whether AddStay would be accepted for a user who is on a back end.
+func (t *Table) MayStay(p *Pool, k place.Key, backend uint16) bool {
+	if p.Next == nil || p.Next.All || t.moving[k] != 0 {
+		return false
+	}
+	if b, ok := p.Next.View.Find(backend); !ok || b.State == place.Down && p.Storage == place.Shared {
+		return false
+	}
+	if !t.broken.Kept(rule.StayIsPlace) {
+		return true
+	}
+	now := t.Present(p, k)
+	return now.Backend == backend && now.Why != "" && (now.OK || p.Storage == place.Local)
+}
+
+// Stays says whether the view in preparation has a stay of a user on a back end.
+func (p *Pool) Keeps(k place.Key, backend uint16) bool {
+	if p.Next == nil {
+		return false
+	}
+	id, ok := p.Next.Stays[k]
+	return ok && id == backend
+}
+
+// Loses says whether the change takes users off a back end: it is down or not
+// there afterwards.
+func (p *Pool) Loses(backend uint16) bool {
+	return p.Next != nil && (p.Next.All || !p.Next.View.Usable(backend))
+}
+
+// LosesAny says whether the change takes users off any back end that they may be
+// on now.
+func (p *Pool) LosesAny() bool {
+	for _, b := range p.Active.list {
+		if p.Active.Usable(b.ID) && p.Loses(b.ID) {
+			return true
+		}
+	}
+	return false
+}
