@@ -16,7 +16,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"time"
 
 	"usher.example/cluster/member"
 	"usher.example/cluster/place"
@@ -27,14 +26,14 @@ import (
 // Constants of the leader.
 const (
 	// GrantEvery is the time between two grants.
-	GrantEvery = time.Second
+	GrantEvery = member.Second
 	// OweLimit is how long a node may owe Ready or Clear before it loses its
 	// lease: somebody waits for it.
-	OweLimit = 10 * time.Second
+	OweLimit = 10 * member.Second
 	// SweepEvery is the time between two looks whether stays can end, and
 	// DrainSweepEvery the same while a back end drains.
-	SweepEvery      = 5 * time.Minute
-	DrainSweepEvery = time.Minute
+	SweepEvery      = 300 * member.Second
+	DrainSweepEvery = 60 * member.Second
 	// EvacuateRate is how many users a second leave a back end that is evacuated.
 	EvacuateRate = 20
 	// MaxMoves is how many moves may be under way for evacuations.
@@ -43,7 +42,7 @@ const (
 
 // Options of a Leader.
 type Options struct {
-	KickDelay time.Duration
+	KickDelay int64 // nanoseconds
 	Broken    rule.Broken
 }
 
@@ -143,11 +142,11 @@ func (l *Leader) Look(now int64) []table.Command {
 
 // say returns a command, unless it was said a moment ago.
 func (l *Leader) say(now int64, about string, c table.Command) []table.Command {
-	if at, ok := l.said[about]; ok && now-at < int64(member.SayAgain) {
+	if at, ok := l.said[about]; ok && now-at < member.SayAgain {
 		return nil
 	}
 	for old, at := range l.said {
-		if now-at > int64(10*member.SayAgain) {
+		if now-at > 10*member.SayAgain {
 			delete(l.said, old)
 		}
 	}
@@ -186,7 +185,7 @@ func (l *Leader) owes(m *table.Member) bool {
 func (l *Leader) Owing(now int64) []string {
 	var list []string
 	for name, n := range l.nodes {
-		if n.owesFrom != 0 && now-n.owesFrom >= int64(OweLimit) {
+		if n.owesFrom != 0 && now-n.owesFrom >= OweLimit {
 			list = append(list, name)
 		}
 	}
@@ -196,7 +195,7 @@ func (l *Leader) Owing(now int64) []string {
 
 // grant tells nodes that their reports have come.
 func (l *Leader) grant(now int64) []table.Command {
-	if l.granted != 0 && now-l.granted < int64(GrantEvery) && !l.fresh(now) {
+	if l.granted != 0 && now-l.granted < GrantEvery && !l.fresh(now) {
 		return nil
 	}
 	g := table.Grant{Term: l.term}
@@ -205,7 +204,7 @@ func (l *Leader) grant(now int64) []table.Command {
 		if !m.Counted || n.report.Life != m.Life || n.report.Number <= m.Granted || n.over >= m.Life {
 			continue
 		}
-		if n.owesFrom != 0 && now-n.owesFrom >= int64(OweLimit) {
+		if n.owesFrom != 0 && now-n.owesFrom >= OweLimit {
 			continue
 		}
 		g.Nodes = append(g.Nodes, table.Granted{Node: name, Life: m.Life, Report: n.report.Number})
@@ -238,14 +237,14 @@ func (l *Leader) wait() int64 {
 	if !l.o.Broken.Kept(rule.WaitOutLease) {
 		w = member.Lease / 8
 	}
-	return int64(w) + l.kickDelay()
+	return w + l.kickDelay()
 }
 
 func (l *Leader) kickDelay() int64 {
 	if !l.o.Broken.Kept(rule.KickDelay) {
 		return 0
 	}
-	return int64(l.o.KickDelay)
+	return l.o.KickDelay
 }
 
 // expire ends lives that cannot have a lease any more.
@@ -303,7 +302,7 @@ func (l *Leader) moves(now int64) []table.Command {
 
 // evacuate moves users off back ends that are to be emptied, bit by bit.
 func (l *Leader) evacuate(now int64) []table.Command {
-	if now-l.moved < int64(time.Second) || len(l.t.Moves) >= MaxMoves {
+	if now-l.moved < member.Second || len(l.t.Moves) >= MaxMoves {
 		return nil
 	}
 	l.moved = now

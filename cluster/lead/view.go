@@ -53,7 +53,7 @@ func (l *Leader) sweep(now int64, p *table.Pool) bool {
 	if !ok {
 		last = l.elected
 	}
-	return now-last >= int64(every)
+	return now-last >= every
 }
 
 // Wanted is the view that a pool should have: by configuration, administrators and

@@ -16,7 +16,7 @@ import (
 func (n *Node) Look(now int64) {
 	n.forget(now)
 	n.lease(now)
-	if n.o.Strict && (n.isolated || now >= n.granted+int64(Cut)) {
+	if n.o.Strict && (n.isolated || now >= n.granted+Cut) {
 		n.closeAll(now)
 	}
 	if n.me() == nil {
@@ -40,7 +40,7 @@ func (n *Node) forget(now int64) {
 		}
 	}
 	for about, at := range n.said {
-		if now-at >= int64(10*SayAgain) {
+		if now-at >= 10*SayAgain {
 			delete(n.said, about)
 		}
 	}

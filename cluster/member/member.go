@@ -13,11 +13,16 @@
 package member
 
 import (
-	"time"
-
 	"usher.example/cluster/place"
 	"usher.example/cluster/rule"
 	"usher.example/cluster/table"
+)
+
+// Units of time: all times here are nanoseconds, of one clock that goes on while
+// the machine sleeps (CLOCK_BOOTTIME), or differences of such.
+const (
+	Millisecond int64 = 1e6
+	Second            = 1000 * Millisecond
 )
 
 // The constants of the protocol. Drift is what clocks may differ by, so that
@@ -26,17 +31,17 @@ const (
 	// Lease is for how long a node's word counts after it sent a report that was
 	// granted. Two seconds for report and grant, 2.3 for an election, some for
 	// the first grant, and time to close connections.
-	Lease = 8 * time.Second
+	Lease = 8 * Second
 	// Cut is when a strict node takes no new logins and begins to close.
-	Cut = 6500 * time.Millisecond
+	Cut = 6500 * Millisecond
 	// Wait is how long a leader waits for a lease that it cannot see to be over.
-	Wait = 9 * time.Second
+	Wait = 9 * Second
 	// ReportEvery is the time between two reports.
-	ReportEvery = time.Second
+	ReportEvery = Second
 	// SayAgain is after how long a command is sent again whose effect is not seen.
-	SayAgain = time.Second
+	SayAgain = Second
 	// KickAgain is after how long connections are closed again that should be.
-	KickAgain = 250 * time.Millisecond
+	KickAgain = 250 * Millisecond
 )
 
 // Options of a Node.
@@ -46,9 +51,10 @@ type Options struct {
 	// Strict: while isolated, refuse logins and forward nothing.
 	Strict bool
 	// Retention is how long a user is remembered where he was after his last
-	// session. It is at least KickDelay.
-	Retention time.Duration
-	KickDelay time.Duration
+	// session, in nanoseconds. It is at least KickDelay, which is what a back end
+	// may need to finish after a connection closed.
+	Retention int64
+	KickDelay int64
 	Broken    rule.Broken
 }
 
@@ -151,7 +157,7 @@ func (n *Node) Effects() Effects {
 
 // say sends a command, unless it was sent a moment ago.
 func (n *Node) say(now int64, about string, c table.Command) {
-	if at, ok := n.said[about]; ok && now-at < int64(SayAgain) {
+	if at, ok := n.said[about]; ok && now-at < SayAgain {
 		return
 	}
 	n.said[about] = now
@@ -168,7 +174,7 @@ func (n *Node) deadline() int64 {
 	if n.granted == 0 {
 		return 0
 	}
-	return n.granted + int64(Lease)
+	return n.granted + Lease
 }
 
 // Deadline is until when a strict node may forward, by the clock of now; 0 is not

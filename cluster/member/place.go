@@ -36,7 +36,7 @@ func (n *Node) Place(now int64, pool string, k place.Key) Decision {
 	if !n.Leased(now) {
 		return n.alone(now, p, k)
 	}
-	if n.o.Strict && now >= n.granted+int64(Cut) {
+	if n.o.Strict && now >= n.granted+Cut {
 		return Decision{Verdict: Isolated}
 	}
 	w := n.t.Where(p, k)
@@ -134,7 +134,7 @@ func (n *Node) Release(now int64, hold uint64) {
 		r.holds--
 	}
 	if confirmed && n.o.Broken.Kept(rule.SeenIsRecord) {
-		r.seen = max(r.seen, now+int64(n.o.Retention))
+		r.seen = max(r.seen, now+n.o.Retention)
 	}
 	if r.holds == 0 && r.seen <= now {
 		delete(n.records, key)
@@ -144,7 +144,7 @@ func (n *Node) Release(now int64, hold uint64) {
 // kick asks for a user's connections to be closed, unless that was done a moment
 // ago.
 func (n *Node) kick(now int64, k place.Key, r *record) {
-	if r.kicked != 0 && now-r.kicked < int64(KickAgain) {
+	if r.kicked != 0 && now-r.kicked < KickAgain {
 		return
 	}
 	r.kicked = now
