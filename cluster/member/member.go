@@ -208,6 +208,42 @@ func (n *Node) Report(now int64, leaving bool) Report {
 	return Report{n.o.Name, n.o.Dir, n.life, n.report, leaving && len(n.records) == n.quiet()}
 }
 
+// At says where a user is on this node and how many connections he has.
+func (n *Node) At(k place.Key) (backend uint16, holds int, ok bool) {
+	r := n.records[k]
+	if r == nil || r.holds == 0 {
+		return 0, 0, false
+	}
+	return r.backend, r.holds, true
+}
+
+// Load counts the users that are live here, and their connections, by back end.
+func (n *Node) Load() (users, holds map[uint16]int) {
+	users, holds = make(map[uint16]int), make(map[uint16]int)
+	for _, r := range n.records {
+		if r.holds > 0 {
+			users[r.backend]++
+			holds[r.backend] += r.holds
+		}
+	}
+	return users, holds
+}
+
+// Owes says whether a change or a move waits for this node.
+func (n *Node) Owes() bool {
+	for _, p := range n.t.Pools {
+		if p.Next != nil && p.Next.Ready[n.o.Name] != n.life {
+			return true
+		}
+	}
+	for _, m := range n.t.Moves {
+		if m.Clear[n.o.Name].Life != n.life {
+			return true
+		}
+	}
+	return !n.entered
+}
+
 // quiet counts the records without a connection.
 func (n *Node) quiet() int {
 	q := 0

@@ -43,6 +43,12 @@ func (v View) Usable(id uint16) bool {
 	return ok && (b.State != place.Down || v.place.Storage() == place.Local)
 }
 
+// Home is the home of a user in the view.
+func (v View) Home(k place.Key) (uint16, bool) {
+	b, ok := place.Home(k, v.place)
+	return b.ID, ok
+}
+
 // Equal says whether two views are the same.
 func (v View) Equal(w View) bool { return slices.Equal(v.list, w.list) }
 

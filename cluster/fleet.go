@@ -1,0 +1,300 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+	"github.com/hashicorp/raft"
+	wal "github.com/hashicorp/raft-wal"
+
+	"usher.example/cluster/lead"
+	"usher.example/cluster/member"
+	"usher.example/cluster/place"
+	"usher.example/cluster/table"
+)
+
+// A Local is what the fleet asks of this node. Its methods are called by several
+// goroutines, never under a lock, and do not wait for connections to end.
+type Local interface {
+	// Leave closes the connections of some holds, or if all is set, every one to
+	// a back end of a pool; logins on their way ask for a place again.
+	Leave(pool, backend string, holds []uint64, all bool)
+	// Kick ends the sessions of a user and returns their number.
+	Kick(user, reason string) int
+	// Sessions lists what sessions a user has here, as JSON.
+	Sessions(user string) ([]byte, error)
+	// Gate tells a strict node until when it may forward, by CLOCK_BOOTTIME in
+	// nanoseconds; 0 is not at all.
+	Gate(until int64)
+}
+
+// FleetOptions are what a node of a fleet is made of.
+type FleetOptions struct {
+	// Fleet and Node are names. A Fleet without a name is of one node: no port is
+	// opened, and the rest of this block is not looked at.
+	Fleet, Node string
+	Secrets     []Secret
+	Bind        string   // host:port
+	Advertise   string   // empty: Bind
+	Join        []string // names or addresses of other nodes
+	Voters      []string // names of 1, 3 or 5 nodes
+	Witness     bool     // votes and serves nobody
+
+	// State is the directory that makes the node what it is.
+	State string
+	// Strict: refuse while isolated.
+	Strict bool
+	// Names is how users' names are normalised, until the fleet says otherwise.
+	Names place.Names
+	// Retention, KickDelay and Hold: zero for the defaults.
+	Retention, KickDelay, Hold time.Duration
+	// MaxHeld bounds the logins that wait. Zero: DefaultMaxWaiting.
+	MaxHeld int
+
+	Local Local
+	Log   *slog.Logger
+}
+
+// Defaults of FleetOptions.
+const (
+	DefaultRetention = 15 * time.Minute
+	DefaultKickDelay = 2 * time.Second
+	DefaultHold      = 5 * time.Second
+)
+
+// A Fleet is this node's place in a fleet. Open makes it, Run has it live, Close
+// ends it. Its methods are safe for concurrent use.
+type Fleet struct {
+	o       FleetOptions
+	log     *slog.Logger
+	dir     *directory
+	port    *port
+	gossip  *memberlist.Memberlist
+	raft    *raft.Raft
+	wal     *wal.WAL
+	net     interface{ Close() error } // raft's transport
+	api     *http.Client
+	server  *http.Server
+	secrets atomic.Pointer[[]Secret]
+	keyer   atomic.Pointer[keyer]
+	stats   FleetStats
+	leads   chan bool
+
+	mu      sync.Mutex // guards what follows; never held while waiting
+	table   *table.Table
+	node    *member.Node
+	leader  *lead.Leader // nil unless we lead
+	changed chan struct{}
+	held    int
+	pools   []Pool // as configured here
+	defined string // what of that a leader has told the fleet
+	health  map[string]map[string]bool
+	extra   map[string]reported // of other nodes, while we lead
+	fatal   error
+	leaving bool
+	applied uint64
+
+	poke    chan struct{}
+	outbox  chan table.Command
+	stop    context.CancelFunc
+	ctx     context.Context
+	running sync.WaitGroup
+}
+
+// A keyer is how users' names become keys, as the fleet has it.
+type keyer struct {
+	number int
+	names  place.Names
+	keys   *place.Keyer
+}
+
+// FleetStats counts what a Fleet did.
+type FleetStats struct {
+	Stats
+	Held     atomic.Uint64 // logins that had to wait
+	Isolated atomic.Uint64 // times that the lease was lost
+}
+
+var (
+	// ErrHeld: the user's place is changing, and the login waited in vain.
+	ErrHeld = errors.New("user's place is changing")
+	// ErrIsolated: the node has lost its fleet and may place nobody.
+	ErrIsolated = errors.New("the node is isolated from its fleet")
+	// ErrNoLeader: nobody leads the fleet now.
+	ErrNoLeader = errors.New("the fleet has no leader: a majority of its voters cannot be reached")
+)
+
+// OpenFleet opens the state directory and the port. The fleet is joined by Run.
+func OpenFleet(o FleetOptions) (*Fleet, error) {
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	for d, def := range map[*time.Duration]time.Duration{&o.Retention: DefaultRetention, &o.KickDelay: DefaultKickDelay, &o.Hold: DefaultHold} {
+		if *d == 0 {
+			*d = def
+		}
+	}
+	if o.MaxHeld == 0 {
+		o.MaxHeld = DefaultMaxWaiting
+	}
+	if o.Fleet != "" && len(o.Secrets) == 0 {
+		return nil, errNoSecret
+	}
+	if o.Node == "" {
+		o.Node = "node"
+	}
+	if o.Fleet == "" {
+		o.Voters = []string{o.Node}
+	}
+	f := &Fleet{
+		o: o, log: o.Log, table: table.New(), changed: make(chan struct{}), health: make(map[string]map[string]bool),
+		extra: make(map[string]reported), poke: make(chan struct{}, 1), outbox: make(chan table.Command, 1024), leads: make(chan bool, 16),
+	}
+	f.ctx, f.stop = context.WithCancel(context.Background())
+	f.secrets.Store(&o.Secrets)
+	var err error
+	if f.dir, err = openDirectory(o.State); err != nil {
+		return nil, err
+	}
+	life, err := f.dir.life()
+	if err == nil {
+		f.node = member.New(member.Options{
+			Name: o.Node, Dir: f.dir.id, Strict: o.Strict, Retention: int64(o.Retention), KickDelay: int64(o.KickDelay),
+		}, f.table, life)
+		err = f.open()
+	}
+	if err != nil {
+		f.shut()
+		return nil, err
+	}
+	return f, nil
+}
+
+// open opens port, log and gossip.
+func (f *Fleet) open() error {
+	if f.o.Fleet == "" {
+		return f.openRaft(nil)
+	}
+	id, err := newIdentity(f.o.Node, f.o.Secrets)
+	if err != nil {
+		return err
+	}
+	if f.port, err = openPort(f.o.Bind, f.o.Advertise, id, f.log); err != nil {
+		return err
+	}
+	if err := f.openRaft(f.port); err != nil {
+		return err
+	}
+	f.serveAPI()
+	return f.openGossip()
+}
+
+// Run lives until ctx is done or Close is called.
+func (f *Fleet) Run(ctx context.Context) {
+	f.running.Go(f.deliver)
+	f.running.Go(f.keep)
+	f.running.Go(f.gather)
+	select {
+	case <-ctx.Done():
+	case <-f.ctx.Done():
+	}
+	f.stop()
+	f.running.Wait()
+}
+
+// Close ends the node's part. A clean end takes a snapshot, so that the next start
+// has a table without asking anybody.
+func (f *Fleet) Close() {
+	f.stop()
+	f.running.Wait()
+	if f.raft != nil {
+		if f.raft.AppliedIndex() > 0 {
+			if err := f.raft.Snapshot().Error(); err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) {
+				f.log.Warn("no snapshot at the end", "err", err)
+			}
+		}
+		if f.raft.State() == raft.Leader && len(f.o.Voters) > 1 {
+			_ = f.raft.LeadershipTransfer().Error() // who comes next has less to wait for
+		}
+	}
+	if f.gossip != nil {
+		_ = f.gossip.Leave(time.Second)
+	}
+	f.shut()
+}
+
+// shut closes what is open.
+func (f *Fleet) shut() {
+	if f.gossip != nil {
+		_ = f.gossip.Shutdown()
+	}
+	if f.raft != nil {
+		_ = f.raft.Shutdown().Error()
+	}
+	if f.server != nil {
+		_ = f.server.Close()
+	}
+	if f.net != nil {
+		_ = f.net.Close()
+	}
+	if f.wal != nil {
+		_ = f.wal.Close()
+	}
+	if f.port != nil {
+		f.port.close()
+	}
+	if f.dir != nil {
+		f.dir.close()
+	}
+}
+
+// Normal returns the form of a user's name by which he is placed, pinned and
+// kicked.
+func (f *Fleet) Normal(user string) string {
+	if k := f.keyer.Load(); k != nil {
+		return k.names.Normal(user)
+	}
+	return f.o.Names.Normal(user)
+}
+
+// Stats returns the counters, which go on counting.
+func (f *Fleet) Stats() *Stats { return &f.stats.Stats }
+
+// Leave says that the node is being stopped: it takes no logins any more, and when
+// its connections are closed nobody waits for it.
+func (f *Fleet) Leave() {
+	f.mu.Lock()
+	f.leaving = true
+	f.mu.Unlock()
+	f.wake()
+}
+
+// wake has the loop look at once.
+func (f *Fleet) wake() {
+	select {
+	case f.poke <- struct{}{}:
+	default:
+	}
+}
+
+// news wakes everybody who waits for a change. It is called with mu held.
+func (f *Fleet) news() {
+	close(f.changed)
+	f.changed = make(chan struct{})
+	f.wake()
+}
+
+// voter says whether a node of that name is to vote.
+func (f *Fleet) voter(name string) bool { return slices.Contains(f.o.Voters, name) }
+
+// serverID is a node's name in raft: one that lost its directory has forgotten its
+// votes, and is another one.
+func serverID(node, dir string) raft.ServerID { return raft.ServerID(fmt.Sprintf("%s/%s", node, dir)) }

@@ -1,0 +1,256 @@
+package cluster
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"log"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+	"github.com/hashicorp/raft"
+)
+
+const (
+	// rejoinEvery is the time between two attempts to find a member that is not
+	// there: memberlist never heals a partition by itself.
+	rejoinEvery = 10 * time.Second
+	// packetSize keeps gossip within an Ethernet frame.
+	packetSize = 1400
+	// peersFile lists the addresses of known members, for a start.
+	peersFile = "peers"
+)
+
+// A meta is what gossip tells of a node, in less than 512 octets.
+type meta struct {
+	Dir     string `json:"d"`
+	State   bool   `json:"s"` // it has a log
+	Witness bool   `json:"w,omitempty"`
+	Version int    `json:"v"`
+}
+
+// openGossip opens membership. Joining is rejoin's, for ever.
+func (f *Fleet) openGossip() error {
+	c := memberlist.DefaultLANConfig()
+	c.Name = f.o.Node
+	c.Label = f.o.Fleet
+	c.Transport = f.port
+	c.ProbeInterval, c.ProbeTimeout = 500*time.Millisecond, 200*time.Millisecond
+	c.SuspicionMult, c.SuspicionMaxTimeoutMult = 3, 2
+	c.GossipInterval, c.GossipNodes = 100*time.Millisecond, 3
+	c.UDPBufferSize = packetSize
+	c.EnableCompression = false
+	c.AdvertiseAddr, c.AdvertisePort = f.port.advertise.IP.String(), f.port.advertise.Port
+	c.Delegate = (*delegate)(f)
+	c.Events = (*delegate)(f)
+	c.DeadNodeReclaimTime = time.Second // a node that comes back under another address
+	c.Logger = log.New(io.Discard, "", 0)
+	keys := make([][]byte, 0, MaxSecrets)
+	for _, s := range *f.secrets.Load() {
+		keys = append(keys, s.derive("gossip", 32))
+	}
+	ring, err := memberlist.NewKeyring(keys[1:], keys[0])
+	if err != nil {
+		return fmt.Errorf("gossip: %w", err)
+	}
+	c.Keyring = ring
+	if f.gossip, err = memberlist.Create(c); err != nil {
+		return fmt.Errorf("gossip: %w", err)
+	}
+	return nil
+}
+
+// A delegate answers memberlist. It never blocks.
+type delegate Fleet
+
+// NodeMeta implements memberlist.Delegate.
+func (d *delegate) NodeMeta(int) []byte {
+	f := (*Fleet)(d)
+	b, _ := json.Marshal(meta{f.dir.id, !f.fresh(), f.o.Witness, 1}) // plain values: never fails
+	return b
+}
+
+// NotifyMsg implements memberlist.Delegate: nothing is sent by gossip.
+func (*delegate) NotifyMsg([]byte) {}
+
+// GetBroadcasts implements memberlist.Delegate.
+func (*delegate) GetBroadcasts(int, int) [][]byte { return nil }
+
+// LocalState implements memberlist.Delegate.
+func (*delegate) LocalState(bool) []byte { return nil }
+
+// MergeRemoteState implements memberlist.Delegate.
+func (*delegate) MergeRemoteState([]byte, bool) {}
+
+// NotifyJoin implements memberlist.EventDelegate.
+func (d *delegate) NotifyJoin(n *memberlist.Node) { (*Fleet)(d).seen("joined", n) }
+
+// NotifyLeave implements memberlist.EventDelegate.
+func (d *delegate) NotifyLeave(n *memberlist.Node) { (*Fleet)(d).seen("left", n) }
+
+// NotifyUpdate implements memberlist.EventDelegate.
+func (d *delegate) NotifyUpdate(*memberlist.Node) { (*Fleet)(d).wake() }
+
+func (f *Fleet) seen(what string, n *memberlist.Node) {
+	if n.Name != f.o.Node {
+		f.log.Info("a node "+what, "node", n.Name, "address", n.Address())
+	}
+	f.wake()
+}
+
+// alive lists the other nodes that gossip sees, with what it tells of them.
+func (f *Fleet) alive() map[string]peer {
+	peers := make(map[string]peer)
+	if f.gossip == nil {
+		return peers
+	}
+	for _, n := range f.gossip.Members() {
+		var m meta
+		if json.Unmarshal(n.Meta, &m) == nil && m.Dir != "" {
+			peers[n.Name] = peer{n.Address(), m}
+		}
+	}
+	return peers
+}
+
+type peer struct {
+	address string
+	meta
+}
+
+// gather finds the other nodes, again and again, and starts the fleet when it is
+// new.
+func (f *Fleet) gather() {
+	if f.gossip == nil {
+		return
+	}
+	known := f.readPeers()
+	for {
+		f.rejoin(known)
+		for name, p := range f.alive() {
+			if known[name] != p.address && name != f.o.Node {
+				known[name] = p.address
+				f.keepPeers(known)
+			}
+		}
+		pause := rejoinEvery*8/10 + rand.N(rejoinEvery*4/10)
+		if f.fresh() {
+			pause = time.Second
+			f.begin()
+		}
+		select {
+		case <-f.ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+	}
+}
+
+// rejoin asks one absent member, or while nobody is there everybody that the
+// configuration names.
+func (f *Fleet) rejoin(known map[string]string) {
+	alive := f.alive()
+	var absent []string
+	for name, address := range known {
+		if _, there := alive[name]; !there {
+			absent = append(absent, address)
+		}
+	}
+	if len(absent) > 0 {
+		absent = []string{absent[rand.IntN(len(absent))]}
+	}
+	if len(alive) <= 1 || f.missing(alive) {
+		absent = append(absent, f.addresses()...)
+	}
+	slices.Sort(absent)
+	if absent = slices.Compact(absent); len(absent) > 0 {
+		_, _ = f.gossip.Join(absent) // who is not there is asked again
+	}
+}
+
+// missing says whether a voter is not there that has never been seen.
+func (f *Fleet) missing(alive map[string]peer) bool {
+	for _, v := range f.o.Voters {
+		if _, ok := alive[v]; !ok {
+			return true
+		}
+	}
+	return false
+}
+
+// addresses are those that the configuration names, looked up anew.
+func (f *Fleet) addresses() []string {
+	_, own, _ := net.SplitHostPort(f.o.Bind)
+	var list []string
+	for _, j := range f.o.Join {
+		host, port, err := net.SplitHostPort(j)
+		if err != nil {
+			host, port = j, own
+		}
+		ips, err := net.DefaultResolver.LookupHost(f.ctx, host)
+		if err != nil {
+			continue
+		}
+		for _, ip := range ips {
+			list = append(list, net.JoinHostPort(ip, port))
+		}
+	}
+	return list
+}
+
+// begin starts a new fleet when all voters are there and none of them has a log:
+// the first of them by name does.
+func (f *Fleet) begin() {
+	if f.o.Node != slices.Min(f.o.Voters) {
+		return
+	}
+	alive := f.alive()
+	var servers []raft.Server
+	for _, v := range f.o.Voters {
+		p, ok := alive[v]
+		if !ok || p.State {
+			return
+		}
+		servers = append(servers, raft.Server{ID: serverID(v, p.Dir), Address: raft.ServerAddress(p.address)})
+	}
+	if err := f.raft.BootstrapCluster(raft.Configuration{Servers: servers}).Error(); err != nil {
+		f.log.Warn("the fleet could not be started", "err", err)
+		return
+	}
+	f.log.Info("the fleet is started", "fleet", f.o.Fleet, "voters", strings.Join(f.o.Voters, " "))
+	f.tell()
+}
+
+// tell has gossip spread what is new of us.
+func (f *Fleet) tell() {
+	if f.gossip != nil {
+		_ = f.gossip.UpdateNode(time.Second) // it is told again with every push and pull
+	}
+}
+
+func (f *Fleet) readPeers() map[string]string {
+	known := make(map[string]string)
+	text, _ := os.ReadFile(filepath.Join(f.dir.path, peersFile)) // none is fine
+	for line := range strings.Lines(string(text)) {
+		if name, address, ok := strings.Cut(strings.TrimSpace(line), " "); ok {
+			known[name] = address
+		}
+	}
+	return known
+}
+
+func (f *Fleet) keepPeers(known map[string]string) {
+	var b strings.Builder
+	for _, name := range sortedKeys(known) {
+		b.WriteString(name + " " + known[name] + "\n")
+	}
+	if err := f.dir.write(peersFile, b.String()); err != nil {
+		f.log.Warn("known nodes are not kept", "err", err)
+	}
+}

@@ -1,0 +1,396 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"usher.example/cluster/lead"
+	"usher.example/cluster/member"
+	"usher.example/cluster/place"
+	"usher.example/cluster/table"
+)
+
+const (
+	// lookEvery is the time between two looks when nothing happens.
+	lookEvery = 100 * time.Millisecond
+	// reconcileEvery is the time between two looks at who should be in the fleet.
+	reconcileEvery = time.Second
+	// fewBehind is how many entries a node may be behind that is to vote.
+	fewBehind = 64
+)
+
+// keep is the loop: it looks, reports and leads.
+func (f *Fleet) keep() {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	var reported, reconciled int64
+	var leader raft.ServerID
+	var life uint64
+	for {
+		select {
+		case <-f.ctx.Done():
+			return
+		case <-tick.C:
+		case <-f.poke:
+		case on := <-f.leads:
+			f.lead(on)
+		}
+		now := bootTime()
+		f.look(now)
+		_, who := f.raft.LeaderWithID()
+		f.mu.Lock()
+		due := now-reported >= member.ReportEvery || who != leader || life != f.node.Life()
+		leader, life = who, f.node.Life()
+		f.mu.Unlock()
+		if due && !f.o.Witness {
+			reported = now
+			f.report(now)
+		}
+		if now-reconciled >= int64(reconcileEvery) {
+			reconciled = now
+			f.reconcile()
+		}
+	}
+}
+
+// look has node and leader look, and does what they want done.
+func (f *Fleet) look(now int64) {
+	f.mu.Lock()
+	before := f.node.Leased(now)
+	if !f.o.Witness {
+		f.node.Look(now)
+		f.join(now)
+	}
+	e := f.node.Effects()
+	until := f.node.Deadline()
+	lost := before && !f.node.Leased(now)
+	commands := e.Commands
+	if f.leader != nil {
+		commands = append(commands, f.leader.Look(now)...)
+	}
+	kicks := f.kicks(e.Kicks)
+	if before != f.node.Leased(now) {
+		f.news()
+	}
+	f.mu.Unlock()
+
+	if lost {
+		f.stats.Isolated.Add(1)
+		f.log.Warn("the node has lost its fleet: its word does not count until it has entered anew", "strict", f.o.Strict)
+	}
+	if f.o.Strict && f.o.Local != nil {
+		f.o.Local.Gate(until)
+	}
+	if e.Persist != 0 {
+		if err := f.dir.keepLife(e.Persist); err != nil {
+			f.log.Error("the node's life is not kept; it cannot enter", "err", err)
+			return
+		}
+	}
+	for _, k := range kicks {
+		f.stats.Kicks.Add(1)
+		if f.o.Local != nil {
+			f.o.Local.Leave(k.pool, k.backend, k.holds, k.holds == nil)
+		}
+	}
+	for _, c := range commands {
+		select {
+		case f.outbox <- c:
+		default: // it is said again
+		}
+	}
+}
+
+// A kick is a member.Kick with names.
+type kick struct {
+	pool, backend string
+	holds         []uint64
+}
+
+// kicks is called with mu held.
+func (f *Fleet) kicks(list []member.Kick) []kick {
+	var out []kick
+	for _, k := range list {
+		name := ""
+		if p := f.table.Pools[k.Pool]; p != nil {
+			name = nameOf(p, k.Backend)
+		}
+		out = append(out, kick{k.Pool, name, k.Holds})
+	}
+	return out
+}
+
+// nameOf is the name of a back end by id, also of one that is only in a view.
+func nameOf(p *table.Pool, id uint16) string {
+	if b := p.Backends[id]; b != nil {
+		return b.Name
+	}
+	if b, ok := p.Active.Find(id); ok {
+		return b.Name
+	}
+	return ""
+}
+
+// join makes the node known to its fleet. It is called with mu held.
+func (f *Fleet) join(int64) {
+	m := f.table.Members[f.o.Node]
+	address := f.address()
+	if m != nil && m.Dir == f.dir.id && m.Address == address {
+		return
+	}
+	select {
+	case f.outbox <- table.Join{Node: f.o.Node, Dir: f.dir.id, Address: address, Witness: f.o.Witness}:
+	default:
+	}
+}
+
+func (f *Fleet) address() string {
+	if f.port == nil {
+		return localAddress
+	}
+	return f.port.advertise.String()
+}
+
+// lead notes that we lead or do no more.
+func (f *Fleet) lead(on bool) {
+	if !on {
+		f.mu.Lock()
+		was := f.leader != nil
+		f.leader = nil
+		clear(f.extra)
+		f.mu.Unlock()
+		if was {
+			f.log.Info("another node leads the fleet, or nobody")
+		}
+		return
+	}
+	if err := f.barrier(); err != nil {
+		f.log.Debug("elected, but not for long", "err", err)
+		return
+	}
+	term := f.raft.CurrentTerm()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.leader != nil && f.leader.Term() == term {
+		return
+	}
+	f.leader = lead.New(lead.Options{KickDelay: int64(f.o.KickDelay)}, f.table, term, bootTime())
+	f.defined = ""
+	clear(f.extra)
+	f.log.Info("this node leads the fleet", "term", term)
+}
+
+// report tells the leader that we are there.
+func (f *Fleet) report(now int64) {
+	f.mu.Lock()
+	m := message{
+		Report: f.node.Report(now, f.leaving), Applied: f.applied, Verdicts: make(map[string]map[string]bool, len(f.health)), Fit: f.fit(),
+	}
+	for pool, up := range f.health {
+		m.Verdicts[pool] = maps.Clone(up)
+	}
+	leads := f.leader != nil
+	f.mu.Unlock()
+	if leads {
+		f.reported(m)
+		return
+	}
+	address, _ := f.raft.LeaderWithID()
+	if address == "" || f.port == nil {
+		return
+	}
+	f.running.Go(func() { _ = f.send(string(address), "/v1/report", m, nil) }) // the next one follows
+}
+
+// fit says whether our verdicts about back ends are worth something. It is called
+// with mu held.
+func (f *Fleet) fit() bool { return f.gossip == nil || f.gossip.GetHealthScore() == 0 }
+
+// reported takes a report while we lead.
+func (f *Fleet) reported(m message) bool {
+	now := bootTime()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.leader == nil {
+		return false
+	}
+	f.leader.Report(now, m.Report)
+	f.extra[m.Node] = reported{now, m.Applied, m.Verdicts, m.Fit}
+	f.wake()
+	return true
+}
+
+// deliver sends commands to the leader, one after the other.
+func (f *Fleet) deliver() {
+	for {
+		select {
+		case <-f.ctx.Done():
+			return
+		case c := <-f.outbox:
+			err := f.propose(c)
+			if err != nil && !errors.Is(err, ErrNoLeader) {
+				f.log.Debug("a command did nothing", "command", fmt.Sprintf("%T", c), "err", err)
+			}
+		}
+	}
+}
+
+// reconcile has the leader look after what follows from the configuration and
+// from who is there.
+func (f *Fleet) reconcile() {
+	f.mu.Lock()
+	leader := f.leader
+	var commands []table.Command
+	if leader != nil {
+		commands = append(f.define(leader.Term()), f.judge(leader.Term(), bootTime())...)
+	}
+	f.mu.Unlock()
+	if leader == nil {
+		return
+	}
+	for _, c := range commands {
+		if err := f.propose(c); err != nil {
+			f.log.Warn("the fleet does not take what this node's configuration says", "err", err)
+		}
+	}
+	if f.gossip != nil {
+		f.admit()
+	}
+}
+
+// define is what this node's configuration has to say to the fleet while it leads.
+// It is called with mu held.
+func (f *Fleet) define(term uint64) []table.Command {
+	if f.pools == nil {
+		return nil // a witness, or not configured yet
+	}
+	d := table.Define{Term: term, At: time.Now().Unix()}
+	for _, p := range f.pools {
+		dp := table.Defined{Name: p.Name, Storage: p.Storage}
+		for _, b := range p.Backends {
+			dp.Backends = append(dp.Backends, table.Server{Name: b.Name, Address: b.Address, Weight: b.Weight})
+		}
+		d.Pools = append(d.Pools, dp)
+	}
+	if f.table.Settings.Number == 0 {
+		d.Settings = &table.Settings{Number: 1, Place: place.Version, Names: f.o.Names, MapKey: f.newMapKey()}
+	}
+	what := fmt.Sprint(d.Pools)
+	if what == f.defined && d.Settings == nil {
+		return nil
+	}
+	f.defined = what
+	return []table.Command{d}
+}
+
+// judge takes the votes about back ends. It is called with mu held.
+func (f *Fleet) judge(term uint64, now int64) []table.Command {
+	var out []table.Command
+	for _, name := range sortedKeys(f.table.Pools) {
+		p := f.table.Pools[name]
+		v := table.Verdict{Term: term, Pool: name, Up: make(map[uint16]bool), At: time.Now().Unix()}
+		for id, b := range p.Backends {
+			if b.Removed {
+				continue
+			}
+			if up, ok := f.majority(name, b.Name, now); ok && up != b.Up {
+				v.Up[id] = up
+				f.log.Info("the fleet's verdict about a back end", "pool", name, "backend", b.Name, "up", up)
+			}
+		}
+		if len(v.Up) > 0 {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+// majority is what most of those say who looked lately and are fit.
+func (f *Fleet) majority(pool, backend string, now int64) (up, ok bool) {
+	yes, no := 0, 0
+	for _, r := range f.extra {
+		verdict, looked := r.verdicts[pool][backend]
+		switch {
+		case !looked || !r.fit || now-r.at > 3*member.ReportEvery:
+		case verdict:
+			yes++
+		default:
+			no++
+		}
+	}
+	return yes > no, yes != no
+}
+
+// admit brings raft's servers in line with who is there.
+func (f *Fleet) admit() {
+	future := f.raft.GetConfiguration()
+	if future.Error() != nil {
+		return
+	}
+	servers := future.Configuration().Servers
+	known := make(map[raft.ServerID]raft.Server)
+	for _, s := range servers {
+		known[s.ID] = s
+	}
+	alive := f.alive()
+	for _, name := range sortedKeys(alive) {
+		p := alive[name]
+		id := serverID(name, p.Dir)
+		s, ok := known[id]
+		var err error
+		switch {
+		case !ok:
+			if old := f.former(servers, name, id); old != "" {
+				err = f.raft.RemoveServer(old, 0, applyTime).Error()
+			}
+			if err == nil {
+				err = f.raft.AddNonvoter(id, raft.ServerAddress(p.address), 0, applyTime).Error()
+			}
+			f.log.Info("a node is admitted to the fleet", "node", name, "address", p.address, "err", err)
+		case string(s.Address) != p.address && s.Suffrage == raft.Voter:
+			err = f.raft.AddVoter(id, raft.ServerAddress(p.address), 0, applyTime).Error()
+		case string(s.Address) != p.address:
+			err = f.raft.AddNonvoter(id, raft.ServerAddress(p.address), 0, applyTime).Error()
+		case f.voter(name) && s.Suffrage != raft.Voter && f.caughtUp(name):
+			err = f.raft.AddVoter(id, s.Address, 0, applyTime).Error()
+			f.log.Info("a node votes", "node", name, "err", err)
+		case !f.voter(name) && s.Suffrage == raft.Voter && name != f.o.Node:
+			err = f.raft.DemoteVoter(id, 0, applyTime).Error()
+			f.log.Info("a node votes no more", "node", name, "err", err)
+		}
+		if err != nil {
+			return // not the leader any more, most likely
+		}
+	}
+}
+
+// former finds the server that a node was before it lost its directory.
+func (f *Fleet) former(servers []raft.Server, name string, now raft.ServerID) raft.ServerID {
+	for _, s := range servers {
+		if node, _, _ := cutID(s.ID); node == name && s.ID != now {
+			return s.ID
+		}
+	}
+	return ""
+}
+
+// caughtUp says whether a node has nearly all of the log.
+func (f *Fleet) caughtUp(name string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if p, ok := f.alive()[name]; ok && p.Witness {
+		return true // it reports nothing; raft itself waits for it
+	}
+	r, ok := f.extra[name]
+	return ok && r.applied+fewBehind >= f.raft.CommitIndex()
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
+
+func mkdir(path string) error { return os.MkdirAll(path, 0o700) }

@@ -1,0 +1,228 @@
+package cluster
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"usher.example/cluster/place"
+	"usher.example/cluster/table"
+)
+
+// Where says where a login of the user would go, and why. It changes nothing.
+// The error is ErrNoPool.
+func (f *Fleet) Where(pool, user string) (Whereabouts, error) {
+	key, name, ok := f.key(pool, user)
+	w := Whereabouts{Pool: pool, User: name}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	p := f.table.Pools[pool]
+	if p == nil || !ok {
+		return Whereabouts{}, fmt.Errorf("pool %q: %w", pool, ErrNoPool)
+	}
+	w.Pin = f.table.Pins[key].Backend
+	if id, ok := p.Active.Home(key); ok {
+		w.Home = nameOf(p, id)
+	}
+	if id, ok := p.Stays[key]; ok {
+		w.Stay = nameOf(p, id)
+	}
+	if id, n, ok := f.node.At(key); ok {
+		w.Holds = n
+		if w.Stay == "" {
+			w.Stay = nameOf(p, id)
+		}
+	}
+	at := f.table.Where(p, key)
+	w.Place, w.Why = nameOf(p, at.Backend), at.Why
+	switch {
+	case at.Hold == table.Moving:
+		m := f.table.Moving(key)
+		w.Error = fmt.Sprintf("%v to %s by %s; logins wait", ErrMoving, m.Target, m.By)
+	case at.Hold == table.Changing:
+		w.Error = ErrHeld.Error() + " with the pool's view; logins wait"
+	case !at.OK:
+		w.Error = f.noBackend(pool, w.Place).Error()
+		w.Place = ""
+	}
+	return w, nil
+}
+
+// Status lists the pools and their back ends, by name; no name appears twice.
+func (f *Fleet) Status() []PoolStatus {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	users, holds := f.node.Load()
+	list := make([]PoolStatus, 0, len(f.table.Pools))
+	for _, name := range sortedKeys(f.table.Pools) {
+		p := f.table.Pools[name]
+		st := PoolStatus{Name: name, Storage: p.Storage.String(), Backends: []BackendStatus{}}
+		at := make(map[string]int)
+		for _, id := range sortedIDs(p.Backends) {
+			b := p.Backends[id]
+			row := BackendStatus{Name: b.Name, Weight: b.Weight, Admin: admins[b.Admin], Up: b.Up, State: "removed", Users: users[id], Holds: holds[id]}
+			if b.Over != nil {
+				row.Weight = *b.Over
+			}
+			v, active := p.Active.Find(id)
+			if !b.Removed && active {
+				row.State = v.State.String()
+			} else if !b.Removed {
+				row.State = place.Down.String() // it will be there in a moment
+			}
+			if v.State != place.Down && active && (v.State == place.Up || p.Storage == place.Local) && !b.Removed {
+				st.Usable++
+			}
+			if b.Removed && row.Users == 0 {
+				continue
+			}
+			if i, twice := at[b.Name]; twice {
+				if b.Removed {
+					st.Backends[i].Former += row.Users
+					continue
+				}
+				row.Former += st.Backends[i].Users
+				st.Backends[i] = row
+				continue
+			}
+			at[b.Name] = len(st.Backends)
+			st.Backends = append(st.Backends, row)
+		}
+		slices.SortFunc(st.Backends, func(a, b BackendStatus) int { return compare(a.Name, b.Name) })
+		list = append(list, st)
+	}
+	return list
+}
+
+var admins = map[table.Admin]Admin{table.Active: Active, table.Draining: Drain, table.Evacuate: Drain, table.Down: Down}
+
+func compare(a, b string) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
+
+func sortedIDs[V any](m map[uint16]V) []uint16 { return slices.Sorted(maps.Keys(m)) }
+
+// unusable says why a back end takes no new users.
+func unusable(b *table.Backend, v place.Backend, active bool) string {
+	switch {
+	case b.Admin == table.Down:
+		return "admin down"
+	case !b.Up || !active || v.State == place.Down:
+		return "health"
+	case b.Admin == table.Draining || b.Admin == table.Evacuate:
+		return "drain"
+	}
+	return "weight 0"
+}
+
+// An Overview is the fleet as this node sees it.
+type Overview struct {
+	Fleet    string      `json:"fleet"`
+	Node     string      `json:"node"`
+	Leader   string      `json:"leader,omitempty"`
+	Quorum   bool        `json:"quorum"`
+	Isolated bool        `json:"isolated"`
+	Applied  uint64      `json:"applied"`
+	Members  []NodeState `json:"members"`
+	Moves    int         `json:"moves"`
+	Pins     int         `json:"pins"`
+	Stays    int         `json:"stays"`
+	Changes  []string    `json:"changes,omitempty"` // pools whose view is changing
+	Error    string      `json:"error,omitempty"`
+}
+
+// NodeState is a node of the fleet.
+type NodeState struct {
+	Node    string `json:"node"`
+	Address string `json:"address"`
+	Role    string `json:"role"`  // voter, witness or member
+	State   string `json:"state"` // alive or absent, by gossip
+	Counted bool   `json:"counted"`
+	Life    uint64 `json:"life"`
+	Leads   bool   `json:"leads"`
+}
+
+// Overview shows the fleet.
+func (f *Fleet) Overview() Overview {
+	alive := f.alive()
+	_, id := f.raft.LeaderWithID()
+	leader, _, _ := cutID(id)
+	now := bootTime()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	o := Overview{
+		Fleet: f.o.Fleet, Node: f.o.Node, Leader: leader, Quorum: leader != "", Isolated: !f.node.Leased(now), Applied: f.applied,
+		Moves: len(f.table.Moves), Pins: len(f.table.Pins), Members: []NodeState{},
+	}
+	if f.fatal != nil {
+		o.Error = f.fatal.Error()
+	}
+	for _, name := range sortedKeys(f.table.Pools) {
+		p := f.table.Pools[name]
+		o.Stays += len(p.Stays)
+		if p.Next != nil {
+			o.Changes = append(o.Changes, name)
+		}
+	}
+	seen := make(map[string]bool)
+	add := func(name, address string, m *table.Member) {
+		s := NodeState{Node: name, Address: address, Role: "member", State: "absent", Leads: name == leader}
+		if f.voter(name) {
+			s.Role = "voter"
+		}
+		p, there := alive[name]
+		if there || f.gossip == nil {
+			s.State = "alive"
+		}
+		if p.Witness || m != nil && m.Witness {
+			s.Role = "witness"
+		}
+		if m != nil {
+			s.Counted, s.Life = m.Counted, m.Life
+		}
+		seen[name] = true
+		o.Members = append(o.Members, s)
+	}
+	for _, name := range sortedKeys(f.table.Members) {
+		add(name, f.table.Members[name].Address, f.table.Members[name])
+	}
+	for _, name := range sortedKeys(alive) {
+		if !seen[name] {
+			add(name, alive[name].address, nil)
+		}
+	}
+	return o
+}
+
+// Reasons says why the node should not get logins, or why it is degraded: empty if
+// all is well.
+func (f *Fleet) Reasons() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case f.fatal != nil:
+		return []string{f.fatal.Error()}
+	case f.keyer.Load() == nil:
+		return []string{"the fleet has not been joined yet"}
+	case !f.node.Leased(bootTime()) && f.o.Strict:
+		return []string{"isolated from the fleet: logins are refused"}
+	}
+	return nil
+}
+
+// Degraded says what is not as it should be while logins are served: empty if
+// nothing.
+func (f *Fleet) Degraded() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.keyer.Load() != nil && !f.node.Leased(bootTime()) {
+		return []string{"isolated from the fleet: users are placed by the last view"}
+	}
+	return nil
+}

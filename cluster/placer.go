@@ -1,0 +1,232 @@
+package cluster
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"time"
+
+	"usher.example/cluster/member"
+	"usher.example/cluster/place"
+)
+
+// learn takes up what the fleet has settled. It is called with mu held.
+func (f *Fleet) learn() {
+	s := f.table.Settings
+	if k := f.keyer.Load(); s.Number == 0 || k != nil && k.number == s.Number {
+		return
+	}
+	key, err := f.openMapKey(s.MapKey)
+	if err != nil {
+		f.log.Error("users cannot be placed", "err", err)
+		return
+	}
+	f.keyer.Store(&keyer{s.Number, s.Names, place.NewKeyer(key)})
+	if s.Names != f.o.Names {
+		f.log.Warn("the fleet normalises users' names otherwise than this node's configuration says; the fleet's way holds", "fleet", fmt.Sprintf("%+v", s.Names))
+	}
+}
+
+// aboutMapKey is what the map key is sealed as.
+const aboutMapKey = "settings/map_key"
+
+// newMapKey makes the secret that users are hashed with, sealed for the table. A
+// fleet of one has no secret to seal it with, and nobody who listens.
+func (f *Fleet) newMapKey() string {
+	key := NewSecret()
+	secrets := *f.secrets.Load()
+	if len(secrets) == 0 {
+		return base64.StdEncoding.EncodeToString(key[:])
+	}
+	return base64.StdEncoding.EncodeToString(seal(secrets, aboutMapKey, key[:]))
+}
+
+func (f *Fleet) openMapKey(text string) ([]byte, error) {
+	b, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		return nil, err
+	}
+	if len(b) == SecretLen {
+		return b, nil
+	}
+	plain, _, err := open(*f.secrets.Load(), aboutMapKey, b)
+	return plain, err
+}
+
+// Place says which back end of the pool serves the user now, and why: "stay",
+// "pin" or "home". The name is as the client sent it.
+//
+// With the answer comes a hold: until Release, the user is live on that back end,
+// and whatever changes places waits for him. Take it before dialling, and release
+// it when the connection to the back end is closed.
+//
+// While the user's place is changing, Place waits. The error is then ErrHeld if it
+// was in vain; else ErrNoPool, ErrNoBackend or ErrIsolated, at once.
+func (f *Fleet) Place(ctx context.Context, pool, user string) (backend, why string, hold uint64, err error) {
+	k := f.keyer.Load()
+	if k == nil {
+		if k, err = f.awaitSettings(ctx); err != nil {
+			return "", "", 0, err
+		}
+	}
+	key := k.keys.Key(pool, k.names.Normal(user))
+	backend, why, hold, err, changed := f.try(pool, key)
+	if changed == nil {
+		return backend, why, hold, err
+	}
+	f.stats.Held.Add(1)
+	if !f.enter() {
+		f.stats.Expired.Add(1)
+		return "", "", 0, fmt.Errorf("pool %q: too many logins wait: %w", pool, ErrHeld)
+	}
+	defer f.leave()
+	limit := time.NewTimer(f.o.Hold)
+	defer limit.Stop()
+	for {
+		select {
+		case <-changed:
+		case <-limit.C:
+			f.stats.Expired.Add(1)
+			return "", "", 0, fmt.Errorf("pool %q: after %v: %w", pool, f.o.Hold, ErrHeld)
+		case <-ctx.Done():
+			f.stats.Expired.Add(1)
+			return "", "", 0, fmt.Errorf("pool %q: %w: %w", pool, ErrHeld, context.Cause(ctx))
+		}
+		if backend, why, hold, err, changed = f.try(pool, key); changed == nil {
+			if err == nil {
+				f.stats.Moves.Add(1)
+			}
+			return backend, why, hold, err
+		}
+	}
+}
+
+// try asks once. A channel says that the answer is not known yet: it is closed when
+// it may be.
+func (f *Fleet) try(pool string, key place.Key) (backend, why string, hold uint64, err error, changed <-chan struct{}) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.leaving {
+		return "", "", 0, fmt.Errorf("pool %q: %w: it is being stopped", pool, ErrIsolated), nil
+	}
+	d := f.node.Place(bootTime(), pool, key)
+	p := f.table.Pools[pool]
+	switch d.Verdict {
+	case member.Placed:
+		switch d.Why {
+		case place.ByStay:
+			f.stats.Stays.Add(1)
+		case place.ByPin:
+			f.stats.Pins.Add(1)
+		default:
+			f.stats.Homes.Add(1)
+		}
+		return nameOf(p, d.Backend), d.Why, d.Hold, nil, nil
+	case member.Held:
+		return "", "", 0, nil, f.changed
+	case member.NoPool:
+		if f.pending(pool) {
+			return "", "", 0, nil, f.changed
+		}
+		return "", "", 0, fmt.Errorf("pool %q: %w", pool, ErrNoPool), nil
+	case member.Isolated:
+		return "", "", 0, fmt.Errorf("pool %q: %w", pool, ErrIsolated), nil
+	case member.NoPlace:
+	}
+	f.stats.Refused.Add(1)
+	return "", "", 0, f.noBackend(pool, nameOf(p, d.Backend)), nil
+}
+
+// pending says whether a pool is configured here that the fleet has not heard of:
+// a matter of moments. It is called with mu held.
+func (f *Fleet) pending(pool string) bool {
+	for _, p := range f.pools {
+		if p.Name == pool {
+			return true
+		}
+	}
+	return false
+}
+
+// noBackend explains why nobody serves a user. It is called with mu held.
+func (f *Fleet) noBackend(pool, own string) error {
+	p := f.table.Pools[pool]
+	e := &NoBackendError{Pool: pool}
+	if p.Storage == place.Local {
+		e.Own = own
+	}
+	for _, id := range sortedIDs(p.Backends) {
+		b := p.Backends[id]
+		if v, ok := p.Active.Find(id); !b.Removed && (e.Own == "" || b.Name == e.Own) {
+			e.Unusable = append(e.Unusable, Unusable{b.Name, unusable(b, v, ok)})
+		}
+	}
+	return e
+}
+
+// awaitSettings waits for a fleet that has just been joined or started.
+func (f *Fleet) awaitSettings(ctx context.Context) (*keyer, error) {
+	limit := time.NewTimer(f.o.Hold)
+	defer limit.Stop()
+	for {
+		f.mu.Lock()
+		changed := f.changed
+		f.mu.Unlock()
+		if k := f.keyer.Load(); k != nil {
+			return k, nil
+		}
+		select {
+		case <-changed:
+		case <-limit.C:
+			return nil, fmt.Errorf("%w: it has not been joined yet", ErrIsolated)
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w: %w", ErrIsolated, context.Cause(ctx))
+		}
+	}
+}
+
+// enter counts a login that waits, unless there are too many.
+func (f *Fleet) enter() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.held >= f.o.MaxHeld {
+		return false
+	}
+	f.held++
+	return true
+}
+
+func (f *Fleet) leave() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.held--
+}
+
+// Still says whether a login may send its credentials: between its place and that
+// moment this node may have lost its fleet.
+func (f *Fleet) Still(hold uint64) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.node.Still(bootTime(), hold) {
+		return ErrIsolated
+	}
+	return nil
+}
+
+// Confirm notes that a login has succeeded.
+func (f *Fleet) Confirm(hold uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.node.Confirm(hold)
+}
+
+// Release gives a hold back: the connection to the back end is closed. Again, or
+// of 0, it does nothing.
+func (f *Fleet) Release(hold uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.node.Release(bootTime(), hold)
+	if f.node.Owes() || f.held > 0 {
+		f.news()
+	}
+}

@@ -1,0 +1,194 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+	wal "github.com/hashicorp/raft-wal"
+
+	"usher.example/cluster/member"
+	"usher.example/cluster/table"
+)
+
+const (
+	// snapshotEvery is how many entries a start without a quorum may be behind:
+	// then only the last snapshot is known.
+	snapshotEvery = 1024
+	// applyTime bounds one command.
+	applyTime = 5 * time.Second
+	// raftTime bounds one exchange between nodes.
+	raftTime = 3 * time.Second
+	// localAddress is the only node's, when the fleet has no name.
+	localAddress = "local"
+)
+
+// openRaft opens the log. Port is nil for a fleet of one.
+func (f *Fleet) openRaft(p *port) error {
+	c := raft.DefaultConfig()
+	c.LocalID = serverID(f.o.Node, f.dir.id)
+	c.SnapshotThreshold = snapshotEvery
+	c.TrailingLogs = snapshotEvery
+	c.NotifyCh = f.leads
+	c.Logger = quiet(f.log)
+	c.BatchApplyCh = true
+	if p == nil {
+		c.HeartbeatTimeout, c.ElectionTimeout, c.LeaderLeaseTimeout = 50*time.Millisecond, 50*time.Millisecond, 50*time.Millisecond
+		c.CommitTimeout = 5 * time.Millisecond
+	}
+	log, err := wal.Open(mustDir(f.dir.path, "log"), wal.WithLogger(c.Logger))
+	if err != nil {
+		return fmt.Errorf("state directory: the log cannot be read: %w; if it is damaged, move %s away, and the node joins anew", err, f.dir.path)
+	}
+	f.wal = log
+	snapshots, err := raft.NewFileSnapshotStoreWithLogger(f.dir.path, 2, c.Logger)
+	if err != nil {
+		return fmt.Errorf("state directory: %w", err)
+	}
+	var transport raft.Transport
+	if p == nil {
+		_, t := raft.NewInmemTransport(localAddress)
+		transport, f.net = t, t
+	} else {
+		t := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+			Stream: p.layer(p.raft), MaxPool: 2, Timeout: raftTime, Logger: c.Logger,
+		})
+		transport, f.net = t, t
+	}
+	known, err := raft.HasExistingState(log, log, snapshots)
+	if err != nil {
+		return fmt.Errorf("state directory: %w", err)
+	}
+	if f.raft, err = raft.NewRaft(c, (*machine)(f), log, log, snapshots, transport); err != nil {
+		return fmt.Errorf("state directory: %w", err)
+	}
+	if !known && p == nil {
+		return f.raft.BootstrapCluster(raft.Configuration{Servers: []raft.Server{{ID: c.LocalID, Address: localAddress}}}).Error()
+	}
+	return nil
+}
+
+// fresh says that the node has no log yet.
+func (f *Fleet) fresh() bool { return f.raft.LastIndex() == 0 }
+
+func mustDir(parts ...string) string {
+	path := filepath.Join(parts...)
+	_ = mkdir(path) // what is wrong is said by who uses it
+	return path
+}
+
+// A machine is the table as raft sees it.
+type machine Fleet
+
+var _ raft.BatchingFSM = (*machine)(nil)
+
+// Apply implements raft.FSM.
+func (m *machine) Apply(l *raft.Log) any { return m.ApplyBatch([]*raft.Log{l})[0] }
+
+// ApplyBatch implements raft.BatchingFSM. The answers are errors or nil.
+func (m *machine) ApplyBatch(logs []*raft.Log) []any {
+	f := (*Fleet)(m)
+	answers := make([]any, len(logs))
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i, l := range logs {
+		f.applied = l.Index
+		if l.Type != raft.LogCommand {
+			continue
+		}
+		if f.fatal != nil {
+			answers[i] = f.fatal
+			continue
+		}
+		c, err := table.Decode(l.Data)
+		if errors.Is(err, table.ErrUnknown) {
+			// To go on would make this table another than the others'.
+			f.fatal = fmt.Errorf("entry %d of the fleet's log: %w: this node is older than its fleet; upgrade it", l.Index, err)
+			f.log.Error("the node cannot follow its fleet any more", "err", f.fatal)
+		}
+		if err == nil {
+			err = f.table.Apply(c, l.Term)
+		}
+		if err != nil {
+			answers[i] = err
+		}
+	}
+	f.learn()
+	f.news()
+	return answers
+}
+
+// Snapshot implements raft.FSM.
+func (m *machine) Snapshot() (raft.FSMSnapshot, error) {
+	f := (*Fleet)(m)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.fatal != nil {
+		return nil, f.fatal
+	}
+	return snapshot{f.table.Clone()}, nil
+}
+
+// Restore implements raft.FSM.
+func (m *machine) Restore(r io.ReadCloser) error {
+	f := (*Fleet)(m)
+	defer r.Close()
+	t := table.New()
+	if err := t.Load(r); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	*f.table = *t
+	f.learn()
+	f.news()
+	return nil
+}
+
+// snapshot is a copy of the table that is being written.
+type snapshot struct{ t *table.Table }
+
+// Persist implements raft.FSMSnapshot.
+func (s snapshot) Persist(sink raft.SnapshotSink) error {
+	if err := s.t.Save(sink); err != nil {
+		_ = sink.Cancel()
+		return err
+	}
+	return sink.Close()
+}
+
+// Release implements raft.FSMSnapshot.
+func (snapshot) Release() {}
+
+// barrier waits until all that was committed before is applied here. Only a
+// leader can.
+func (f *Fleet) barrier() error { return f.raft.Barrier(applyTime).Error() }
+
+// quiet gives raft's and the log's messages to ours: what they call warnings is
+// every day's work of an election.
+func quiet(log *slog.Logger) hclog.Logger {
+	return hclog.FromStandardLogger(slog.NewLogLogger(log.Handler(), slog.LevelDebug), &hclog.LoggerOptions{
+		Name: "raft", Level: hclog.Info, DisableTime: true,
+	})
+}
+
+// A reported is what the leader knows of a node besides its report.
+type reported struct {
+	at       int64
+	applied  uint64
+	verdicts map[string]map[string]bool // by pool and back end
+	fit      bool
+}
+
+// A message is a report with what goes along.
+type message struct {
+	member.Report
+	Applied  uint64                     `json:"applied"`
+	Verdicts map[string]map[string]bool `json:"verdicts"`
+	Fit      bool                       `json:"fit"`
+}

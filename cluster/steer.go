@@ -1,0 +1,218 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"usher.example/cluster/place"
+	"usher.example/cluster/table"
+)
+
+// Update says what pools this node's configuration has. What the leader's has is
+// the fleet's; nodes that disagree are told of.
+func (f *Fleet) Update(pools []Pool) error {
+	if err := Validate(pools); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.pools = append([]Pool{}, pools...)
+	for _, p := range pools {
+		if f.health[p.Name] == nil {
+			f.health[p.Name] = make(map[string]bool)
+		}
+	}
+	f.wake()
+	return nil
+}
+
+// SetHealth says whether a back end answers this node's probes. What counts is
+// what most nodes say.
+func (f *Fleet) SetHealth(pool, backend string, up bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.health[pool] == nil {
+		f.health[pool] = make(map[string]bool)
+	}
+	f.health[pool][backend] = up
+	f.wake()
+}
+
+// Await waits until the node may serve: it has joined its fleet, knows its pools,
+// and its word counts. The error says what is missing.
+func (f *Fleet) Await(ctx context.Context) error {
+	for {
+		f.mu.Lock()
+		missing := f.missingToServe()
+		changed := f.changed
+		f.mu.Unlock()
+		if missing == "" {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %s", context.Cause(ctx), missing)
+		}
+	}
+}
+
+// missingToServe is called with mu held.
+func (f *Fleet) missingToServe() string {
+	switch {
+	case f.fatal != nil:
+		return f.fatal.Error()
+	case f.keyer.Load() == nil:
+		return "the fleet has not been joined yet"
+	case !f.node.Leased(bootTime()):
+		return "the node's word does not count yet"
+	}
+	for _, p := range f.pools {
+		if t := f.table.Pools[p.Name]; t == nil || len(t.Active.List()) == 0 && len(p.Backends) > 0 {
+			return fmt.Sprintf("the fleet does not know pool %s yet", p.Name)
+		}
+	}
+	return ""
+}
+
+// SetAdmin sets a back end's admin state, and SetWeight its weight; below zero the
+// configuration's holds again. By is shown to others.
+func (f *Fleet) SetAdmin(pool, backend string, state table.Admin, by string) error {
+	return f.propose(table.Adjust{Pool: pool, Backend: backend, Admin: &state, By: by, At: time.Now().Unix()})
+}
+
+// SetWeight is as SetAdmin.
+func (f *Fleet) SetWeight(pool, backend string, weight int, by string) error {
+	return f.propose(table.Adjust{Pool: pool, Backend: backend, Weight: &weight, By: by, At: time.Now().Unix()})
+}
+
+// Move pins a user to a back end and moves him there; without a target his pin is
+// taken away and he goes home. It returns when he may log in again.
+func (f *Fleet) Move(ctx context.Context, pool, user, target, by string) error {
+	k := f.keyer.Load()
+	if k == nil {
+		return ErrIsolated
+	}
+	name := k.names.Normal(user)
+	s := table.Start{Pool: pool, Key: k.keys.Key(pool, name), User: name, Target: target, Pin: table.PinSet, By: by}
+	if target == "" {
+		s.Pin = table.PinClear
+	}
+	if err := f.propose(s); err != nil {
+		return err
+	}
+	for {
+		f.mu.Lock()
+		m, changed := f.table.Moving(s.Key), f.changed
+		f.mu.Unlock()
+		if m == nil {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("the move goes on, but it was not waited for: %w", context.Cause(ctx))
+		}
+	}
+}
+
+// Forget takes a node out of the fleet that is gone for good.
+func (f *Fleet) Forget(node string) error {
+	if _, there := f.alive()[node]; there {
+		return fmt.Errorf("node %q is there: stop it first", node)
+	}
+	err := f.propose(table.Forget{Node: node})
+	if err != nil && !errors.Is(err, table.ErrNoMember) {
+		return err
+	}
+	return err
+}
+
+// KickAll ends a user's sessions on every node that can be reached and returns
+// their number.
+func (f *Fleet) KickAll(user, reason string) (int, error) {
+	var mu sync.Mutex
+	n := 0
+	if f.o.Local != nil {
+		n = f.o.Local.Kick(user, reason)
+	}
+	err := f.everywhere(func(address string) error {
+		var c counted
+		if err := f.send(address, "/v1/kick", asked{user, reason}, &c); err != nil {
+			return err
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		n += c.Count
+		return nil
+	})
+	return n, err
+}
+
+// everywhere asks all other nodes at the same time.
+func (f *Fleet) everywhere(ask func(address string) error) error {
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var errs []error
+	for name, p := range f.alive() {
+		if name == f.o.Node || p.Witness {
+			continue
+		}
+		wg.Go(func() {
+			if err := ask(p.address); err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				errs = append(errs, fmt.Errorf("node %s: %w", name, err))
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// SetPins brings the pins of a pool in line with a list: those that are new or
+// another are set, and those that are in no list any more stay, as an
+// administrator may have made them.
+func (f *Fleet) SetPins(pool string, pins Pins) error {
+	k := f.keyer.Load()
+	if k == nil || len(pins) == 0 {
+		return nil
+	}
+	var errs []error
+	for _, user := range sortedKeys(pins) {
+		key := k.keys.Key(pool, user)
+		f.mu.Lock()
+		pin, ok := f.table.Pins[key]
+		f.mu.Unlock()
+		if ok && pin.Backend == pins[user] {
+			continue
+		}
+		err := f.propose(table.Start{Pool: pool, Key: key, User: user, Target: pins[user], Pin: table.PinSet, By: "pins file"})
+		if err != nil && !errors.Is(err, table.ErrMoving) {
+			errs = append(errs, fmt.Errorf("pin %s: %w", user, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Hostname is the node's name when the configuration gives none.
+func Hostname() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return "node"
+	}
+	return name
+}
+
+func (f *Fleet) key(pool, user string) (place.Key, string, bool) {
+	k := f.keyer.Load()
+	if k == nil {
+		return 0, user, false
+	}
+	name := k.names.Normal(user)
+	return k.keys.Key(pool, name), name, true
+}
