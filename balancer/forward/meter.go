@@ -18,6 +18,9 @@ var wayNames = [...]string{wayUser: "user", waySplice: "splice"}
 
 func (w way) String() string { return wayNames[w] }
 
+// meterChunkSize is as chunkSize, for a class of 8 KiB.
+const meterChunkSize = 146
+
 // A meter is what others may know of a session in a loop: what a Flow refers
 // to. The atomics are for everybody, the rest is the loop's while the session
 // lives, and guarded by meters.mu while the meter is free.
@@ -43,27 +46,27 @@ type meters struct {
 }
 
 type meterChunk struct {
-	meters [chunkSize]meter
+	meters [meterChunkSize]meter
 	free   int32 // guarded by meters.mu, as is used
 	used   int32
 }
 
 // at returns meter i, which must be taken.
 func (m *meters) at(i int32) *meter {
-	return &(*m.dir.Load())[i/chunkSize].Load().meters[i%chunkSize]
+	return &(*m.dir.Load())[i/meterChunkSize].Load().meters[i%meterChunkSize]
 }
 
 // find returns the meter of a session, nil if it serves another one by now.
 func (m *meters) find(r ref) *meter {
 	dir := m.dir.Load()
-	if dir == nil || r.gen == 0 || int(r.id/chunkSize) >= len(*dir) {
+	if dir == nil || r.gen == 0 || int(r.id/meterChunkSize) >= len(*dir) {
 		return nil
 	}
-	c := (*dir)[r.id/chunkSize].Load()
-	if c == nil || c.meters[r.id%chunkSize].gen.Load() != r.gen {
+	c := (*dir)[r.id/meterChunkSize].Load()
+	if c == nil || c.meters[r.id%meterChunkSize].gen.Load() != r.gen {
 		return nil
 	}
-	return &c.meters[r.id%chunkSize]
+	return &c.meters[r.id%meterChunkSize]
 }
 
 // take makes a meter for a session that begins.
@@ -85,7 +88,7 @@ func (m *meters) take(p *Pair, w way) ref {
 	t.way.Store(uint32(w))
 	t.at, t.tag, t.done = none, p.Tag, p.Done
 	t.gen.Store(m.gen) // last: from here on it can be found
-	return ref{int32(c)*chunkSize + i, m.gen}
+	return ref{int32(c)*meterChunkSize + i, m.gen}
 }
 
 // room finds a chunk with a free meter, or makes one. It is called with mu held.
@@ -99,7 +102,7 @@ func (m *meters) room() (int, *meterChunk) {
 		chunk := dir[c].Load()
 		if chunk == nil {
 			empty = min(empty, c)
-		} else if chunk.used < chunkSize {
+		} else if chunk.used < meterChunkSize {
 			return c, chunk
 		}
 	}
@@ -123,12 +126,12 @@ func (m *meters) room() (int, *meterChunk) {
 func (m *meters) give(i int32, res Result) ended {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	chunk := (*m.dir.Load())[i/chunkSize].Load()
-	t := &chunk.meters[i%chunkSize]
+	chunk := (*m.dir.Load())[i/meterChunkSize].Load()
+	t := &chunk.meters[i%meterChunkSize]
 	res.Tag, res.Path, res.In, res.Out = t.tag, way(t.way.Load()).String(), t.in.Load(), t.out.Load()
 	e := ended{t.done, res}
 	t.over.Store(true)
-	t.done, t.at, chunk.free = nil, chunk.free, i%chunkSize
+	t.done, t.at, chunk.free = nil, chunk.free, i%meterChunkSize
 	chunk.used--
 	return e
 }

@@ -2,9 +2,14 @@ package forward
 
 import "usher.example/balancer/record"
 
-// chunkSize is the number of sessions that a slab grows by: 16 pages or so, so
-// that a node with few sessions stays small and one with many rarely grows.
-const chunkSize = 256
+// The sizes of chunks are the numbers of sessions that a slab grows by: some
+// pages, so that a node with few sessions stays small and one with many rarely
+// grows. They fill the allocator's classes of 16 and 32 KiB to the last octets; a
+// power of two would waste a tenth.
+const (
+	chunkSize    = 186
+	keyChunkSize = 130
+)
 
 // none is the index of nothing.
 const none = -1
@@ -132,18 +137,18 @@ type keySlab struct {
 }
 
 type keyChunk struct {
-	keys [chunkSize]secured
+	keys [keyChunkSize]secured
 	free int32
-	used int
+	used int32
 }
 
-func (s *keySlab) at(i int32) *secured { return &s.chunks[i/chunkSize].keys[i%chunkSize] }
+func (s *keySlab) at(i int32) *secured { return &s.chunks[i/keyChunkSize].keys[i%keyChunkSize] }
 
 func (s *keySlab) take() (int32, *secured) {
 	s.live++
 	c := 0
 	for ; c < len(s.chunks); c++ {
-		if s.chunks[c] == nil || s.chunks[c].used < chunkSize {
+		if s.chunks[c] == nil || s.chunks[c].used < keyChunkSize {
 			break
 		}
 	}
@@ -161,18 +166,18 @@ func (s *keySlab) take() (int32, *secured) {
 	i := ch.free
 	ch.free = ch.keys[i].next
 	ch.used++
-	return int32(c)*chunkSize + i, &ch.keys[i]
+	return int32(c)*keyChunkSize + i, &ch.keys[i]
 }
 
 // give wipes and frees.
 func (s *keySlab) give(i int32) {
-	c := i / chunkSize
+	c := i / keyChunkSize
 	ch := s.chunks[c]
-	k := &ch.keys[i%chunkSize]
+	k := &ch.keys[i%keyChunkSize]
 	k.r.Wipe()
 	k.w.Wipe()
 	*k = secured{next: ch.free}
-	ch.free = i % chunkSize
+	ch.free = i % keyChunkSize
 	ch.used--
 	s.live--
 	if ch.used == 0 {
