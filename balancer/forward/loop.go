@@ -38,7 +38,8 @@ const (
 	// Keys of idle sessions lie in the slab, where they take a tenth of that.
 	maxAEADs = 4096
 
-	// aeadSweep is how long a cipher may be unused before it is dropped.
+	// aeadSweep is how long a cipher may be unused before it is dropped, and the
+	// account of an ended session before it may be forgotten.
 	aeadSweep = int64(5 * time.Second)
 
 	// notSent bounds what the kernel holds unsent for a client that does not
@@ -461,6 +462,7 @@ func (l *loop) sweep() {
 		return
 	}
 	l.dropped = l.clock
+	l.meters.tidy()
 	for k, a := range l.aeads {
 		if !a.used {
 			delete(l.aeads, k)

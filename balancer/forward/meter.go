@@ -47,8 +47,9 @@ type meters struct {
 
 type meterChunk struct {
 	meters [meterChunkSize]meter
-	free   int32 // guarded by meters.mu, as is used
-	used   int32
+	free   int32 // guarded by meters.mu, as is what follows
+	used   int16
+	unused bool // was so when last looked at
 }
 
 // at returns meter i, which must be taken.
@@ -78,6 +79,7 @@ func (m *meters) take(p *Pair, w way) ref {
 	t := &chunk.meters[i]
 	chunk.free = t.at
 	chunk.used++
+	chunk.unused = false
 	if m.gen++; m.gen == 0 {
 		m.gen = 1 // 0 is nobody
 	}
@@ -136,17 +138,24 @@ func (m *meters) give(i int32, res Result) ended {
 	return e
 }
 
-// tidy gives chunks without sessions back. It is not done at once: the account
+// tidy gives chunks back that had no session at the last look either: the account
 // of a session can still be read for a while after its end.
 func (m *meters) tidy() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if d := m.dir.Load(); d != nil {
-		for c := range *d {
-			if chunk := (*d)[c].Load(); chunk != nil && chunk.used == 0 {
-				(*d)[c].Store(nil)
-			}
+	dir := m.dir.Load()
+	if dir == nil {
+		return
+	}
+	for c := range *dir {
+		chunk := (*dir)[c].Load()
+		if chunk == nil || chunk.used > 0 {
+			continue
 		}
+		if chunk.unused {
+			(*dir)[c].Store(nil)
+		}
+		chunk.unused = true
 	}
 }
 
