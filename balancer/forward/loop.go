@@ -201,6 +201,7 @@ func (l *loop) run(ctx context.Context) {
 		l.turns()
 		l.sweep()
 		l.rest()
+		l.unmap()
 	}
 }
 
@@ -503,5 +504,13 @@ func (l *loop) killAll() {
 		}
 	}
 	l.pipes.close()
+	l.unmap()
 	l.close()
+}
+
+// unmap gives the room of ended sessions back. It comes when nobody has a pointer
+// into it any more.
+func (l *loop) unmap() {
+	l.sessions.unmap()
+	l.keys.unmap()
 }

@@ -1,11 +1,21 @@
 package forward
 
-import "usher.example/balancer/record"
+import (
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"usher.example/balancer/record"
+)
 
 // The sizes of chunks are the numbers of sessions that a slab grows by: some
 // pages, so that a node with few sessions stays small and one with many rarely
-// grows. They fill the allocator's classes of 16 and 32 KiB to the last octets; a
-// power of two would waste a tenth.
+// grows. They fill 16 and 32 KiB to the last octets; a power of two would waste a
+// tenth.
+//
+// Chunks lie outside the garbage collector's heap: what they hold would count as
+// in use, and so double as room for garbage in a storm of logins. It has no
+// pointer, and keys are better off where a core dump does not find them.
 const (
 	chunkSize    = 186
 	keyChunkSize = 130
@@ -54,13 +64,16 @@ type slot struct {
 // A slab keeps sessions in chunks that never move.
 type slab struct {
 	chunks []*chunk
+	ending []*chunk // without sessions, unmapped when nobody can look into them
 	live   int
 }
 
 type chunk struct {
 	slots [chunkSize]slot
 	free  int32
-	used  int
+	used  int16
+	// mapped: it lies outside the heap.
+	mapped bool
 }
 
 func (s *slab) at(i int32) *slot { return &s.chunks[i/chunkSize].slots[i%chunkSize] }
@@ -93,7 +106,12 @@ func (s *slab) take() (int32, *slot) {
 }
 
 func newChunk() *chunk {
-	ch := new(chunk)
+	ch := (*chunk)(mapped(unsafe.Sizeof(chunk{})))
+	if ch != nil {
+		ch.mapped = true
+	} else {
+		ch = new(chunk)
+	}
 	for i := range ch.slots {
 		ch.slots[i].next = int32(i) + 1
 	}
@@ -120,7 +138,19 @@ func (s *slab) give(i int32) {
 	s.live--
 	if ch.used == 0 {
 		s.chunks[c] = nil
+		s.ending = append(s.ending, ch)
 	}
+}
+
+// unmap gives the chunks without sessions back. Whoever looked at the last one is
+// through when it is called.
+func (s *slab) unmap() {
+	for _, ch := range s.ending {
+		if ch.mapped {
+			_ = unix.MunmapPtr(unsafe.Pointer(ch), unsafe.Sizeof(*ch)) // no error: it is ours
+		}
+	}
+	s.ending = nil
 }
 
 // secured is the record layer of one side.
@@ -133,13 +163,16 @@ type secured struct {
 // A keySlab keeps the record layers. It works like a slab.
 type keySlab struct {
 	chunks []*keyChunk
+	ending []*keyChunk
 	live   int
 }
 
 type keyChunk struct {
 	keys [keyChunkSize]secured
 	free int32
-	used int32
+	used int16
+	// mapped: it lies outside the heap.
+	mapped bool
 }
 
 func (s *keySlab) at(i int32) *secured { return &s.chunks[i/keyChunkSize].keys[i%keyChunkSize] }
@@ -156,7 +189,12 @@ func (s *keySlab) take() (int32, *secured) {
 		s.chunks = append(s.chunks, nil)
 	}
 	if s.chunks[c] == nil {
-		ch := new(keyChunk)
+		ch := (*keyChunk)(mapped(unsafe.Sizeof(keyChunk{})))
+		if ch != nil {
+			ch.mapped = true
+		} else {
+			ch = new(keyChunk)
+		}
 		for i := range ch.keys {
 			ch.keys[i].next = int32(i) + 1
 		}
@@ -182,5 +220,29 @@ func (s *keySlab) give(i int32) {
 	s.live--
 	if ch.used == 0 {
 		s.chunks[c] = nil
+		s.ending = append(s.ending, ch)
 	}
+}
+
+// unmap is as a slab's.
+func (s *keySlab) unmap() {
+	for _, ch := range s.ending {
+		if ch.mapped {
+			_ = unix.MunmapPtr(unsafe.Pointer(ch), unsafe.Sizeof(*ch)) // no error: it is ours
+		}
+	}
+	s.ending = nil
+}
+
+// mapped returns zeroed memory outside the heap that is in no core dump, nil if
+// there is none: then the heap has to do.
+func mapped(size uintptr) unsafe.Pointer {
+	p, err := unix.MmapPtr(-1, 0, nil, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
+	if err != nil {
+		return nil
+	}
+	if b := unsafe.Slice((*byte)(p), size); unix.Madvise(b, unix.MADV_DONTDUMP) != nil {
+		return p // an old kernel; it is only a precaution
+	}
+	return p
 }
