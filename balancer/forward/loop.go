@@ -38,7 +38,8 @@ const (
 	// Keys of idle sessions lie in the slab, where they take a tenth of that.
 	maxAEADs = 4096
 
-	// aeadSweep is how long a cipher may be unused before it is dropped.
+	// aeadSweep is how long a cipher may be unused before it is dropped, and the
+	// account of an ended session before it may be forgotten.
 	aeadSweep = int64(5 * time.Second)
 
 	// notSent bounds what the kernel holds unsent for a client that does not
@@ -211,6 +212,7 @@ func (l *loop) run(ctx context.Context) {
 		l.turns()
 		l.sweep()
 		l.rest()
+		l.unmap()
 	}
 }
 
@@ -485,6 +487,7 @@ func (l *loop) sweep() {
 		return
 	}
 	l.dropped = l.clock
+	l.meters.tidy()
 	for k, a := range l.aeads {
 		if !a.used {
 			delete(l.aeads, k)
@@ -528,5 +531,13 @@ func (l *loop) killAll() {
 		}
 	}
 	l.pipes.close()
+	l.unmap()
 	l.close()
+}
+
+// unmap gives the room of ended sessions back. It comes when nobody has a pointer
+// into it any more.
+func (l *loop) unmap() {
+	l.sessions.unmap()
+	l.keys.unmap()
 }
