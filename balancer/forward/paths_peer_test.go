@@ -23,6 +23,8 @@ type wire struct {
 	buf    []byte // ciphertext that was read
 	data   []byte // plaintext that was opened
 	closed bool   // close_notify has come
+	last   []byte // what Write has sent last
+	later  []byte // what is still to be sent of a record
 }
 
 func newWire(t *testing.T, s handshake.State) *wire {
@@ -79,9 +81,17 @@ func (w *wire) send(records ...[]byte) {
 	}
 }
 
+// cut sends the first n octets and returns the others.
+func (w *wire) cut(rec []byte, n int) []byte {
+	w.t.Helper()
+	w.send(rec[:n])
+	return rec[n:]
+}
+
 // Write implements io.Writer.
 func (w *wire) Write(p []byte) (int, error) {
-	if _, err := w.TCPConn.Write(w.sealAll(p)); err != nil {
+	w.last = w.sealAll(p)
+	if _, err := w.TCPConn.Write(w.last); err != nil {
 		return 0, err
 	}
 	return len(p), nil

@@ -25,7 +25,7 @@ import (
 )
 
 // patience bounds what a test waits for; nothing waits that long when it works.
-const patience = 30 * time.Second
+const patience = 20 * time.Second
 
 // defaultTLS13 and its like are the suites of TLS 1.3 that crypto/tls offers,
 // which no configuration changes. Only with them can all three be tested.
@@ -154,12 +154,28 @@ func (p *peer) wire() *wire { return p.Conn.(*wire) }
 // say sends data, and to wants it at the other end.
 func (p *peer) say(t *testing.T, text string, to *peer) {
 	t.Helper()
-	_, werr := io.WriteString(p, text)
-	got := make([]byte, len(text))
-	n, err := io.ReadFull(to, got)
-	if werr != nil || err != nil || string(got) != text {
-		t.Fatalf("%q was sent, %v; %q came, %v", text, werr, got[:n], err)
+	if _, err := io.WriteString(p, text); err != nil {
+		t.Fatalf("send %q: %v", text, err)
 	}
+	to.hear(t, text)
+}
+
+// hear wants data to come.
+func (p *peer) hear(t *testing.T, want string) {
+	t.Helper()
+	got := make([]byte, len(want))
+	if n, err := io.ReadFull(p, got); err != nil || string(got) != want {
+		t.Fatalf("got %q, %v, want %q", got[:n], err, want)
+	}
+}
+
+// ended reads up to the end, which must come in order.
+func (p *peer) ended() (string, error) {
+	if w, ok := p.Conn.(*wire); ok {
+		return w.ended()
+	}
+	got, err := io.ReadAll(p)
+	return string(got), err
 }
 
 func (p *peer) closeWrite(t *testing.T) {

@@ -128,7 +128,9 @@ func kernelRekeys(t *testing.T) bool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	set := func(fd int) error { return unix.SetsockoptString(fd, unix.SOL_TLS, tlsTX, string(keys.AppendKernel(nil))) }
+	set := func(fd int) error {
+		return unix.SetsockoptString(fd, unix.SOL_TLS, tlsTX, string(keys.AppendKernel(nil)))
+	}
 	if err := onFD(t, ours, set); err != nil {
 		t.Fatalf("give the kernel keys: %v", err)
 	}
