@@ -1,7 +1,6 @@
 package forward_test
 
 import (
-	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -12,7 +11,6 @@ import (
 	"errors"
 	"io"
 	"math/big"
-	mrand "math/rand/v2"
 	"net"
 	"sync"
 	"testing"
@@ -141,65 +139,6 @@ type setup struct {
 	also string
 }
 
-// A peer is a client or a back end. It is a *wire, a *tls.Conn or a
-// *net.TCPConn.
-type peer struct {
-	net.Conn
-	raw *net.TCPConn
-}
-
-// wire is the peer of a setup with records.
-func (p *peer) wire() *wire { return p.Conn.(*wire) }
-
-// say sends data, and to wants it at the other end.
-func (p *peer) say(t *testing.T, text string, to *peer) {
-	t.Helper()
-	if _, err := io.WriteString(p, text); err != nil {
-		t.Fatalf("send %q: %v", text, err)
-	}
-	to.hear(t, text)
-}
-
-// hear wants data to come.
-func (p *peer) hear(t *testing.T, want string) {
-	t.Helper()
-	got := make([]byte, len(want))
-	if n, err := io.ReadFull(p, got); err != nil || string(got) != want {
-		t.Fatalf("got %q, %v, want %q", got[:n], err, want)
-	}
-}
-
-// ended reads up to the end, which must come in order.
-func (p *peer) ended() (string, error) {
-	if w, ok := p.Conn.(*wire); ok {
-		return w.ended()
-	}
-	got, err := io.ReadAll(p)
-	return string(got), err
-}
-
-func (p *peer) closeWrite(t *testing.T) {
-	t.Helper()
-	err := p.Conn.(interface{ CloseWrite() error }).CloseWrite()
-	if _, ok := p.Conn.(*tls.Conn); ok {
-		err = errors.Join(err, p.raw.CloseWrite())
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// A session is one that an engine has adopted, with both peers at hand.
-type session struct {
-	t              *testing.T
-	path, also     string
-	client, server *peer
-	flow           forward.Flow
-	done           chan forward.Result
-	res            forward.Result
-	over           bool
-}
-
 // dial makes a TCP connection and returns both ends.
 func dial(tb testing.TB) (ours, theirs *net.TCPConn) {
 	tb.Helper()
@@ -224,13 +163,28 @@ func dial(tb testing.TB) (ours, theirs *net.TCPConn) {
 // open makes a session and has the engine adopt it.
 func (st *stage) open(t *testing.T, o setup) *session {
 	t.Helper()
-	s := &session{t: t, path: st.p.name, also: o.also, done: make(chan forward.Result, 1)}
-	p := forward.Pair{Done: func(r forward.Result) { s.done <- r }}
-	var ahead [2][]byte
-	s.client, p.Client, ahead[0] = st.side(t, 0, o.client, o)
-	s.server, p.Server, ahead[1] = st.side(t, 1, o.server, o)
-	p.ToClient, p.ToServer = append([]byte(o.toClient), ahead[1]...), append([]byte(o.toServer), ahead[0]...)
-	s.flow = st.p.Adopt(p)
+	var h halves
+	h.peer[0], h.ours[0], h.ahead[0] = st.side(t, 0, o.client, o)
+	h.peer[1], h.ours[1], h.ahead[1] = st.side(t, 1, o.server, o)
+	return st.adopt(t, o, h)
+}
+
+// halves are both sides of a session, 0 the client's: the peer, the engine's
+// end, and what was opened of it.
+type halves struct {
+	peer  [2]*peer
+	ours  [2]forward.Conn
+	ahead [2][]byte
+}
+
+func (st *stage) adopt(t *testing.T, o setup, h halves) *session {
+	t.Helper()
+	s := &session{t: t, path: st.p.name, also: o.also, client: h.peer[0], server: h.peer[1], done: make(chan forward.Result, 1)}
+	s.flow = st.p.Adopt(forward.Pair{
+		Client: h.ours[0], Server: h.ours[1],
+		ToClient: append([]byte(o.toClient), h.ahead[1]...), ToServer: append([]byte(o.toServer), h.ahead[0]...),
+		Done: func(r forward.Result) { s.done <- r },
+	})
 	t.Cleanup(func() {
 		if !s.over {
 			s.flow.Kill()
@@ -272,15 +226,23 @@ func (st *stage) side(t *testing.T, n int, secure bool, o setup) (p *peer, ours 
 	if c == nil {
 		return p, ours, nil
 	}
+	ours, ahead = st.detach(t, c)
+	return p, ours, ahead
+}
+
+// detach takes TLS over, as the engine's owner does.
+func (st *stage) detach(t *testing.T, c *handshake.Conn) (ours forward.Conn, ahead []byte) {
+	t.Helper()
 	state, ok := c.Detach()
-	if !ok {
-		if ours.TLS = c.TLS(); ours.TLS == nil || st.p.Secures() {
-			t.Fatalf("not detached: %v", c.Reason())
-		}
-		return p, ours, nil
+	if ok != st.p.Secures() {
+		t.Fatalf("detached %v: %v", ok, c.Reason())
 	}
-	ours.Secured = &forward.Secured{Reader: state.Reader, Writer: state.Writer, Ciphertext: state.Sealed, Closed: state.Closed}
-	return p, ours, state.Plain
+	if !ok {
+		return forward.Conn{Raw: c.Raw(), TLS: c.TLS()}, nil
+	}
+	return forward.Conn{Raw: state.Raw, Secured: &forward.Secured{
+		Reader: state.Reader, Writer: state.Writer, Ciphertext: state.Sealed, Closed: state.Closed,
+	}}, state.Plain
 }
 
 // shake does both parts of a handshake and puts the peer's TLS over p.
@@ -299,13 +261,18 @@ func (st *stage) shake(t *testing.T, n int, mine *net.TCPConn, p *peer, o setup)
 	if err := errors.Join(err, <-done); err != nil {
 		t.Fatalf("handshake: %v", err)
 	}
-	got := c.ConnectionState()
-	if got.DidResume != o.resumed || st.scene.suite != 0 && got.CipherSuite != uint16(st.scene.suite) ||
+	st.check(t, c.ConnectionState(), o.resumed)
+	return c
+}
+
+// check holds a handshake to the scene.
+func (st *stage) check(t *testing.T, got tls.ConnectionState, resumed bool) {
+	t.Helper()
+	if got.DidResume != resumed || st.scene.suite != 0 && got.CipherSuite != uint16(st.scene.suite) ||
 		got.Version != st.scene.version || st.scene.group != 0 && got.CurveID != st.scene.group {
 		t.Fatalf("resumed %v, %s, %s, %s, which is not the scene's %+v", got.DidResume, tls.VersionName(got.Version),
 			tls.CipherSuiteName(got.CipherSuite), got.CurveID, st.scene)
 	}
-	return c
 }
 
 func (st *stage) shakePeer(t *testing.T, n int, p *peer, o setup) error {
@@ -331,117 +298,4 @@ func (st *stage) shakePeer(t *testing.T, n int, p *peer, o setup) error {
 	}
 	p.Conn = newWire(t, state)
 	return nil
-}
-
-// ends are the peer of a side under TLS, 0 the client's, and the other one.
-func (s *session) ends(side int) (peer, other *peer) {
-	if side == 0 {
-		return s.client, s.server
-	}
-	return s.server, s.client
-}
-
-// lost wants the session to have ended by a fault of a side, with nothing more
-// for the other one.
-func (s *session) lost(side int) {
-	s.t.Helper()
-	want := []forward.End{forward.ClientLost, forward.ServerLost}[side]
-	if res := s.end(); res.End != want || res.Err == nil {
-		s.t.Errorf("account %+v, want %v with an error", res, want)
-	}
-	_, other := s.ends(side)
-	if b, _ := io.ReadAll(other); len(b) > 0 { // by a reset or not
-		s.t.Errorf("%q got through to the other side", b)
-	}
-}
-
-// end waits for the end of the session, which must have taken its path.
-func (s *session) end() forward.Result {
-	s.t.Helper()
-	if s.over {
-		return s.res
-	}
-	select {
-	case s.res = <-s.done:
-	case <-time.After(patience):
-		s.t.Fatal("the session does not end")
-	}
-	s.over = true
-	for who, got := range map[string]string{"Result": s.res.Path, "Flow": s.flow.Path()} {
-		if got != s.path && (s.also == "" || got != s.also) {
-			s.t.Errorf("the session went by %q, says its %s, want %q", got, who, s.path)
-		}
-	}
-	return s.res
-}
-
-// pattern makes n octets that differ from place to place and from seed to seed.
-func pattern(n int, seed uint64) []byte {
-	b := make([]byte, n)
-	r := mrand.NewPCG(seed, uint64(n))
-	for i := range b {
-		b[i] = byte(r.Uint64())
-	}
-	return b
-}
-
-// exchange moves data both ways at once and wants it whole.
-func (s *session) exchange(up, down []byte) {
-	s.t.Helper()
-	s.resume(up, down, 0, 0)
-}
-
-// resume is exchange for data of which the first octets are under way already.
-func (s *session) resume(up, down []byte, sentUp, sentDown int) {
-	s.t.Helper()
-	errs := make(chan error, 4)
-	for _, way := range []struct {
-		from, to *peer
-		data     []byte
-		sent     int
-		name     string
-	}{{s.client, s.server, up, sentUp, "up"}, {s.server, s.client, down, sentDown, "down"}} {
-		go func() {
-			_, err := way.from.Write(way.data[way.sent:])
-			errs <- err
-		}()
-		go func() {
-			got := make([]byte, len(way.data))
-			n, err := io.ReadFull(way.to, got)
-			if err == nil && !bytes.Equal(got, way.data) {
-				err = errors.New("other octets came than were sent")
-			}
-			if err != nil {
-				err = errors.Join(errors.New(way.name), err)
-				s.t.Logf("%s: %d of %d octets came", way.name, n, len(way.data))
-			}
-			errs <- err
-		}()
-	}
-	var all error
-	for range 4 {
-		all = errors.Join(all, <-errs)
-	}
-	if all != nil {
-		s.t.Fatal(all)
-	}
-}
-
-// finish has the client close, the back end answer and close, and wants an
-// orderly end.
-func (s *session) finish() {
-	s.t.Helper()
-	s.client.closeWrite(s.t)
-	if b, err := io.ReadAll(s.server); err != nil || len(b) > 0 {
-		s.t.Errorf("after the client's end the back end got %q, %v", b, err)
-	}
-	last := "* BYE\r\n"
-	_, err := io.WriteString(s.server, last)
-	s.server.closeWrite(s.t)
-	if b, rerr := io.ReadAll(s.client); err != nil || rerr != nil || string(b) != last {
-		s.t.Errorf("after the half-close the client got %q, %v, %v", b, err, rerr)
-	}
-	if res := s.end(); res.End != forward.ClientClosed || res.Err != nil {
-		s.t.Errorf("account %+v, want that the client closed", res)
-	}
 }
