@@ -188,7 +188,7 @@ var layouts = func() (all []layout) {
 	}{
 		{"copy", func(*testing.T) idler { return new(Copy) }},
 		{"loop", func(t *testing.T) idler {
-			r, err := NewReactor(Options{Loops: 1})
+			r, err := NewReactor(Options{Loops: 1, Kernel: testKernel()})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -57,6 +57,7 @@ type adoption struct {
 	flow *loopFlow
 	pair Pair
 	fd   [2]int
+	flag [2]uint16 // what the kernel does already: opening, sealing
 	err  error
 }
 
@@ -223,7 +224,7 @@ func (l *loop) event(ev unix.EpollEvent) {
 		h.flags |= canRead | canWrite | hungUp
 		if side == 0 {
 			if errno, err := unix.GetsockoptInt(int(h.fd), unix.SOL_SOCKET, unix.SO_ERROR); err == nil && errno != 0 {
-				l.end(id, s, ClientLost, syscall.Errno(errno))
+				l.failRead(id, s, 0, h.fault(syscall.Errno(errno)))
 				return
 			}
 		} else if ev.Events&unix.EPOLLERR != 0 {
@@ -292,7 +293,7 @@ func (l *loop) adopt(a *adoption) {
 	conns := [2]Conn{a.pair.Client, a.pair.Server}
 	for side := range s.half {
 		h := &s.half[side]
-		*h = half{fd: int32(a.fd[side]), tls: none, in: none, out: none, pipe: none, window: 1, flags: canRead | canWrite}
+		*h = half{fd: int32(a.fd[side]), tls: none, in: none, out: none, pipe: none, window: 1, flags: canRead | canWrite | a.flag[side]}
 		if sec := conns[side].Secured; sec != nil {
 			var k *secured
 			h.tls, k = l.keys.take()
@@ -352,7 +353,7 @@ func (l *loop) give(id int32, s *slot, side int, data []byte) bool {
 	l.count(id, side, len(data))
 	h := &s.half[side]
 	out := data
-	if h.tls != none {
+	if h.seals() {
 		err := l.rekey(h, l.keys.at(h.tls), len(data)/record.MaxPlaintext+1)
 		if err == nil {
 			out, err = l.sealTo(nil, h, data)

@@ -9,8 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"usher.example/balancer/record"
 )
 
@@ -31,9 +29,12 @@ type Secured struct {
 //
 // Pairs with a side that crypto/tls carries go to a [Copy] of its own.
 type Reactor struct {
-	loops []*loop
-	turn  atomic.Uint32
-	copy  Copy
+	loops     []*loop
+	mode      KernelMode
+	kernel    Kernel
+	turn      atomic.Uint32
+	copy      Copy
+	fallbacks fallbacks
 
 	mu      sync.Mutex // guards results
 	results []ended
@@ -62,7 +63,10 @@ func NewReactor(o Options) (*Reactor, error) {
 	if n == 0 {
 		n = runtime.GOMAXPROCS(0)
 	}
-	r := &Reactor{ready: make(chan struct{}, 1)}
+	r := &Reactor{ready: make(chan struct{}, 1), mode: o.Kernel}
+	if o.Kernel != KernelOff {
+		r.kernel = ProbeKernel()
+	}
 	for range n {
 		l, err := newLoop(r)
 		if err != nil {
@@ -158,30 +162,44 @@ func (r *Reactor) Adopt(p Pair) Flow {
 		return r.copy.Adopt(p)
 	}
 	l := r.loops[int(r.turn.Add(1))%len(r.loops)]
-	f := &loopFlow{loop: l, done: p.Done, path: "user"}
-	if p.Client.Secured == nil && p.Server.Secured == nil {
-		f.path = "splice"
-	}
+	f := &loopFlow{loop: l, done: p.Done}
 	f.last.Store(now())
 	client, cerr := take(p.Client)
 	server, serr := take(p.Server)
-	o := order{adopt: &adoption{flow: f, pair: p, fd: [2]int{client, server}, err: errors.Join(cerr, serr)}}
-	o.adopt.pair.Done = nil
-	l.tell(o)
+	a := &adoption{flow: f, pair: p, fd: [2]int{client, server}, err: errors.Join(cerr, serr)}
+	a.pair.Done = nil
+	if a.err == nil {
+		a.flag = [2]uint16{r.entrust(client, p.Client.Secured), r.entrust(server, p.Server.Secured)}
+	}
+	f.path = a.path()
+	l.tell(order{adopt: a})
 	return f
 }
+
+// path names the way that the session's bytes will take.
+func (a *adoption) path() string {
+	path := "splice"
+	for side, c := range []Conn{a.pair.Client, a.pair.Server} {
+		switch {
+		case c.Secured == nil:
+		case a.flag[side] == opening|sealing && path != "user":
+			path = "ktls"
+		default:
+			path = "user"
+		}
+	}
+	return path
+}
+
+// Kernel returns what the kernel can do for TLS; nothing if it was not asked.
+func (r *Reactor) Kernel() Kernel { return r.kernel }
 
 // take takes a connection away from the runtime's poller: what is returned is
 // the same socket under a descriptor of our own.
 func take(c Conn) (int, error) {
 	defer func() { _ = c.Raw.Close() }()
-	raw, err := c.Raw.SyscallConn()
+	fd, err := descriptor(c.Raw)
 	if err != nil {
-		return none, err
-	}
-	fd, derr := none, error(nil)
-	err = raw.Control(func(s uintptr) { fd, derr = unix.FcntlInt(s, unix.F_DUPFD_CLOEXEC, 0) })
-	if err := errors.Join(err, derr); err != nil {
 		return none, fmt.Errorf("take over a connection: %w", err)
 	}
 	return fd, nil

@@ -11,13 +11,15 @@ const none = -1
 
 // Flags of a half.
 const (
-	canRead  uint8 = 1 << iota // the socket may have input; edge-triggered, so until EAGAIN
-	canWrite                   // the socket may take output; until EAGAIN
-	hungUp                     // RDHUP was seen: read until the end, however short the reads
-	atEOF                      // the peer sends nothing more
-	shut                       // we send nothing more
-	stale                      // in may hold whole records though the socket is empty
-	gone                       // it was reset: what it sent before may still be there
+	canRead  uint16 = 1 << iota // the socket may have input; edge-triggered, so until EAGAIN
+	canWrite                    // the socket may take output; until EAGAIN
+	hungUp                      // RDHUP was seen: read until the end, however short the reads
+	atEOF                       // the peer sends nothing more
+	shut                        // we send nothing more
+	stale                       // in may hold whole records though the socket is empty
+	gone                        // it was reset: what it sent before may still be there
+	opening                     // the kernel opens the records that come
+	sealing                     // the kernel seals what we send
 )
 
 // A half is a session's connection on one side.
@@ -28,8 +30,13 @@ type half struct {
 	out    int32 // pending buffer with what the socket did not take, or none
 	pipe   int32 // pipe with what the socket did not take, or none
 	window uint8 // records to be read in one go: grows with bulk, shrinks when the other side blocks
-	flags  uint8
+	flags  uint16
 }
+
+// opens tells whether our record layer opens what comes from this side, seals
+// whether it seals what goes there. Else the side is plaintext, to us.
+func (h *half) opens() bool { return h.tls != none && h.flags&opening == 0 }
+func (h *half) seals() bool { return h.tls != none && h.flags&sealing == 0 }
 
 // A slot is an established session. It has no pointer: the garbage collector
 // does not look into the slab, however many sessions it has.

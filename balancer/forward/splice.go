@@ -91,7 +91,7 @@ func (p *pipes) close() {
 }
 
 // pumpSplice moves octets from socket to socket inside the kernel.
-func (l *loop) pumpSplice(id int32, s *slot, from int) (int, error) {
+func (l *loop) pumpSplice(id int32, s *slot, from, budget int) (int, error) {
 	src, dst := &s.half[from], &s.half[1-from]
 	i, err := l.pipes.take()
 	if err != nil {
@@ -106,6 +106,14 @@ func (l *loop) pumpSplice(id int32, s *slot, from int) (int, error) {
 		n, err := unix.Splice(int(src.fd), nil, p.w, nil, size, unix.SPLICE_F_MOVE|unix.SPLICE_F_NONBLOCK)
 		return int(n), err
 	})
+	if src.flags&opening != 0 {
+		if got <= 0 || err != nil {
+			l.pipes.give(i)
+			return l.control(id, s, from, err)
+		}
+		got += l.gather(src, p, size-got, budget-1)
+		l.moved(src)
+	}
 	got, eof, err := src.drained(got, err)
 	if err != nil || eof || got == 0 {
 		l.pipes.give(i)
@@ -126,7 +134,7 @@ func (l *loop) pumpSplice(id int32, s *slot, from int) (int, error) {
 // flushPipe moves a side's pipe into its socket; true when it is empty.
 func (l *loop) flushPipe(id int32, s *slot, side int) bool {
 	h := &s.half[side]
-	if h.flags&canWrite == 0 {
+	if h.flags&canWrite == 0 || !l.rekeyKernel(id, s, side) {
 		return false
 	}
 	p := &l.pipes.all[h.pipe]
@@ -145,15 +153,36 @@ func (l *loop) flushPipe(id int32, s *slot, side int) bool {
 		}
 		p.n -= n
 		s.last = l.clock
+		l.sealed(h, n)
 	}
 	l.pipes.give(h.pipe)
 	h.pipe = none
 	return true
 }
 
+// gather has more of the records that the kernel opens follow into the pipe: it
+// gives one at a time. An error is found again by who reads next.
+func (l *loop) gather(src *half, p *pipe, room, records int) (got int) {
+	for ; records > 0 && room > 0; records-- {
+		n, err := retry(func() (int, error) {
+			n, err := unix.Splice(int(src.fd), nil, p.w, nil, room, unix.SPLICE_F_MOVE|unix.SPLICE_F_NONBLOCK)
+			return int(n), err
+		})
+		if n <= 0 || err != nil {
+			break
+		}
+		got, room = got+int(n), room-int(n)
+	}
+	return got
+}
+
 // discard reads what a client says to a back end that is gone.
-func (l *loop) discard(src *half) (int, error) {
+func (l *loop) discard(id int32, s *slot) (int, error) {
+	src := &s.half[0]
 	got, err := retry(func() (int, error) { return unix.Read(int(src.fd), l.open) })
+	if src.flags&opening != 0 && (got <= 0 || err != nil) {
+		return l.control(id, s, 0, err)
+	}
 	_, _, err = src.drained(got, err)
 	return 1, err
 }

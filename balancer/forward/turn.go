@@ -60,14 +60,14 @@ func (l *loop) move(id int32, s *slot, from, budget int) (more bool) {
 func (l *loop) pump(id int32, s *slot, from, budget int) (n int, err error) {
 	src, dst := &s.half[from], &s.half[1-from]
 	switch {
-	case from == 0 && src.tls == none && s.half[1].flags&(atEOF|shut) != 0:
-		return l.discard(src) // a back end that is gone hears nothing more
-	case src.tls != none:
+	case from == 0 && !src.opens() && s.half[1].flags&(atEOF|shut) != 0:
+		return l.discard(id, s) // a back end that is gone hears nothing more
+	case src.opens():
 		return l.pumpOpen(id, s, from, budget)
-	case dst.tls != none:
+	case dst.seals():
 		return l.pumpSeal(id, s, from, budget)
 	}
-	return l.pumpSplice(id, s, from)
+	return l.pumpSplice(id, s, from, budget)
 }
 
 // grow adapts the window of a source to what a read of at most asked octets
@@ -76,9 +76,10 @@ func (h *half) grow(got, asked int) {
 	switch {
 	case got >= asked:
 		h.window = min(h.window*2, aloneBudget)
-	case h.flags&hungUp == 0:
+	case h.flags&(hungUp|opening) == 0:
 		// A short read has emptied the socket; what comes now makes a new
-		// event. Data and FIN queued together make only one, hence hungUp.
+		// event. Data and FIN queued together make only one, hence hungUp. The
+		// kernel gives short reads of its own accord where it opens records.
 		h.flags &^= canRead
 		fallthrough
 	default:
@@ -136,11 +137,15 @@ func (l *loop) pumpSeal(id int32, s *slot, from, budget int) (int, error) {
 		}
 		return unix.Readv(int(src.fd), l.iov)
 	})
+	if src.flags&opening != 0 && (got <= 0 || err != nil) {
+		return l.control(id, s, from, err)
+	}
 	got, eof, err := src.drained(got, err)
 	if err != nil || eof || got == 0 {
 		return 0, err
 	}
 	src.grow(got, budget*record.MaxPlaintext)
+	l.moved(src)
 	a, err := l.aead(dst.tls, true, &k.w.Keys)
 	if err != nil {
 		return 0, err
@@ -196,7 +201,7 @@ func (l *loop) pumpOpen(id int32, s *slot, from, budget int) (int, error) {
 
 // openAll opens the whole records in buf and hands their data on.
 func (l *loop) openAll(id int32, s *slot, from int, buf []byte) (used, records int, err error) {
-	src, dst := &s.half[from], &s.half[1-from]
+	src := &s.half[from]
 	k := l.keys.at(src.tls)
 	l.iov = l.iov[:0]
 	total := 0
@@ -235,34 +240,36 @@ func (l *loop) openAll(id int32, s *slot, from int, buf []byte) (used, records i
 		case record.None, record.Ticket:
 		}
 	}
-	if total == 0 {
-		return used, records, err
-	}
-	if dst.flags&shut != 0 || s.half[1].flags&atEOF != 0 && from == 0 {
-		return used, records, err // as in pump
+	return used, records, errors.Join(err, l.handOn(id, s, from, total))
+}
+
+// handOn sends on what l.iov holds of a side's data, total octets.
+func (l *loop) handOn(id int32, s *slot, from, total int) error {
+	dst := &s.half[1-from]
+	if total == 0 || dst.flags&shut != 0 || s.half[1].flags&atEOF != 0 && from == 0 { // as in pump
+		return nil
 	}
 	l.count(id, 1-from, total)
-	if dst.tls == none {
+	if !dst.seals() {
 		l.sendv(id, s, 1-from, l.iov, total)
-		return used, records, err
+		return nil
 	}
-	kd := l.keys.at(dst.tls)
-	if rerr := l.rekey(dst, kd, records); rerr != nil {
-		return used, records, errors.Join(err, rerr)
+	k := l.keys.at(dst.tls)
+	if err := l.rekey(dst, k, len(l.iov)); err != nil {
+		return err
 	}
 	out := l.seal[:0]
-	a, aerr := l.aead(dst.tls, true, &kd.w.Keys)
-	if aerr != nil {
-		return used, records, errors.Join(err, aerr)
+	a, err := l.aead(dst.tls, true, &k.w.Keys)
+	if err != nil {
+		return err
 	}
 	for _, data := range l.iov {
-		var serr error
-		if out, serr = kd.w.Append(out, a, data); serr != nil {
-			return used, records, errors.Join(err, serr)
+		if out, err = k.w.Append(out, a, data); err != nil {
+			return err
 		}
 	}
 	l.send(id, s, 1-from, out)
-	return used, records, err
+	return nil
 }
 
 // sealTo appends data in records under a side's keys.
@@ -321,7 +328,10 @@ func (l *loop) aead(id int32, sealed bool, k *record.Keys) (cipher.AEAD, error) 
 // socket does not take.
 func (l *loop) send(id int32, s *slot, side int, p []byte) {
 	h := &s.half[side]
-	if h.out != none {
+	if h.out != none || l.owes(h) {
+		if h.out == none {
+			h.out = l.bufs.keep(nil)
+		}
 		l.bufs.more(h.out, p)
 		l.flush(id, s, side)
 		return
@@ -337,6 +347,7 @@ func (l *loop) send(id int32, s *slot, side int, p []byte) {
 			h.out = l.bufs.keep(p)
 			return
 		}
+		l.sealed(h, n)
 		p = p[n:]
 	}
 }
@@ -356,7 +367,7 @@ func (l *loop) sendv(id int32, s *slot, side int, iov [][]byte, total int) {
 		l.send(id, s, side, joined)
 		return
 	}
-	if h.out == none {
+	if h.out == none && !l.owes(h) {
 		n, err := retry(func() (int, error) {
 			if len(iov) == 1 {
 				return unix.Write(int(h.fd), iov[0])
@@ -367,6 +378,7 @@ func (l *loop) sendv(id int32, s *slot, side int, iov [][]byte, total int) {
 			l.failWrite(id, s, side, err)
 			return
 		}
+		l.sealed(h, n)
 		if n == total {
 			return
 		}
@@ -405,7 +417,7 @@ func (l *loop) flush(id int32, s *slot, side int) bool {
 	if h.out == none {
 		return true
 	}
-	if h.flags&canWrite == 0 {
+	if h.flags&canWrite == 0 || !l.rekeyKernel(id, s, side) {
 		return false
 	}
 	for p := l.bufs.at(h.out); len(p) > 0; {
@@ -420,6 +432,7 @@ func (l *loop) flush(id int32, s *slot, side int) bool {
 			return false
 		}
 		s.last = l.clock
+		l.sealed(h, n)
 		p = p[n:]
 	}
 	h.out = l.bufs.drop(h.out)
@@ -436,7 +449,11 @@ func (l *loop) passEOF(id int32, s *slot, from int) {
 	if dst.flags&shut != 0 {
 		return
 	}
-	if dst.tls != none {
+	if dst.flags&sealing != 0 {
+		if !l.closeNotify(id, s, 1-from) {
+			return
+		}
+	} else if dst.tls != none {
 		if out, err := l.alert(dst, record.CloseNotify); err == nil {
 			gen := s.gen
 			l.send(id, s, 1-from, out)
@@ -466,6 +483,18 @@ func (l *loop) alert(h *half, alert record.Alert) ([]byte, error) {
 		return nil, err
 	}
 	return k.w.AppendAlert(nil, a, alert)
+}
+
+// lastWord sends an alert as a courtesy: it may not fit, and is not waited for.
+func (l *loop) lastWord(h *half, alert record.Alert) {
+	if h.flags&sealing != 0 {
+		m := alert.Message()
+		_ = sendControl(int(h.fd), record.TypeAlert, m[:])
+		return
+	}
+	if out, err := l.alert(h, alert); err == nil && h.out == none {
+		_, _ = unix.Write(int(h.fd), out)
+	}
 }
 
 func (s *slot) note(why End) {
@@ -498,9 +527,7 @@ func (l *loop) failRead(id int32, s *slot, side int, err error) bool {
 	}
 	var alert *record.AlertError
 	if errors.As(err, &alert) && alert.Class != record.Peer && h.tls != none {
-		if out, aerr := l.alert(h, alert.Alert); aerr == nil && h.out == none {
-			_, _ = unix.Write(int(h.fd), out) // a courtesy; it may not fit
-		}
+		l.lastWord(h, alert.Alert)
 	}
 	l.end(id, s, lost(side), err)
 	return false
@@ -523,9 +550,7 @@ func (l *loop) end(id int32, s *slot, why End, err error) {
 		if reset && !(side == 0 && why == ServerLost && unsent(h.fd)) {
 			_ = unix.SetsockoptLinger(int(h.fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 		} else if !reset && h.tls != none && h.flags&shut == 0 && h.out == none {
-			if out, aerr := l.alert(h, record.CloseNotify); aerr == nil {
-				_, _ = unix.Write(int(h.fd), out) // a courtesy; it may not fit
-			}
+			l.lastWord(h, record.CloseNotify)
 		}
 		_ = unix.Close(int(h.fd))
 		h.in, h.out = l.bufs.drop(h.in), l.bufs.drop(h.out)

@@ -140,6 +140,19 @@ func (w *Writer) AppendAlert(dst []byte, a cipher.AEAD, alert Alert) ([]byte, er
 	return dst, nil
 }
 
+// Ready says whether n more records of data may be sealed elsewhere, by the
+// kernel, nil if so: [ErrUpdateOwed] and [ErrExhausted] as for sealing here. It
+// believes [Keys.SetSeq], by which an owner counts what the kernel seals.
+func (w *Writer) Ready(n int) error {
+	if err := w.mayData(); err != nil {
+		return err
+	}
+	if t := w.suite.traits(); t.family != noFamily && uint64(n) > t.maxRecords()-reserved-w.Seq() {
+		return ErrExhausted
+	}
+	return nil
+}
+
 // Close ends sending after an alert that was sealed elsewhere: by the kernel.
 func (w *Writer) Close() {
 	w.Wipe()

@@ -85,7 +85,21 @@ func newEngine(path config.DataPath, log *logger) engine {
 		log.Warn("sessions are copied, as by data_path = \"copy\"", "err", err)
 		return new(forward.Copy)
 	}
+	sayKernel(path, r.Kernel(), log)
 	return r
+}
+
+// sayKernel says what became of the wish that the kernel do the TLS.
+func sayKernel(path config.DataPath, k forward.Kernel, log *logger) {
+	switch {
+	case path == config.PathUser:
+	case len(k.Suites) > 0:
+		log.Info("the kernel can do TLS", "suites", len(k.Suites), "rekey", k.Rekey)
+	case path == config.PathKernel:
+		log.Warn("sessions go by data_path = \"user\"", "err", k.Err)
+	default:
+		log.Info("TLS stays with usher's own record layer", "why", k.Err)
+	}
 }
 
 // newNode joins the parts; nothing listens yet.

@@ -1,0 +1,35 @@
+package forward
+
+import "sync/atomic"
+
+// A Fallback says why the kernel did not get the TLS of a side that it was meant
+// to get: our own record layer carries it.
+type Fallback uint8
+
+// Fallbacks.
+const (
+	NoSuite    Fallback = iota // the kernel does not do the suite
+	NoRekey                    // a change of keys may come or is due, and the kernel has no way to
+	AmidRecord                 // a part of a record had been read before the adoption
+	Refused                    // the kernel said no to this connection
+)
+
+var fallbackNames = [...]string{"no_suite", "no_rekey", "amid_record", "refused"}
+
+// Fallbacks lists every Fallback in order.
+func Fallbacks() []Fallback { return []Fallback{NoSuite, NoRekey, AmidRecord, Refused} }
+
+// String returns the name as metrics show it.
+func (f Fallback) String() string {
+	if int(f) < len(fallbackNames) {
+		return fallbackNames[f]
+	}
+	return "unknown"
+}
+
+type fallbacks [len(fallbackNames)]atomic.Uint64
+
+func (f *fallbacks) count(why Fallback) { f[why].Add(1) }
+
+// Fallbacks returns how many sides fell back for a reason.
+func (r *Reactor) Fallbacks(why Fallback) uint64 { return r.fallbacks[why].Load() }

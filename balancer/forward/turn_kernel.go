@@ -1,0 +1,179 @@
+package forward
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"usher.example/balancer/record"
+)
+
+// What the loop does for a side whose records the kernel opens and seals: all
+// that is not data.
+
+// entrust gives a side's TLS to the kernel and says for which directions that
+// worked. What did not stays with our record layer: a connection whose TLS has no
+// keys yet passes octets through.
+func (r *Reactor) entrust(fd int, sec *Secured) uint16 {
+	switch {
+	case sec == nil || r.mode == KernelOff:
+		return 0
+	case !slices.Contains(r.kernel.Suites, sec.Reader.Suite()):
+		r.fallbacks.count(NoSuite)
+		return 0
+	case !r.kernel.Rekey && (r.mode != KernelAlways && sec.Reader.Version() == record.TLS13 || sec.Writer.Due(ahead, 0)):
+		r.fallbacks.count(NoRekey)
+		return 0
+	case len(sec.Ciphertext) > 0 || sec.Closed:
+		// The kernel wants to begin with a whole record.
+		r.fallbacks.count(AmidRecord)
+		return 0
+	}
+	if attach(fd) != nil {
+		r.fallbacks.count(Refused)
+		return 0
+	}
+	if setKeys(fd, kernelTX, &sec.Writer.Keys) != nil {
+		r.fallbacks.count(Refused)
+		return 0
+	}
+	if setKeys(fd, kernelRX, &sec.Reader.Keys) != nil {
+		r.fallbacks.count(Refused)
+		return sealing
+	}
+	return opening | sealing
+}
+
+// moved notes that data came that our record layer has not seen.
+func (l *loop) moved(h *half) {
+	if h.flags&opening != 0 {
+		l.keys.at(h.tls).r.Moved()
+	}
+}
+
+// sealed counts the records that the kernel makes of n octets: at most one more
+// than are full.
+func (l *loop) sealed(h *half, n int) {
+	if h.flags&sealing != 0 && n > 0 {
+		k := l.keys.at(h.tls)
+		k.w.SetSeq(k.w.Seq() + uint64(n)/record.MaxPlaintext + 1)
+	}
+}
+
+// fault is what an error of a socket means.
+func (h *half) fault(err error) error {
+	if h.flags&opening != 0 {
+		return kernelFault(err)
+	}
+	return err
+}
+
+// control takes what stands at the head of a queue that gave no data: why says how
+// that was told. It is a record of another kind, the end of the stream, or a
+// record without any data, which is gone by now.
+func (l *loop) control(id int32, s *slot, from int, why error) (int, error) {
+	src := &s.half[from]
+	switch {
+	case errors.Is(why, unix.EAGAIN):
+		src.flags &^= canRead
+		return 0, nil
+	case why != nil && !errors.Is(why, unix.EINVAL) && !errors.Is(why, unix.EIO):
+		return 0, kernelFault(why)
+	}
+	k := l.keys.at(src.tls)
+	n, typ, err := receiveControl(int(src.fd), l.open[:record.MaxPlaintext])
+	switch {
+	case errors.Is(err, unix.EAGAIN) && why != nil:
+		return 0, kernelFault(unix.EINVAL) // a header that is none, and the kernel has given up
+	case errors.Is(err, unix.EAGAIN):
+		_, err = k.r.Handle(record.TypeData, nil)
+		return 1, err
+	case err != nil:
+		return 0, kernelFault(err)
+	case n == 0 && typ == record.TypeData:
+		src.flags |= atEOF
+		return 0, nil
+	}
+	ev, err := k.r.Handle(typ, l.open[:n])
+	if err != nil {
+		return 0, err
+	}
+	switch ev.Kind {
+	case record.Data: // it came while we looked
+		l.iov = append(l.iov[:0], ev.Data)
+		return 1, l.handOn(id, s, from, n)
+	case record.Closed:
+		src.flags |= atEOF
+	case record.Updated:
+		if ev.Answer {
+			k.w.Owe()
+		}
+		if err := setKeys(int(src.fd), kernelRX, &k.r.Keys); err != nil {
+			return 1, fmt.Errorf("%w: %w", errNoRekey, err)
+		}
+	case record.None, record.Ticket:
+	}
+	return 1, nil
+}
+
+// ahead is how many records a turn may make of what the kernel seals; new keys
+// are due that much before the limit.
+const ahead = 2 * bulkPipe / record.MaxPlaintext
+
+// owes tells whether a KeyUpdate has to go ahead of data that the kernel seals.
+func (l *loop) owes(h *half) bool {
+	return h.flags&sealing != 0 && l.r.kernel.Rekey && l.keys.at(h.tls).w.Due(ahead, 0)
+}
+
+// rekeyKernel is called before data goes to a side, and sends a KeyUpdate ahead of
+// it if there has to be one. False means that nothing may be sent now, or that the
+// session has ended.
+func (l *loop) rekeyKernel(id int32, s *slot, side int) bool {
+	h := &s.half[side]
+	if h.flags&sealing == 0 {
+		return true
+	}
+	k := l.keys.at(h.tls)
+	if l.owes(h) {
+		m := record.KeyUpdateMessage(false)
+		err := sendControl(int(h.fd), record.TypeHandshake, m[:])
+		if errors.Is(err, unix.EAGAIN) {
+			h.flags &^= canWrite
+			return false
+		}
+		if err == nil {
+			err = k.w.Rekey()
+		}
+		if err == nil {
+			err = setKeys(int(h.fd), kernelTX, &k.w.Keys)
+		}
+		if err != nil {
+			l.end(id, s, lost(side), fmt.Errorf("change keys: %w", err))
+			return false
+		}
+	}
+	if err := k.w.Ready(ahead); err != nil && k.w.Suite() != 0 { // it may be closed
+		l.end(id, s, lost(side), err)
+		return false
+	}
+	return true
+}
+
+// closeNotify says that nothing more will come. False means that the socket is
+// full, and its event brings us back, or that the session has ended.
+func (l *loop) closeNotify(id int32, s *slot, side int) bool {
+	h := &s.half[side]
+	m := record.CloseNotify.Message()
+	err := sendControl(int(h.fd), record.TypeAlert, m[:])
+	switch {
+	case errors.Is(err, unix.EAGAIN):
+		h.flags &^= canWrite
+		return false
+	case err != nil && side == 0:
+		l.end(id, s, ClientLost, err)
+		return false
+	}
+	return true // a back end that cannot be told is found by reading
+}
