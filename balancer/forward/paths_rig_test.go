@@ -179,7 +179,15 @@ type halves struct {
 
 func (st *stage) adopt(t *testing.T, o setup, h halves) *session {
 	t.Helper()
-	s := &session{t: t, path: st.p.name, also: o.also, client: h.peer[0], server: h.peer[1], done: make(chan forward.Result, 1)}
+	s := &session{
+		t: t, path: st.p.name, also: o.also, client: h.peer[0], server: h.peer[1],
+		done: make(chan forward.Result, 1), stat: statsOfKernel(t),
+	}
+	for _, c := range h.ours {
+		if c.TLS != nil || c.Secured != nil {
+			s.secure++
+		}
+	}
 	s.flow = st.p.Adopt(forward.Pair{
 		Client: h.ours[0], Server: h.ours[1],
 		ToClient: append([]byte(o.toClient), h.ahead[1]...), ToServer: append([]byte(o.toServer), h.ahead[0]...),

@@ -70,6 +70,8 @@ type session struct {
 	done           chan forward.Result
 	res            forward.Result
 	over           bool
+	secure         int         // sides under TLS
+	stat           kernelStats // before the adoption
 }
 
 // ends are the peer of a side under TLS, 0 the client's, and the other one.
@@ -111,7 +113,31 @@ func (s *session) end() forward.Result {
 			s.t.Errorf("the session went by %q, says its %s, want %q", got, who, s.path)
 		}
 	}
+	s.check()
 	return s.res
+}
+
+// check holds the session to the kernel's own account of what it did: nothing, or
+// both directions of every side under TLS; and that nothing is left of it.
+func (s *session) check() {
+	s.t.Helper()
+	if s.stat == nil {
+		return
+	}
+	sides := 0
+	if s.path == "ktls" {
+		sides = s.secure
+		if s.res.Path != s.path { // one side had to give way
+			sides--
+		}
+	}
+	for name, want := range map[string]int{
+		"TlsTxSw": sides, "TlsRxSw": sides, "TlsCurrTxSw": 0, "TlsCurrRxSw": 0, "TlsTxRekeyError": 0,
+	} {
+		if got := statsOfKernel(s.t)[name] - s.stat[name]; got != want {
+			s.t.Errorf("the kernel's %s grew by %d, want %d for %d sides by %q", name, got, want, s.secure, s.res.Path)
+		}
+	}
 }
 
 // pattern makes n octets that differ from place to place and from seed to seed.

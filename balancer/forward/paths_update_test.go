@@ -37,6 +37,7 @@ func TestPathKeyUpdate(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			each(t, func(t *testing.T, p *path) {
+				rekeys := p.rekeys(t)
 				sides(t, func(t *testing.T, l layout, side int) {
 					s := newStage(t, p, scene{}).open(t, setup{layout: l, records: true})
 					peer, other := s.ends(side)
@@ -47,7 +48,7 @@ func TestPathKeyUpdate(t *testing.T) {
 					for _, ask := range tt.updates {
 						records = append(records, w.update(ask)...)
 					}
-					if !p.rekeys(t) {
+					if !rekeys {
 						w.send(append(records, w.sealAll([]byte("behind"))...))
 						if err := w.refused(); err != nil {
 							t.Error(err)
@@ -72,9 +73,24 @@ func TestPathKeyUpdate(t *testing.T) {
 					}
 					s.exchange(pattern(50_000, 1), pattern(50_000, 2))
 					s.finish()
+					s.rekeyed(w)
 				})
 			})
 		})
+	}
+}
+
+// rekeyed holds the kernel's account of changed keys to the peer's.
+func (s *session) rekeyed(w *wire) {
+	s.t.Helper()
+	if s.stat == nil || s.res.Path != "ktls" {
+		return
+	}
+	now := statsOfKernel(s.t)
+	for name, want := range map[string]uint32{"TlsTxRekeyOk": w.r.Updates(), "TlsRxRekeyOk": w.w.Updates()} {
+		if got := now[name] - s.stat[name]; got != int(want) {
+			s.t.Errorf("the kernel's %s grew by %d, and the peer saw %d", name, got, want)
+		}
 	}
 }
 
@@ -120,6 +136,7 @@ func TestPathKeyUpdateInBulk(t *testing.T) {
 					t.Errorf("answered %d times, of 8 requests", n)
 				}
 				s.finish()
+				s.rekeyed(w)
 			})
 		}
 	})
