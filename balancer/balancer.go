@@ -8,7 +8,8 @@
 //
 // Laws:
 //   - A session is one goroutine and one straight line (session.go) until it is
-//     adopted; afterwards it has none of ours.
+//     adopted; afterwards it has none of ours, and is an entry in a table
+//     (established.go).
 //   - One time limit holds from accept to login, and traffic does not renew it.
 //   - Whatever goes wrong is a [Failure] of one [Kind], which alone decides the
 //     answer, the retry, the log level and the metric.
@@ -36,9 +37,12 @@ import (
 // block until ctx ends, while the user is being moved.
 type Placer interface {
 	// Place names the back end of a pool that is user's, and why: "pin",
-	// "home", "stay". Until release is called, which may be done more than
-	// once, every call for the same user names the same back end.
-	Place(ctx context.Context, pool, user string) (backend, why string, release func(), err error)
+	// "home", "stay". With the answer comes a hold, which is not 0: until it is
+	// released every call for the same user names the same back end.
+	Place(ctx context.Context, pool, user string) (backend, why string, hold uint64, err error)
+	// Release gives a hold back. Again, or of 0, it does nothing. It does not
+	// block.
+	Release(hold uint64)
 	// Normal is the form of a user's name that places, limits and commands use.
 	Normal(user string) string
 }

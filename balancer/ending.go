@@ -75,21 +75,18 @@ func isReset(err error) bool {
 	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ETIMEDOUT)
 }
 
-// stop ends the session from outside; f is the reason that will be logged.
-func (s *session) stop(f *Failure) {
+// stop ends the session from outside; f is the reason that will be logged. False
+// means that it is established by now: its entry has to be killed.
+func (s *session) stop(f *Failure) bool {
 	s.mu.Lock()
-	flow := s.flow
-	if flow == nil {
-		s.cancel(f)
-		_ = s.raw.SetReadDeadline(past)
-		_ = s.raw.SetWriteDeadline(time.Now().Add(farewellTime))
-	} else if s.ended == nil {
-		s.ended = f
+	defer s.mu.Unlock()
+	if s.tag != 0 {
+		return false
 	}
-	s.mu.Unlock()
-	if flow != nil {
-		flow.Kill()
-	}
+	s.cancel(f)
+	_ = s.raw.SetReadDeadline(past)
+	_ = s.raw.SetWriteDeadline(time.Now().Add(farewellTime))
+	return true
 }
 
 // within sets a deadline, unless the session has been stopped and has the last
@@ -103,19 +100,20 @@ func (s *session) within(t time.Time, set func(time.Time) error) {
 }
 
 // abandon ends the session's connection to a back end that must not be used any
-// more. A login on its way tries again where the user is placed now.
-func (s *session) abandon(reason string) {
+// more. A login on its way tries again where the user is placed now. False
+// means that the session is established by now.
+func (s *session) abandon(reason string) bool {
 	s.mu.Lock()
-	flow := s.flow
-	if flow == nil && s.giveUp != nil {
+	defer s.mu.Unlock()
+	if s.tag != 0 {
+		return false
+	}
+	if s.giveUp != nil {
 		s.abandoned = fail(Kicked, "%s", reason)
 		s.giveUp(fail(BackendUnavailable, "%s", reason))
 		if s.relaying {
 			_ = s.raw.SetReadDeadline(past) // it waits for the client, not for the back end
 		}
 	}
-	s.mu.Unlock()
-	if flow != nil {
-		s.stop(fail(Kicked, "%s", reason))
-	}
+	return true
 }

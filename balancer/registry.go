@@ -9,15 +9,23 @@ import (
 // A registry knows every session of the node and holds the limits.
 type registry struct {
 	mu       sync.Mutex
-	byID     map[string]*session
-	prelogin list.List // of *session, oldest first
+	byID     map[string]*session // up to the adoption
+	prelogin list.List           // of *session, oldest first
 	perAddr  map[netip.Prefix]int
 	closing  bool          // nobody gets in any more
 	empty    chan struct{} // closed when closing and no session is left
+
+	chunks      []entryChunk // the sessions from the adoption on
+	long        map[uint64]string
+	established int
+	gen         uint32
 }
 
 func newRegistry() *registry {
-	return &registry{byID: make(map[string]*session), perAddr: make(map[netip.Prefix]int), empty: make(chan struct{})}
+	return &registry{
+		byID: make(map[string]*session), perAddr: make(map[netip.Prefix]int), empty: make(chan struct{}),
+		long: make(map[uint64]string),
+	}
 }
 
 // add admits a connection, or says why not. When there are too many that have
@@ -29,7 +37,7 @@ func (r *registry) add(s *session, l Limits) *Failure {
 		r.mu.Unlock()
 		return fail(ShuttingDown, "the node is being stopped")
 	}
-	if l.Sessions > 0 && len(r.byID) >= l.Sessions {
+	if l.Sessions > 0 && len(r.byID)+r.established >= l.Sessions {
 		r.mu.Unlock()
 		return fail(LimitReached, "%d sessions on this node", l.Sessions)
 	}
@@ -90,7 +98,7 @@ func (r *registry) loggedIn(s *session) {
 	}
 }
 
-// remove forgets the session.
+// remove forgets a session that was never adopted.
 func (r *registry) remove(s *session) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -103,11 +111,16 @@ func (r *registry) remove(s *session) {
 		s.waiting = nil
 	}
 	if s.claimed.IsValid() {
-		if r.perAddr[s.claimed]--; r.perAddr[s.claimed] <= 0 {
-			delete(r.perAddr, s.claimed)
-		}
+		r.disclaim(s.claimed)
 	}
 	r.checkEmpty()
+}
+
+// disclaim is called with mu held.
+func (r *registry) disclaim(net netip.Prefix) {
+	if r.perAddr[net]--; r.perAddr[net] <= 0 {
+		delete(r.perAddr, net)
+	}
 }
 
 // close lets nobody in any more; the channel is closed when all have left.
@@ -123,7 +136,7 @@ func (r *registry) close() <-chan struct{} {
 
 // checkEmpty is called with mu held.
 func (r *registry) checkEmpty() {
-	if r.closing && len(r.byID) == 0 {
+	if r.closing && len(r.byID)+r.established == 0 {
 		select {
 		case <-r.empty:
 		default:
@@ -132,7 +145,8 @@ func (r *registry) checkEmpty() {
 	}
 }
 
-// all returns the sessions that match; a nil match is all.
+// all returns the sessions on their way to the adoption that match; a nil match
+// is all. Who asks for the established ones afterwards, by each, misses none.
 func (r *registry) all(match func(*session) bool) []*session {
 	r.mu.Lock()
 	sessions := make([]*session, 0, len(r.byID))
@@ -156,5 +170,5 @@ func (r *registry) all(match func(*session) bool) []*session {
 func (r *registry) counts() (all, prelogin int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return len(r.byID), r.prelogin.Len()
+	return len(r.byID) + r.established, r.prelogin.Len()
 }

@@ -196,7 +196,7 @@ func (s *session) unanswered() {
 // route finds the user's back end and takes a hold on his place.
 func (s *session) route(ctx context.Context, giveUp context.CancelCauseFunc, user string) (*Backend, error) {
 	pool := s.b.pool.Name()
-	name, why, release, err := s.place(ctx, pool, user)
+	name, why, hold, err := s.place(ctx, pool, user)
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
 			return nil, cause
@@ -205,30 +205,27 @@ func (s *session) route(ctx context.Context, giveUp context.CancelCauseFunc, use
 	}
 	b := s.srv.backend(s.b.pool, name)
 	if b == nil {
-		release()
+		s.srv.deps.Placer.Release(hold)
 		return nil, fail(NoBackend, "back end %s is not in this node's configuration of pool %s", name, pool)
 	}
 	if n := b.state.sessions.Add(1); b.Sessions > 0 && n > int64(b.Sessions) {
 		b.state.sessions.Add(-1)
-		release()
+		s.srv.deps.Placer.Release(hold)
 		return nil, fail(NoBackend, "back end %s has its %d sessions", name, b.BackendOptions.Sessions)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.backend, s.why, s.giveUp, s.abandoned = b, why, giveUp, nil
-	s.release = func() { // stays as long as the session, and so must not hold contexts
-		b.state.sessions.Add(-1)
-		release()
-	}
+	s.held, s.hold = true, hold
 	return b, nil
 }
 
 // place asks the directory, then the places.
-func (s *session) place(ctx context.Context, pool, user string) (backend, why string, release func(), err error) {
+func (s *session) place(ctx context.Context, pool, user string) (backend, why string, hold uint64, err error) {
 	if d := s.srv.deps.Directory; d != nil {
 		backend, ok, err := d.Lookup(ctx, pool, user)
 		if err != nil || ok {
-			return backend, "directory", func() {}, err
+			return backend, "directory", 0, err
 		}
 	}
 	return s.srv.deps.Placer.Place(ctx, pool, user)

@@ -72,24 +72,28 @@ type fixed struct {
 	mu      sync.Mutex // guards what follows
 	backend string
 	err     error
-	holds   int
+	last    uint64
+	holds   map[uint64]bool
 }
 
-func (f *fixed) Place(context.Context, string, string) (string, string, func(), error) {
+func (f *fixed) Place(context.Context, string, string) (string, string, uint64, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.err != nil {
-		return "", "", nil, f.err
+		return "", "", 0, f.err
 	}
-	f.holds++
-	var once sync.Once
-	return f.backend, "home", func() {
-		once.Do(func() {
-			f.mu.Lock()
-			defer f.mu.Unlock()
-			f.holds--
-		})
-	}, nil
+	if f.holds == nil {
+		f.holds = make(map[uint64]bool)
+	}
+	f.last++
+	f.holds[f.last] = true
+	return f.backend, "home", f.last, nil
+}
+
+func (f *fixed) Release(hold uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.holds, hold)
 }
 
 func (f *fixed) Normal(user string) string { return strings.ToLower(user) }
@@ -103,7 +107,7 @@ func (f *fixed) set(backend string, err error) {
 func (f *fixed) held() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.holds
+	return len(f.holds)
 }
 
 // A rig is a node with one pool and its back ends.

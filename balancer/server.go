@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"usher.example/balancer/forward"
 	"usher.example/balancer/handshake"
 )
 
@@ -22,6 +23,7 @@ type Server struct {
 	deps     Deps
 	log      *slog.Logger
 	sessions *registry
+	done     func(forward.Result) // forwarded, made once
 
 	ctx     context.Context // of all sessions and sockets
 	cancel  context.CancelCauseFunc
@@ -47,6 +49,7 @@ func New(d Deps) *Server {
 		deps: d, log: d.Log, sessions: newRegistry(),
 		listeners: make(map[string]*Listener), pools: make(map[string]*Pool), stats: make(map[string]*ListenerStats),
 	}
+	srv.done = srv.forwarded
 	if srv.log == nil {
 		srv.log = slog.Default()
 	}
@@ -160,6 +163,10 @@ func (srv *Server) prepare(cfg *tls.Config) *handshake.Config {
 	return handshake.Prepare(cfg, handshake.Options{Tickets: &srv.tickets, Copy: !srv.deps.Engine.Secures(), Stats: &srv.handshakes})
 }
 
+// Handshakes counts the TLS handshakes with clients and back ends by what became
+// of their keys.
+func (srv *Server) Handshakes() *handshake.Stats { return &srv.handshakes }
+
 // openSockets listens where nobody listens yet.
 func (srv *Server) openSockets(bindings map[string]*binding) (map[string]net.Listener, error) {
 	opened := make(map[string]net.Listener)
@@ -200,17 +207,20 @@ func (srv *Server) statsOf(b *binding) *ListenerStats {
 
 // serve starts a session.
 func (srv *Server) serve(b *binding, raw *net.TCPConn) {
-	d := &dialogue{raw: raw, local: addrPort(raw.LocalAddr())}
-	s := &session{srv: srv, b: b, id: newID(), dialogue: d, started: time.Now(), client: addrPort(raw.RemoteAddr())}
-	d.turn = s.started
-	d.ctx, d.cancel = context.WithCancelCause(srv.ctx)
+	id := newID()
+	s := &session{
+		srv: srv, b: b, number: id, id: idText(id), started: time.Now(),
+		client: addrPort(raw.RemoteAddr()), raw: raw, local: addrPort(raw.LocalAddr()),
+	}
+	s.turn = s.started
+	s.ctx, s.cancel = context.WithCancelCause(srv.ctx)
 	b.stats.Accepted.Add(1)
 	b.stats.Open.Add(1)
 	srv.running.Go(func() {
 		defer func() {
 			if p := recover(); p != nil {
 				srv.log.Error("a session panicked", "session", s.id, "panic", p, "stack", string(debug.Stack()))
-				s.broken(raw)
+				s.broken()
 			}
 		}()
 		if err := s.serve(); err != nil {
@@ -229,9 +239,8 @@ func (srv *Server) Drain(ctx context.Context) {
 	select {
 	case <-empty:
 	case <-ctx.Done():
-		for _, s := range srv.sessions.all(nil) {
-			s.stop(fail(ShuttingDown, "the node is being stopped"))
-		}
+		early, established := srv.everybody()
+		srv.kick(early, established, fail(ShuttingDown, "the node is being stopped"))
 		<-empty
 	}
 	srv.running.Wait()

@@ -4,11 +4,10 @@ import (
 	"container/list"
 	"context"
 	"crypto/rand"
-	"encoding/base32"
+	"encoding/binary"
 	"errors"
 	"net"
 	"net/netip"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,34 +25,37 @@ const (
 
 // A session is one client, from accept to the end. Up to the adoption one
 // goroutine runs it; the fields under mu and the methods stop, abandon and info
-// are for others. What is here stays for hours: what only the dialogue needs is
-// in the dialogue.
+// are for others. At the adoption what has to stay is copied into an entry of the
+// registry, and the session is garbage.
 type session struct {
 	srv     *Server
 	b       *binding
-	id      string
+	number  uint64 // the id
+	id      string // as it is written
 	started time.Time
 	left    atomic.Bool   // has been accounted for
 	waiting *list.Element // guarded by registry.mu
 	claimed netip.Prefix  // guarded by registry.mu
 
-	mu         sync.Mutex // guards what follows
-	*dialogue             // nil once the session has a flow
-	client     netip.AddrPort
-	tlsVersion string // empty without TLS
-	viaTLS     bool   // a trusted proxy has taken TLS off
-	phase      Phase
-	login      loginInfo
-	backend    *Backend
-	why        string
-	release    func()
-	flow       forward.Flow
-	ended      *Failure // why a flow was killed
-}
+	mu      sync.Mutex // guards what follows
+	client  netip.AddrPort
+	version uint16 // of TLS, 0 without
+	viaTLS  bool   // a trusted proxy has taken TLS off
+	phase   Phase
+	login   loginInfo
+	backend *Backend
+	why     string
+	held    bool   // the place is held, and backend counts the session
+	hold    uint64 // of the Placer
+	tag     uint64 // of its entry; 0 up to the adoption
 
-// A dialogue is what a session needs up to the adoption. It belongs to the
-// session's goroutine, but for what is said to be guarded.
-type dialogue struct {
+	giveUp context.CancelCauseFunc // ends the present try at a back end
+	// abandoned is why the present try must not become a session.
+	abandoned *Failure
+	relaying  bool // the back end waits for an answer of the client
+
+	// What follows belongs to the session's goroutine.
+
 	raw *net.TCPConn
 	tls *handshake.Conn // nil before TLS
 
@@ -70,11 +72,6 @@ type dialogue struct {
 
 	front sniff.Front
 	in    *sniff.Driver
-
-	giveUp context.CancelCauseFunc // ends the present try at a back end; guarded by mu
-	// abandoned is why the present try must not become a session; guarded by mu.
-	abandoned *Failure
-	relaying  bool // the back end waits for an answer of the client; guarded by mu
 }
 
 // loginInfo is what may be shown of a login.
@@ -83,12 +80,12 @@ type loginInfo struct {
 	mechanism sniff.Mechanism
 }
 
-// newID returns 64 random bits, as lower-case letters and digits: it is told to
-// back ends and must not be guessed where they trust it.
-func newID() string {
+// newID returns 64 random bits: they are told to back ends and must not be
+// guessed where those trust them.
+func newID() uint64 {
 	var b [8]byte
 	_, _ = rand.Read(b[:]) // never fails
-	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(b[:]))
+	return binary.BigEndian.Uint64(b[:])
 }
 
 // serve is the straight line. A nil error means that the engine has the session.
@@ -182,7 +179,7 @@ func (s *session) handshake() error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.tls, s.tlsVersion, s.serverName = t, tlsVersion(state.Version), hostName(state.ServerName)
+	s.tls, s.version, s.serverName = t, state.Version, hostName(state.ServerName)
 	if len(state.VerifiedChains) > 0 {
 		s.peer = certificateUser(state.VerifiedChains[0][0])
 	}
@@ -280,7 +277,7 @@ func (s *session) adopt(server *link, yes *acceptance) error {
 	}
 	pair := forward.Pair{
 		Client: forward.Conn{Raw: s.raw}, Server: forward.Conn{Raw: server.raw},
-		ToServer: s.in.Rest(), ToClient: yes.rest, Done: s.forwarded,
+		ToServer: s.in.Rest(), ToClient: yes.rest, Done: s.srv.done,
 	}
 	ahead, err := detach(&pair.Client, s.tls)
 	if err != nil {
@@ -296,39 +293,43 @@ func (s *session) adopt(server *link, yes *acceptance) error {
 	s.countLogin(nil)
 	s.within(time.Time{}, s.raw.SetDeadline)
 	_ = server.raw.SetDeadline(time.Time{})
-	s.setPhase(PhaseForward)
 	s.b.stats.LoggedIn.Add(1)
+	pair.Tag = s.establish()
 	flow := s.srv.deps.Engine.Adopt(pair)
-	s.mu.Lock()
-	d := s.dialogue
-	s.flow, s.dialogue = flow, nil
-	giveUp := d.giveUp // nil if the session has ended already
-	end := d.abandoned // it may have happened while there was no flow yet
-	if cause := context.Cause(d.ctx); cause != nil {
-		end = asFailure(cause)
-	}
-	s.mu.Unlock()
-	if giveUp != nil {
-		giveUp(nil)
-	}
-	d.cancel(nil) // nobody waits for either any more
-	if end != nil {
-		s.stop(end)
+	if s.srv.sessions.flowing(pair.Tag, flow) {
+		flow.Kill()
 	}
 	return nil
+}
+
+// establish makes an entry of the session, to which its place belongs then. Who
+// wanted the session to end up to now has told the session, who wants it later
+// will tell the entry.
+func (s *session) establish() (tag uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	end := s.abandoned
+	if cause := context.Cause(s.ctx); cause != nil {
+		end = asFailure(cause)
+	}
+	s.tag = s.srv.sessions.establish(s, end)
+	s.held = false
+	s.giveUp(nil) // nobody waits for either any more
+	s.cancel(nil)
+	return s.tag
 }
 
 // letGo gives the user's place back.
 func (s *session) letGo() {
 	s.mu.Lock()
-	release := s.release
-	s.release = nil
-	if s.dialogue != nil && s.giveUp != nil {
+	held := s.held
+	s.held = false
+	if s.giveUp != nil {
 		s.giveUp(nil)
 		s.giveUp = nil
 	}
 	s.mu.Unlock()
-	if release != nil {
-		release()
+	if held {
+		s.srv.letGo(s.backend, s.hold)
 	}
 }

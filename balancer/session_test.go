@@ -126,3 +126,24 @@ func TestTooManyWrongPasswordsEndTheConnection(t *testing.T) {
 		t.Errorf("then came %q", rest)
 	}
 }
+
+// A name that does not fit into what an established session has for it is shown,
+// found and logged as every other.
+func TestLongName(t *testing.T) {
+	r := newRig(t, one(t, balancertest.IMAP("store0")), nil)
+	name := strings.Repeat("Long", 50) + "@example.org"
+	c := r.dial("imap")
+	c.expect("* OK")
+	c.say("a LOGIN " + name + " secret\r\n")
+	c.expect("a OK")
+	if infos := r.server.Sessions(strings.ToLower(name)); len(infos) != 1 || infos[0].User != name {
+		t.Errorf("sessions of the user: %+v", infos)
+	}
+	if n := r.server.KickUser(strings.ToUpper(name), "test"); n != 1 {
+		t.Errorf("kicked %d sessions, want 1", n)
+	}
+	c.closed()
+	until(t, "the session's line in the log", func() bool {
+		return strings.Contains(r.log.String(), "user="+name) && strings.Contains(r.log.String(), "end=kicked")
+	})
+}

@@ -56,7 +56,7 @@ func TestNeverOnTwoBackends(t *testing.T) {
 				r := rand.New(rand.NewPCG(1, uint64(i)))
 				for range logins {
 					user := fmt.Sprintf("user%d", r.IntN(users))
-					b, _, release, err := s.Place(t.Context(), "main", user)
+					b, _, hold, err := s.Place(t.Context(), "main", user)
 					outcome.Lock()
 					switch {
 					case err == nil:
@@ -83,9 +83,9 @@ func TestNeverOnTwoBackends(t *testing.T) {
 					}
 					d.leave(sitting)
 					l.leave(user, b)
-					release()
+					s.Release(hold)
 					if r.IntN(2) == 0 {
-						release()
+						s.Release(hold)
 					}
 				}
 			})
@@ -142,26 +142,26 @@ func BenchmarkPlace(b *testing.B) {
 	b.Run("home", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			_, _, release, err := s.Place(ctx, "main", "joe.user@example.org")
+			_, _, hold, err := s.Place(ctx, "main", "joe.user@example.org")
 			if err != nil {
 				b.Fatal(err)
 			}
-			release()
+			s.Release(hold)
 		}
 	})
 	b.Run("stay", func(b *testing.B) {
-		_, _, release, err := s.Place(ctx, "main", "joe.user@example.org")
+		_, _, hold, err := s.Place(ctx, "main", "joe.user@example.org")
 		if err != nil {
 			b.Fatal(err)
 		}
-		defer release()
+		defer s.Release(hold)
 		b.ReportAllocs()
 		for b.Loop() {
-			_, _, release, err := s.Place(ctx, "main", "joe.user@example.org")
+			_, _, hold, err := s.Place(ctx, "main", "joe.user@example.org")
 			if err != nil {
 				b.Fatal(err)
 			}
-			release()
+			s.Release(hold)
 		}
 	})
 }

@@ -11,18 +11,19 @@ import (
 // Place says which back end of the pool serves the user now, and why: "stay",
 // "pin" or "home". The name is as the client sent it.
 //
-// With the answer comes a hold: until release is called, the user is live on
-// that back end and every other Place of his answers the same. Take it before
-// dialling, and release it when the login failed or when the connection to the
-// back end is closed, not when the client has gone. Release may be called more
-// than once and from any goroutine; it does not block. It is nil with an error.
+// With the answer comes a hold: until [Single.Release] is called with it, the user
+// is live on that back end and every other Place of his answers the same. Take it
+// before dialling, and release it when the login failed or when the connection to
+// the back end is closed, not when the client has gone. Release may be called
+// more than once and from any goroutine; it does not block. A hold is never 0, but
+// with an error it is.
 //
 // If the user is live on a back end that can serve no longer, and another one
 // could, his sessions there are closed and Place waits until their holds are
 // released. The error is then [ErrMoving] if MoveWait or the context ends
 // first. Otherwise it is [ErrNoPool] or [ErrNoBackend], at once. No error
 // contains the user's name.
-func (s *Single) Place(ctx context.Context, pool, user string) (backend, why string, release func(), err error) {
+func (s *Single) Place(ctx context.Context, pool, user string) (backend, why string, hold uint64, err error) {
 	name := s.names.Normal(user)
 	key := s.keyer.Key(pool, name)
 	a := s.ask(pool, name, key)
@@ -30,7 +31,7 @@ func (s *Single) Place(ctx context.Context, pool, user string) (backend, why str
 		a = s.move(ctx, pool, name, key, a)
 	}
 	if a.err != nil {
-		return "", "", nil, a.err
+		return "", "", 0, a.err
 	}
 	switch a.why {
 	case place.ByStay:
@@ -40,14 +41,13 @@ func (s *Single) Place(ctx context.Context, pool, user string) (backend, why str
 	default:
 		s.stats.Homes.Add(1)
 	}
-	h := &hold{s: s, key: key, user: a.user}
-	return a.backend, a.why, h.release, nil
+	return a.backend, a.why, a.hold, nil
 }
 
 // An answer is what one look at the table gave: a user with a hold more, or
 // one who has to leave his back end first (moving), or an error.
 type answer struct {
-	user    *user
+	hold    uint64
 	backend string
 	why     string
 	err     error
@@ -63,28 +63,29 @@ func (s *Single) ask(pool, name string, key place.Key) answer {
 	if p == nil || p.removed {
 		return answer{err: fmt.Errorf("pool %q: %w", pool, ErrNoPool)}
 	}
-	u := s.users[key]
-	if u != nil && u.backend.serves() {
-		u.hold()
-		return answer{user: u, backend: u.backend.name, why: place.ByStay}
+	u, live := s.users[key]
+	if live && u.backend.serves() {
+		return answer{hold: s.hold(key, u), backend: u.backend.name, why: place.ByStay}
 	}
-	b, why, err := p.base(name, key, u)
+	b, why, err := p.base(name, key, u.backend)
 	if err != nil {
 		s.stats.Refused.Add(1)
 		return answer{err: err}
 	}
-	if u != nil {
-		a := answer{moving: u.leaving(), backend: u.backend.name}
-		if now := time.Now(); now.Sub(u.kicked) >= kickAgain {
-			u.kicked, a.kick = now, true
+	if live {
+		m := s.moves[key]
+		if m == nil {
+			m = &move{left: make(chan struct{})}
+			s.moves[key] = m
+		}
+		a := answer{moving: m.left, backend: u.backend.name}
+		if now := time.Now(); now.Sub(m.kicked) >= kickAgain {
+			m.kicked, a.kick = now, true
 		}
 		return a
 	}
-	u = &user{backend: b}
 	b.users++
-	s.users[key] = u
-	u.hold()
-	return answer{user: u, backend: b.name, why: why}
+	return answer{hold: s.hold(key, user{backend: b}), backend: b.name, why: why}
 }
 
 // move waits until the user has left his old back end, and asks again.
@@ -139,43 +140,34 @@ func (s *Single) leave() {
 	s.waiting--
 }
 
-// A hold keeps a user on his back end.
-type hold struct {
-	s        *Single
-	key      place.Key
-	user     *user
-	released bool // guarded by s.mu
-}
-
-func (h *hold) release() {
-	h.s.mu.Lock()
-	defer h.s.mu.Unlock()
-	if h.released {
+// Release gives a hold back, see [Single.Place].
+func (s *Single) Release(hold uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key, ok := s.holds.give(hold)
+	if !ok {
 		return
 	}
-	h.released = true
-	u := h.user
+	u := s.users[key]
 	u.holds--
 	u.backend.holds--
 	if u.holds > 0 {
+		s.users[key] = u
 		return
 	}
-	delete(h.s.users, h.key)
+	delete(s.users, key)
 	u.backend.users--
-	if u.left != nil {
-		close(u.left)
+	if m := s.moves[key]; m != nil {
+		close(m.left)
+		delete(s.moves, key)
 	}
-	h.s.forget(u.backend)
+	s.forget(u.backend)
 }
 
-func (u *user) hold() {
+// hold counts a hold more of the user. It is called with mu held.
+func (s *Single) hold(key place.Key, u user) uint64 {
 	u.holds++
 	u.backend.holds++
-}
-
-func (u *user) leaving() <-chan struct{} {
-	if u.left == nil {
-		u.left = make(chan struct{})
-	}
-	return u.left
+	s.users[key] = u
+	return s.holds.take(key)
 }

@@ -58,7 +58,7 @@ func TestPinToABackendThatIsDown(t *testing.T) {
 				t.Fatal(err)
 			}
 			s.SetHealth("main", "store2", false)
-			b, why, release, err := s.Place(t.Context(), "main", "joe")
+			b, why, hold, err := s.Place(t.Context(), "main", "joe")
 			if storage == place.Local {
 				if want := "pool main: no usable back end but the user's own: store2 (health)"; err == nil || err.Error() != want {
 					t.Errorf("error %v, want %s", err, want)
@@ -68,7 +68,7 @@ func TestPinToABackendThatIsDown(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			release()
+			s.Release(hold)
 			if b == "store2" || why != "home" {
 				t.Errorf("%s by %s, want another by home", b, why)
 			}

@@ -71,11 +71,11 @@ func (b *backend) state() place.State {
 	return place.Up
 }
 
-// base is place.Base with an error that explains. The user is nil if he is not
-// live; if he is, then on a back end that does not serve.
-func (p *pool) base(name string, key place.Key, u *user) (*backend, string, error) {
-	if u != nil && p.storage == place.Local && !u.backend.removed {
-		return nil, "", p.noBackend(u.backend.name) // wherever his pin leads now: he is here
+// base is place.Base with an error that explains. Where the user is live does not
+// serve; it is nil if he is not.
+func (p *pool) base(name string, key place.Key, live *backend) (*backend, string, error) {
+	if live != nil && p.storage == place.Local && !live.removed {
+		return nil, "", p.noBackend(live.name) // wherever his pin leads now: he is here
 	}
 	pin := p.pins[name]
 	b, why, ok := place.Base(p.view, pin, key)

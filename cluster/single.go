@@ -95,16 +95,22 @@ type Single struct {
 
 	mu      sync.Mutex // guards all below and what it leads to; never held while waiting or calling out
 	pools   map[string]*pool
-	users   map[place.Key]*user // those with a hold
+	users   map[place.Key]user // those with a hold
+	holds   holds
+	moves   map[place.Key]*move // of users that a login waits for
 	waiting int                 // logins that wait for a move
 }
 
-// A user is live: he has at least one hold.
+// A user is live: he has at least one hold. He lies in the map itself.
 type user struct {
 	backend *backend
 	holds   int
-	left    chan struct{} // closed with the last hold; nil until somebody waits for it
-	kicked  time.Time     // when his sessions were last closed to move him
+}
+
+// A move is a live user who has to leave his back end.
+type move struct {
+	left   chan struct{} // closed with his last hold
+	kicked time.Time     // when his sessions were last closed
 }
 
 // NewSingle returns a Single without pools; [Single.Update] brings them.
@@ -116,7 +122,8 @@ func NewSingle(o Options) *Single {
 		moveWait:   o.MoveWait,
 		maxWaiting: o.MaxWaiting,
 		pools:      make(map[string]*pool),
-		users:      make(map[place.Key]*user),
+		users:      make(map[place.Key]user),
+		moves:      make(map[place.Key]*move),
 	}
 	if s.kick == nil {
 		s.kick = func(string, string, string) {}

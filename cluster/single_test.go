@@ -35,11 +35,11 @@ func newSingle(t testing.TB, o Options, pools ...Pool) *Single {
 // login places a user and fails the test if that fails.
 func login(t testing.TB, s *Single, user string) (backend, why string, release func()) {
 	t.Helper()
-	backend, why, release, err := s.Place(t.Context(), "main", user)
+	backend, why, hold, err := s.Place(t.Context(), "main", user)
 	if err != nil {
 		t.Fatalf("Place(%s): %v", user, err)
 	}
-	return backend, why, release
+	return backend, why, func() { s.Release(hold) }
 }
 
 // userOf returns a user whose home is the back end.
@@ -186,9 +186,9 @@ func TestNoBackendSaysWhichAndWhy(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	_, _, release, err := s.Place(t.Context(), "main", "joe")
-	if !errors.Is(err, ErrNoBackend) || release != nil {
-		t.Fatalf("error %v, release %v, want ErrNoBackend and none", err, release != nil)
+	_, _, hold, err := s.Place(t.Context(), "main", "joe")
+	if !errors.Is(err, ErrNoBackend) || hold != 0 {
+		t.Fatalf("error %v, hold %d, want ErrNoBackend and none", err, hold)
 	}
 	const want = "pool main: no usable back end: store1 (health), store2 (admin down), store3 (drain), store4 (weight 0)"
 	if err.Error() != want {
@@ -421,12 +421,12 @@ func TestWaitersAreBounded(t *testing.T) {
 		places := make(chan string, 2)
 		for range 2 {
 			wg.Go(func() {
-				b, _, release, err := s.Place(t.Context(), "main", user)
+				b, _, hold, err := s.Place(t.Context(), "main", user)
 				if err != nil {
 					t.Error(err)
 					return
 				}
-				defer release()
+				defer s.Release(hold)
 				places <- b
 			})
 		}

@@ -37,21 +37,21 @@ func (s *Single) Where(pool, user string) (Whereabouts, error) {
 	if b, ok := place.Home(key, p.view); ok {
 		w.Home = b.Name
 	}
-	u := s.users[key]
-	if u != nil {
+	u, live := s.users[key]
+	if live {
 		w.Stay, w.Holds = u.backend.name, u.holds
 		if u.backend.serves() {
 			w.Place, w.Why = w.Stay, place.ByStay
 			return w, nil
 		}
 	}
-	b, why, err := p.base(w.User, key, u)
+	b, why, err := p.base(w.User, key, u.backend)
 	if err != nil {
 		w.Error = err.Error()
 		return w, nil
 	}
 	w.Place, w.Why = b.name, why
-	if u != nil {
+	if live {
 		w.Error = fmt.Sprintf("%v: %d sessions on %s have to end first", ErrMoving, u.holds, w.Stay)
 	}
 	return w, nil

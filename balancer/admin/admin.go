@@ -66,6 +66,12 @@ type Options struct {
 	// Spliced counts the octets that the forwarding engine moved by splice(2).
 	// Nil: zero.
 	Spliced func() uint64
+	// Adopted counts the sessions that were established over a data path. Nil:
+	// none.
+	Adopted func(path string) uint64
+	// Fallbacks counts, by reason, the connections whose TLS did not go by the
+	// best way that the configuration allows. Nil: none.
+	Fallbacks func() map[string]uint64
 	// Draining says that the node is being stopped. Nil: it is not.
 	Draining func() bool
 	// Reasons says why the node is not ready, or nothing if it is, as
@@ -100,6 +106,12 @@ func New(o Options) *Server {
 	}
 	if o.Spliced == nil {
 		o.Spliced = func() uint64 { return 0 }
+	}
+	if o.Adopted == nil {
+		o.Adopted = func(string) uint64 { return 0 }
+	}
+	if o.Fallbacks == nil {
+		o.Fallbacks = func() map[string]uint64 { return nil }
 	}
 	if o.Draining == nil {
 		o.Draining = func() bool { return false }

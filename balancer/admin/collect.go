@@ -84,6 +84,13 @@ func (c *collector) process(e emitter) {
 	e.counter(reloads, good, "ok")
 	e.counter(reloads, bad, "failed")
 	e.counter(spliced, o.Spliced())
+	for _, path := range paths {
+		e.counter(established, o.Adopted(path), path)
+	}
+	fell := o.Fallbacks()
+	for _, reason := range Fallbacks {
+		e.counter(fallbacks, fell[reason], reason)
+	}
 }
 
 func (c *collector) placement(e emitter) {

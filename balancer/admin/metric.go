@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"usher.example/balancer"
+	"usher.example/balancer/forward"
 )
 
 // A metric is one family. Its label values are bounded: names from the
@@ -53,8 +54,13 @@ var (
 	verdicts   = []string{"ok", "failed", "error"} // by balancer.LoginOK and following
 	ends       = []string{"client_closed", "server_closed", "client_lost", "server_lost", "idle", "killed"}
 	mechanisms = mechanismNames()
+	paths      = forward.Paths()
 	states     = []string{"up", "drain", "down", "removed"} // cluster.BackendStatus.State
 )
+
+// Fallbacks are the reasons that Options.Fallbacks may name: those of package
+// handshake, then those of the forwarding engine.
+var Fallbacks = []string{"fips", "version", "suite", "secrets", "self_check", "no_suite", "no_rekey", "amid_record", "refused"}
 
 func mechanismNames() []string {
 	var names []string
@@ -100,6 +106,12 @@ var (
 		label{"dir", "`in`: from clients; `out`: to clients"}, byProto)
 	spliced = newMetric(counter, "usher_spliced_bytes_total", "Octets that were moved within the kernel, counted when a session ends.")
 
+	established = newMetric(counter, "usher_sessions_established_total", "Sessions established, by the way that their bytes take.",
+		label{"path", "`splice`: plaintext, within the kernel; `ktls`: likewise, with the kernel's TLS; `user`: usher's own record layer; `copy`: crypto/tls"})
+	fallbacks = newMetric(counter, "usher_tls_fallbacks_total",
+		"Connections of clients or back ends whose TLS did not go by the best way that data_path allows.",
+		label{"reason", "to `copy`: " + values(Fallbacks[:5]...) + "; to `user`: " + values(Fallbacks[5:]...)})
+
 	handshakes = newMetric(counter, "usher_tls_handshakes_total", "TLS handshakes with clients.",
 		label{"result", values("full", "resumed", "failed")})
 	logins = newMetric(counter, "usher_auth_total", "Logins tried.", byProto,
@@ -134,7 +146,7 @@ var (
 // metrics are all of them, in the order of the manual.
 var metrics = []*metric{
 	buildInfo, ready, drain, reloadOK, reloadTime, reloads,
-	accepts, current, sessions, sessionEnds, moved, spliced, handshakes, logins, loginTime, placements, moves,
+	accepts, current, sessions, sessionEnds, moved, spliced, established, fallbacks, handshakes, logins, loginTime, placements, moves,
 	poolUsable, backendUp, backendState, backendWeight, backendUsers, backendSessions, backendDials, backendFailures,
 	backendDialTime, backendChecks, checkFailures, backendCheckTime, backendTransitions,
 }

@@ -80,7 +80,7 @@ func newNode(t *testing.T) *node {
 	checked.Falls.Add(1)
 	n.Server = admin.New(admin.Options{
 		Version: "1.2.3", Started: time.Now().Add(-time.Hour), Log: slog.New(slog.NewTextHandler(&n.log, nil)),
-		Node: n.balancer, Places: n.places, Draining: n.draining.Load, Spliced: engine.Spliced, Reloads: n.reloads,
+		Node: n.balancer, Places: n.places, Draining: n.draining.Load, Spliced: engine.Spliced, Adopted: engine.Adopted, Reloads: n.reloads,
 		Reasons: func() []string {
 			if n.draining.Load() {
 				return []string{"draining"}

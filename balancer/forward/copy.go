@@ -42,6 +42,7 @@ type Copy struct {
 
 	idle    atomic.Int64 // nanoseconds
 	spliced atomic.Uint64
+	adopted adopted
 }
 
 var _ Engine = (*Copy)(nil)
@@ -81,7 +82,7 @@ func (e *Copy) sweep(limit time.Duration) {
 		if f.clientDone.Load() {
 			bound = halfClosed
 		}
-		if bound > 0 && f.IdleFor() >= bound {
+		if bound > 0 && f.idleFor(ref{}) >= bound {
 			f.end(Idle, nil)
 		}
 		f.mourn()
@@ -103,8 +104,13 @@ func (e *Copy) Adopt(p Pair) Flow {
 	}
 	e.flows[f] = struct{}{}
 	e.mu.Unlock()
+	w := wayCopy
+	if f.splice {
+		w = waySplice
+	}
+	e.adopted.count(w)
 	go f.run(p.ToServer, p.ToClient) // ends by itself when the connections do; Kill makes them
-	return f
+	return Flow{of: f}
 }
 
 // mourn ends a session whose back end is gone while both directions wait for
@@ -115,7 +121,7 @@ func (f *flow) mourn() {
 	case info == nil || f.serverDone.Load():
 	case info.State == unix.BPF_TCP_CLOSE:
 		f.end(ServerLost, syscall.ECONNRESET)
-	case info.State == unix.BPF_TCP_CLOSE_WAIT && f.IdleFor() >= stuckTime:
+	case info.State == unix.BPF_TCP_CLOSE_WAIT && f.idleFor(ref{}) >= stuckTime:
 		f.end(ServerClosed, nil)
 	}
 }
@@ -150,7 +156,7 @@ func (f *flow) run(toServer, toClient []byte) {
 		}
 	}
 	if f.pair.Done != nil {
-		f.pair.Done(Result{End: f.why, Path: f.Path(), In: f.moved[0].Load(), Out: f.moved[1].Load(), Err: f.err})
+		f.pair.Done(Result{Tag: f.pair.Tag, End: f.why, Path: f.path(ref{}), In: f.moved[0].Load(), Out: f.moved[1].Load(), Err: f.err})
 	}
 }
 
@@ -273,20 +279,19 @@ func (f *flow) end(why End, err error) {
 	_ = f.pair.Server.Raw.Close()
 }
 
-// Kill implements Flow.
-func (f *flow) Kill() { f.end(Killed, nil) }
+// kill implements keeper, as do the methods below it.
+func (f *flow) kill(ref) { f.end(Killed, nil) }
 
-// Path implements Flow.
-func (f *flow) Path() string {
+func (f *flow) path(ref) string {
 	if f.splice {
 		return "splice"
 	}
 	return "copy"
 }
 
-// Bytes implements Flow. While bytes are being spliced only the kernel knows
+// bytes is what is known: while bytes are being spliced only the kernel knows
 // their number.
-func (f *flow) Bytes() (in, out uint64) {
+func (f *flow) bytes(ref) (in, out uint64) {
 	in, out = f.moved[0].Load(), f.moved[1].Load()
 	if f.splice {
 		in = max(in, since(f.pair.Client.Raw, f.base[0])+f.ahead[0])
@@ -295,8 +300,7 @@ func (f *flow) Bytes() (in, out uint64) {
 	return in, out
 }
 
-// IdleFor implements Flow.
-func (f *flow) IdleFor() time.Duration {
+func (f *flow) idleFor(ref) time.Duration {
 	info := tcpInfo(f.pair.Client.Raw)
 	if info == nil {
 		return 0

@@ -27,6 +27,31 @@ func (f Fallback) String() string {
 	return "unknown"
 }
 
+var pathNames = [...]string{wayUser: "user", waySplice: "splice", wayKernel: "ktls", wayCopy: "copy"}
+
+// Paths lists what Flow.Path can return.
+func Paths() []string { return pathNames[:] }
+
+// adopted counts sessions by path.
+type adopted [len(pathNames)]atomic.Uint64
+
+func (a *adopted) count(w way) { a[w].Add(1) }
+
+func (a *adopted) of(path string) uint64 {
+	for w, name := range pathNames {
+		if name == path {
+			return a[w].Load()
+		}
+	}
+	return 0
+}
+
+// Adopted returns how many sessions were adopted over a path.
+func (r *Reactor) Adopted(path string) uint64 { return r.adopted.of(path) + r.copy.Adopted(path) }
+
+// Adopted returns how many sessions were adopted over a path.
+func (e *Copy) Adopted(path string) uint64 { return e.adopted.of(path) }
+
 type fallbacks [len(fallbackNames)]atomic.Uint64
 
 func (f *fallbacks) count(why Fallback) { f[why].Add(1) }

@@ -53,8 +53,11 @@ type Pair struct {
 	// ToClient and ToServer were read from the other side before the adoption
 	// and go ahead of everything else.
 	ToClient, ToServer []byte
-	// Done is called once when both connections are closed.
+	// Done is called once when both connections are closed. One function may
+	// serve all pairs: Tag tells it which one ended.
 	Done func(Result)
+	// Tag is the caller's own number for the pair.
+	Tag uint64
 }
 
 // An End says what ended a session.
@@ -85,6 +88,8 @@ func Ends() []End { return []End{ClientClosed, ServerClosed, ClientLost, ServerL
 
 // A Result is the account of a session.
 type Result struct {
+	// Tag is the pair's.
+	Tag uint64
 	End End
 	// Path is the way the bytes took, as Flow.Path names it.
 	Path string
@@ -95,17 +100,60 @@ type Result struct {
 	Err error
 }
 
-// A Flow is a session that an engine has adopted. Its methods may be called at
-// any time from any goroutine, also after the end.
-type Flow interface {
-	// Kill closes both connections soon and does not wait for it.
-	Kill()
-	// Bytes returns the octets moved up to now, as in Result.
-	Bytes() (in, out uint64)
-	// IdleFor returns how long the client's connection has been without data.
-	IdleFor() time.Duration
-	// Path names the way the bytes take: "splice" or "copy".
-	Path() string
+// A Flow names a session that an engine has adopted. It is a value, so that who
+// has a hundred thousand of them has nothing on the heap. Its methods may be
+// called at any time from any goroutine, also after the end: what they return
+// is the last account then, or zeros when it has been forgotten. The zero Flow
+// is nobody's.
+type Flow struct {
+	of keeper // nil: nobody's
+	ref
+}
+
+// A ref names a session within its keeper; it does not survive it.
+type ref struct {
+	id  int32
+	gen uint32
+}
+
+// A keeper is who knows a flow: a loop all of its own, with two goroutines for
+// a session the session itself.
+type keeper interface {
+	kill(ref)
+	bytes(ref) (in, out uint64)
+	idleFor(ref) time.Duration
+	path(ref) string
+}
+
+// Kill closes both connections soon and does not wait for it.
+func (f Flow) Kill() {
+	if f.of != nil {
+		f.of.kill(f.ref)
+	}
+}
+
+// Bytes returns the octets moved up to now, as in Result.
+func (f Flow) Bytes() (in, out uint64) {
+	if f.of == nil {
+		return 0, 0
+	}
+	return f.of.bytes(f.ref)
+}
+
+// IdleFor returns how long the client's connection has been without data.
+func (f Flow) IdleFor() time.Duration {
+	if f.of == nil {
+		return 0
+	}
+	return f.of.idleFor(f.ref)
+}
+
+// Path names the way the bytes take: "splice", "user" or "copy".
+func (f Flow) Path() string {
+	if f.of == nil {
+		return ""
+	}
+	return f.of.path(f.ref)
 }
 
 // An Engine moves bytes. It may be used by many goroutines.

@@ -49,16 +49,24 @@ const (
 // An order is what others want of a loop.
 type order struct {
 	adopt *adoption
-	kill  *loopFlow
+	kill  ref    // a meter
 	look  func() // of a test, into the loop
+
+	export   ref // a meter
+	exported chan<- exported
 }
 
 type adoption struct {
-	flow *loopFlow
-	pair Pair
-	fd   [2]int
-	flag [2]uint16 // what the kernel does already: opening, sealing
-	err  error
+	meter int32
+	pair  Pair
+	fd    [2]int
+	flag  [2]uint16 // what is known already: opening, sealing; of a resumed session also atEOF, shut
+	err   error
+
+	resumed bool // by Resume, with what follows
+	raw     [2][]byte
+	noted   bool
+	why     End
 }
 
 // A loop moves the bytes of its sessions. All of it but the inbox and the
@@ -74,6 +82,8 @@ type loop struct {
 	inbox []order
 	over  bool // nobody looks into the inbox any more
 
+	meters meters // for everybody
+
 	sessions slab
 	keys     keySlab
 	gen      uint32
@@ -86,16 +96,12 @@ type loop struct {
 	swept    int64
 	dropped  int64
 	clock    int64
+	moved    int64 // when a session last had a turn
+	rested   bool  // since then what was spare has been given back
 
 	seal []byte // slots side by side
 	open []byte
 	iov  [][]byte
-}
-
-// A ref names a session; it does not survive it.
-type ref struct {
-	id  int32
-	gen uint32
 }
 
 type aeadKey struct {
@@ -119,7 +125,15 @@ func newLoop(r *Reactor) (*loop, error) {
 		_ = unix.Close(ep)
 		return nil, err
 	}
-	l := &loop{r: r, ep: ep, wake: wake, aeads: make(map[aeadKey]*aead)}
+	l := &loop{r: r, ep: ep, wake: wake, aeads: make(map[aeadKey]*aead), rested: true}
+	const slotLen = record.MaxRecord
+	if l.seal, err = newArena(aloneBudget * slotLen); err == nil {
+		l.open, err = newArena(aloneBudget * slotLen)
+	}
+	if err != nil {
+		l.close()
+		return nil, err
+	}
 	// The wake-up's data is no session's: its generation is 0.
 	if err := unix.EpollCtl(ep, unix.EPOLL_CTL_ADD, wake, &unix.EpollEvent{Events: unix.EPOLLIN}); err != nil {
 		l.close()
@@ -131,10 +145,17 @@ func newLoop(r *Reactor) (*loop, error) {
 func (l *loop) close() {
 	_ = unix.Close(l.wake)
 	_ = unix.Close(l.ep)
+	for _, arena := range [][]byte{l.seal, l.open} {
+		if arena != nil {
+			_ = unix.Munmap(arena)
+		}
+	}
+	l.seal, l.open = nil, nil
 }
 
-// tell puts an order into the inbox.
-func (l *loop) tell(o order) {
+// tell puts an order into the inbox. False means that the loop takes none any
+// more; what was to be adopted has been turned away then.
+func (l *loop) tell(o order) bool {
 	l.mu.Lock()
 	over := l.over
 	if !over {
@@ -145,6 +166,7 @@ func (l *loop) tell(o order) {
 	if over && o.adopt != nil {
 		l.turnAway(o.adopt)
 	}
+	return !over
 }
 
 // poke makes the loop look around.
@@ -171,9 +193,6 @@ func (l *loop) wakeUp() {
 func (l *loop) run(ctx context.Context) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	const slotLen = record.MaxRecord
-	l.seal = make([]byte, aloneBudget*slotLen)
-	l.open = make([]byte, aloneBudget*slotLen)
 	events := make([]unix.EpollEvent, maxEvents)
 	for {
 		n, err := unix.EpollWait(l.ep, events, l.patience())
@@ -191,6 +210,7 @@ func (l *loop) run(ctx context.Context) {
 		}
 		l.turns()
 		l.sweep()
+		l.rest()
 	}
 }
 
@@ -199,7 +219,7 @@ func (l *loop) patience() int {
 	switch {
 	case len(l.fifo) > 0:
 		return 0
-	case l.sessions.live == 0:
+	case l.sessions.live == 0 && l.rested:
 		return -1
 	}
 	return int(time.Duration(sweepEvery).Milliseconds())
@@ -264,9 +284,13 @@ func (l *loop) orders() {
 		case o.look != nil:
 			o.look()
 			continue
+		case o.exported != nil:
+			h, err := l.export(o.export)
+			o.exported <- exported{h, err}
+			continue
 		}
-		if s := l.sessions.find(o.kill.id, o.kill.gen); s != nil {
-			l.end(o.kill.id, s, Killed, nil)
+		if m := l.meters.find(o.kill); m != nil && !m.over.Load() && m.at != none {
+			l.end(m.at, l.sessions.at(m.at), Killed, nil)
 		}
 	}
 }
@@ -280,16 +304,15 @@ func (l *loop) adopt(a *adoption) {
 	}
 	if a.err != nil {
 		a.forget()
-		l.r.finish(ended{a.flow.done, Result{End: ServerLost, Path: a.flow.path, Err: a.err}})
+		l.r.finish(l.meters.give(a.meter, Result{End: ServerLost, Err: a.err}))
 		return
 	}
 	if l.gen++; l.gen == 0 {
 		l.gen = 1 // 0 is nobody
 	}
 	id, s := l.sessions.take()
-	s.gen, s.last = l.gen, l.clock
-	a.flow.id, a.flow.gen = id, l.gen
-	l.sessions.chunks[id/chunkSize].flow[id%chunkSize] = a.flow
+	s.gen, s.last, s.meter = l.gen, l.clock, a.meter
+	l.meters.at(a.meter).at = id
 	conns := [2]Conn{a.pair.Client, a.pair.Server}
 	for side := range s.half {
 		h := &s.half[side]
@@ -319,6 +342,15 @@ func (l *loop) adopt(a *adoption) {
 			return
 		}
 	}
+	if a.resumed {
+		s.last, s.noted, s.why = l.meters.at(a.meter).last.Load(), a.noted, a.why
+		for side, p := range a.raw {
+			if len(p) > 0 {
+				s.half[side].out = l.bufs.keep(p)
+				clear(p)
+			}
+		}
+	}
 	if !l.give(id, s, 0, a.pair.ToClient) || !l.give(id, s, 1, a.pair.ToServer) {
 		return
 	}
@@ -338,7 +370,6 @@ func (a *adoption) forget() {
 			c.Secured.Writer.Wipe()
 		}
 	}
-	a.flow.over.Store(true)
 }
 
 // errCiphertext means that more was read ahead than a part of a record.
@@ -373,14 +404,15 @@ func (l *loop) give(id int32, s *slot, side int, data []byte) bool {
 
 // count adds to what was moved towards a side: 0 the client, 1 the server.
 func (l *loop) count(id int32, side, n int) {
-	f := l.sessions.flow(id)
+	s := l.sessions.at(id)
+	m := l.meters.at(s.meter)
 	if side == 0 {
-		f.out.Add(uint64(n))
+		m.out.Add(uint64(n))
 	} else {
-		f.in.Add(uint64(n))
+		m.in.Add(uint64(n))
 	}
-	f.last.Store(l.clock)
-	l.sessions.at(id).last = l.clock
+	m.last.Store(l.clock)
+	s.last = l.clock
 }
 
 // lost is the end of a session whose side has failed.
@@ -394,6 +426,9 @@ func lost(side int) End {
 // turns gives a turn to each session that stood in the FIFO when it began.
 func (l *loop) turns() {
 	waiting := l.fifo
+	if len(waiting) > 0 {
+		l.moved, l.rested = l.clock, false
+	}
 	l.fifo, l.spare = l.spare[:0], nil
 	budget := aloneBudget
 	if l.alone = len(waiting) == 1; !l.alone {
@@ -461,8 +496,8 @@ func (l *loop) sweep() {
 // turnAway ends a session that came too late.
 func (l *loop) turnAway(a *adoption) {
 	a.forget()
-	if a.flow.done != nil {
-		a.flow.done(Result{End: Killed, Path: a.flow.path, Err: a.err})
+	if e := l.meters.give(a.meter, Result{End: Killed, Err: a.err}); e.done != nil {
+		e.done(e.res)
 	}
 }
 
@@ -474,8 +509,11 @@ func (l *loop) killAll() {
 	l.inbox = nil
 	l.mu.Unlock()
 	for _, o := range inbox {
-		if o.adopt != nil {
+		switch {
+		case o.adopt != nil:
 			l.turnAway(o.adopt)
+		case o.exported != nil:
+			o.exported <- exported{nil, ErrOver}
 		}
 	}
 	for c := range l.sessions.chunks {

@@ -35,6 +35,7 @@ type Reactor struct {
 	turn      atomic.Uint32
 	copy      Copy
 	fallbacks fallbacks
+	adopted   adopted
 
 	mu      sync.Mutex // guards results
 	results []ended
@@ -162,33 +163,32 @@ func (r *Reactor) Adopt(p Pair) Flow {
 		return r.copy.Adopt(p)
 	}
 	l := r.loops[int(r.turn.Add(1))%len(r.loops)]
-	f := &loopFlow{loop: l, done: p.Done}
-	f.last.Store(now())
 	client, cerr := take(p.Client)
 	server, serr := take(p.Server)
-	a := &adoption{flow: f, pair: p, fd: [2]int{client, server}, err: errors.Join(cerr, serr)}
-	a.pair.Done = nil
+	a := &adoption{pair: p, fd: [2]int{client, server}, err: errors.Join(cerr, serr)}
 	if a.err == nil {
 		a.flag = [2]uint16{r.entrust(client, p.Client.Secured), r.entrust(server, p.Server.Secured)}
 	}
-	f.path = a.path()
+	session := l.meters.take(&p, a.way())
+	a.meter = session.id
+	r.adopted.count(a.way())
 	l.tell(order{adopt: a})
-	return f
+	return Flow{l, session}
 }
 
-// path names the way that the session's bytes will take.
-func (a *adoption) path() string {
-	path := "splice"
+// way is the one that the session's bytes will take.
+func (a *adoption) way() way {
+	w := waySplice
 	for side, c := range []Conn{a.pair.Client, a.pair.Server} {
 		switch {
 		case c.Secured == nil:
-		case a.flag[side] == opening|sealing && path != "user":
-			path = "ktls"
+		case a.flag[side]&(opening|sealing) == opening|sealing && w != wayUser:
+			w = wayKernel
 		default:
-			path = "user"
+			w = wayUser
 		}
 	}
-	return path
+	return w
 }
 
 // Kernel returns what the kernel can do for TLS; nothing if it was not asked.
@@ -204,39 +204,6 @@ func take(c Conn) (int, error) {
 	}
 	return fd, nil
 }
-
-// A loopFlow is what others hold of a session in a loop.
-type loopFlow struct {
-	loop    *loop
-	id      int32
-	gen     uint32
-	done    func(Result)
-	path    string
-	in, out atomic.Uint64
-	last    atomic.Int64
-	over    atomic.Bool
-}
-
-// Kill implements Flow.
-func (f *loopFlow) Kill() {
-	if !f.over.Load() {
-		f.loop.tell(order{kill: f})
-	}
-}
-
-// Bytes implements Flow.
-func (f *loopFlow) Bytes() (in, out uint64) { return f.in.Load(), f.out.Load() }
-
-// IdleFor implements Flow.
-func (f *loopFlow) IdleFor() time.Duration {
-	if f.over.Load() {
-		return 0
-	}
-	return time.Duration(now() - f.last.Load())
-}
-
-// Path implements Flow.
-func (f *loopFlow) Path() string { return f.path }
 
 var epoch = time.Now()
 

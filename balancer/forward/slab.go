@@ -43,6 +43,7 @@ func (h *half) seals() bool { return h.tls != none && h.flags&sealing == 0 }
 type slot struct {
 	gen    uint32  // the session's, 0 while free
 	next   int32   // free list
+	meter  int32   // what others know of it
 	last   int64   // when data last moved, in nanoseconds of the loop's clock
 	grace  int64   // when to end the session all the same, 0 for never
 	half   [2]half // client, server
@@ -60,14 +61,11 @@ type slab struct {
 
 type chunk struct {
 	slots [chunkSize]slot
-	flow  [chunkSize]*loopFlow // what others hold of the sessions
 	free  int32
 	used  int
 }
 
 func (s *slab) at(i int32) *slot { return &s.chunks[i/chunkSize].slots[i%chunkSize] }
-
-func (s *slab) flow(i int32) *loopFlow { return s.chunks[i/chunkSize].flow[i%chunkSize] }
 
 // find returns the session of that index and generation, nil if it is over.
 func (s *slab) find(i int32, gen uint32) *slot {
@@ -120,7 +118,6 @@ func (s *slab) give(i int32) {
 	ch := s.chunks[c]
 	sl := &ch.slots[i%chunkSize]
 	sl.gen, sl.next, ch.free = 0, ch.free, i%chunkSize
-	ch.flow[i%chunkSize] = nil
 	ch.used--
 	s.live--
 	if ch.used == 0 {

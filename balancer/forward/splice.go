@@ -112,7 +112,7 @@ func (l *loop) pumpSplice(id int32, s *slot, from, budget int) (int, error) {
 			return l.control(id, s, from, err)
 		}
 		got += l.gather(src, p, size-got, budget-1)
-		if err := l.moved(src); err != nil {
+		if err := l.passed(src); err != nil {
 			l.pipes.discard(i)
 			return 0, err
 		}
@@ -174,7 +174,7 @@ func (l *loop) gather(src *half, p *pipe, room, records int) (got int) {
 		if n <= 0 || err != nil {
 			break
 		}
-		got, room = got+int(n), room-int(n)
+		got, room = got+n, room-n
 	}
 	return got
 }

@@ -145,7 +145,7 @@ func (l *loop) pumpSeal(id int32, s *slot, from, budget int) (int, error) {
 		return 0, err
 	}
 	src.grow(got, budget*record.MaxPlaintext)
-	if err := l.moved(src); err != nil {
+	if err := l.passed(src); err != nil {
 		return 0, err
 	}
 	a, err := l.aead(dst.tls, true, &k.w.Keys)
@@ -546,7 +546,6 @@ func unsent(fd int32) bool {
 func (l *loop) end(id int32, s *slot, why End, err error) {
 	s.note(why)
 	reset := err != nil && s.why == why
-	f := l.sessions.flow(id)
 	for side := range s.half {
 		h := &s.half[side]
 		if reset && !(side == 0 && why == ServerLost && unsent(h.fd)) {
@@ -555,6 +554,20 @@ func (l *loop) end(id int32, s *slot, why End, err error) {
 			l.lastWord(h, record.CloseNotify)
 		}
 		_ = unix.Close(int(h.fd))
+	}
+	res := Result{End: s.why}
+	if reset {
+		res.Err = err
+	}
+	account := l.meters.give(s.meter, res)
+	l.leave(id, s)
+	l.r.finish(account)
+}
+
+// leave forgets a session whose descriptors are closed, or another's.
+func (l *loop) leave(id int32, s *slot) {
+	for side := range s.half {
+		h := &s.half[side]
 		h.in, h.out = l.bufs.drop(h.in), l.bufs.drop(h.out)
 		if h.pipe != none {
 			l.pipes.discard(h.pipe)
@@ -565,12 +578,5 @@ func (l *loop) end(id int32, s *slot, why End, err error) {
 			l.keys.give(h.tls)
 		}
 	}
-	res := Result{End: s.why, Path: f.path, In: f.in.Load(), Out: f.out.Load()}
-	if reset {
-		res.Err = err
-	}
 	l.sessions.give(id)
-	f.over.Store(true)
-	l.r.finish(ended{f.done, res})
-	f.done = nil
 }

@@ -46,9 +46,9 @@ func (r *Reactor) entrust(fd int, sec *Secured) uint16 {
 	return opening | sealing
 }
 
-// moved notes that data came that our record layer has not seen. It fails if that
+// passed notes that data came that our record layer has not seen. It fails if that
 // must not come now.
-func (l *loop) moved(h *half) error {
+func (l *loop) passed(h *half) error {
 	if h.flags&opening == 0 {
 		return nil
 	}

@@ -45,7 +45,7 @@ var house = []map[string]string{
 		"cluster":  "cluster/place cluster/table",
 	},
 	{
-		"balancer/admin":        "balancer cluster health",
+		"balancer/admin":        "balancer balancer/forward cluster health",
 		"balancer/balancertest": "balancer sniff",
 		"balancer/directory":    "balancer",
 	},

@@ -13,6 +13,7 @@ import (
 	"usher.example/balancer"
 	"usher.example/balancer/admin"
 	"usher.example/balancer/forward"
+	"usher.example/balancer/handshake"
 	"usher.example/cluster"
 	"usher.example/cmd/internal/config"
 	"usher.example/health"
@@ -69,6 +70,7 @@ type engine interface {
 	Run(ctx context.Context)
 	SetIdle(limit time.Duration)
 	Spliced() uint64
+	Adopted(path string) uint64
 }
 
 var kernelModes = map[config.DataPath]forward.KernelMode{
@@ -87,6 +89,22 @@ func newEngine(path config.DataPath, log *logger) engine {
 	}
 	sayKernel(path, r.Kernel(), log)
 	return r
+}
+
+// fallbacks counts what did not go by the best way that data_path allows.
+func (n *node) fallbacks() map[string]uint64 {
+	fell := make(map[string]uint64)
+	for _, why := range handshake.Reasons() {
+		if why != handshake.Covered && why != handshake.Configured {
+			fell[why.String()] = n.server.Handshakes().Done(why)
+		}
+	}
+	if r, ok := n.engine.(*forward.Reactor); ok {
+		for _, why := range forward.Fallbacks() {
+			fell[why.String()] = r.Fallbacks(why)
+		}
+	}
+	return fell
 }
 
 // sayKernel says what became of the wish that the kernel do the TLS.

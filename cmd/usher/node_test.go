@@ -7,12 +7,16 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"usher.example/balancer/admin"
 	"usher.example/balancer/balancertest"
+	"usher.example/balancer/forward"
+	"usher.example/balancer/handshake"
 	"usher.example/cmd/internal/config"
 	"usher.example/health"
 )
@@ -215,5 +219,19 @@ func await(t *testing.T, what string, done func() bool) {
 		case <-limit:
 			t.Fatalf("not within 20 s: %s", what)
 		}
+	}
+}
+
+// TestFallbacks: the metrics name every reason that there is.
+func TestFallbacks(t *testing.T) {
+	var all []string
+	for _, why := range handshake.Reasons()[2:] {
+		all = append(all, why.String())
+	}
+	for _, why := range forward.Fallbacks() {
+		all = append(all, why.String())
+	}
+	if !slices.Equal(all, admin.Fallbacks) {
+		t.Errorf("the metrics have %q, there are %q", admin.Fallbacks, all)
 	}
 }

@@ -28,12 +28,12 @@ func (t *turnstile) close() (open func()) {
 }
 
 // Place is [cluster.Single.Place], as soon as the turnstile is open.
-func (t *turnstile) Place(ctx context.Context, pool, user string) (backend, why string, release func(), err error) {
+func (t *turnstile) Place(ctx context.Context, pool, user string) (backend, why string, hold uint64, err error) {
 	if opened := t.closed.Load(); opened != nil {
 		select {
 		case <-*opened:
 		case <-ctx.Done():
-			return "", "", nil, fmt.Errorf("pool %q: wait for a reload: %w", pool, context.Cause(ctx))
+			return "", "", 0, fmt.Errorf("pool %q: wait for a reload: %w", pool, context.Cause(ctx))
 		}
 	}
 	return t.Single.Place(ctx, pool, user)

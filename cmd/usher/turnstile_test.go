@@ -17,11 +17,11 @@ func TestTurnstile(t *testing.T) {
 		open := gate.close()
 		placed := make(chan string, 1)
 		go func() {
-			backend, _, release, err := gate.Place(t.Context(), "main", "joe")
+			backend, _, hold, err := gate.Place(t.Context(), "main", "joe")
 			if err != nil {
 				t.Error(err)
 			} else {
-				release()
+				gate.Release(hold)
 			}
 			placed <- backend
 		}()
