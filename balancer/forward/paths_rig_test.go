@@ -193,6 +193,7 @@ func (st *stage) adopt(t *testing.T, o setup, h halves) *session {
 		ToClient: append([]byte(o.toClient), h.ahead[1]...), ToServer: append([]byte(o.toServer), h.ahead[0]...),
 		Done: func(r forward.Result) { s.done <- r },
 	})
+	s.went("Flow", s.flow.Path())
 	t.Cleanup(func() {
 		if !s.over {
 			s.flow.Kill()

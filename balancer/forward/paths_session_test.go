@@ -108,13 +108,17 @@ func (s *session) end() forward.Result {
 		s.t.Fatal("the session does not end")
 	}
 	s.over = true
-	for who, got := range map[string]string{"Result": s.res.Path, "Flow": s.flow.Path()} {
-		if got != s.path && (s.also == "" || got != s.also) {
-			s.t.Errorf("the session went by %q, says its %s, want %q", got, who, s.path)
-		}
-	}
+	s.went("Result", s.res.Path)
 	s.check()
 	return s.res
+}
+
+// went holds the session to its path.
+func (s *session) went(who, got string) {
+	s.t.Helper()
+	if got != s.path && (s.also == "" || got != s.also) {
+		s.t.Errorf("the session goes by %q, says its %s, want %q", got, who, s.path)
+	}
 }
 
 // check holds the session to the kernel's own account of what it did: nothing, or

@@ -44,7 +44,7 @@ func pathsIn(t *testing.T, g *guest.Guest, run string, env ...string) map[string
 	t.Helper()
 	g.AddProgram("openssl")
 	r, err := g.Run(t.Context(), guest.BuildTest(t, "usher.example/balancer/forward"),
-		[]string{"-test.v", "-test.timeout", "4m", "-test.run", cmp.Or(os.Getenv("USHER_GUEST_RUN"), run)},
+		[]string{"-test.v", "-test.timeout", "4m50s", "-test.run", cmp.Or(os.Getenv("USHER_GUEST_RUN"), run)},
 		append(env, insideVar+"=1"))
 	if err != nil {
 		t.Fatal(err)
