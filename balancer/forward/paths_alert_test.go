@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"sync"
 	"testing"
 
 	"usher.example/balancer/forward"
@@ -67,11 +68,15 @@ func TestPathCloseNotifyOfClient(t *testing.T) {
 			t.Errorf("the back end got %q, %v", b, err)
 		}
 		answer := pattern(100_000, 1)
-		go func() {
-			_, _ = s.server.Write(answer)
-			s.server.closeWrite(t)
-		}()
+		var answering sync.WaitGroup
+		answering.Go(func() {
+			_, err := s.server.Write(answer)
+			if err = errors.Join(err, s.server.shut()); err != nil {
+				t.Error(err)
+			}
+		})
 		got, err := w.ended()
+		answering.Wait()
 		if err != nil || got != string(answer) {
 			t.Errorf("the client got %d of %d octets, %v", len(got), len(answer), err)
 		}

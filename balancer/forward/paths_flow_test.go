@@ -13,6 +13,7 @@ import (
 
 	"usher.example/balancer/forward"
 	"usher.example/balancer/handshake"
+	"usher.example/balancer/record"
 )
 
 // still is how long a socket must have taken nothing to count as full.
@@ -42,47 +43,60 @@ func TestPathStall(t *testing.T) {
 		for _, version := range versions {
 			for _, l := range layouts {
 				for _, ways := range [][]int{{0}, {1}, {0, 1}} { // who sends
+					if version == record.TLS12 && len(ways) == 1 {
+						continue // it has no control records that could make a difference
+					}
 					t.Run(fmt.Sprint(tls.VersionName(version), "/", l.name, "/", ways), func(t *testing.T) {
-						s := newStage(t, p, scene{version: version}).open(t, setup{layout: l, records: true, small: true})
-						var left [2][]byte
-						data := [2][]byte{pattern(2<<20, 1), pattern(2<<20, 2)}
-						var wg sync.WaitGroup
-						for _, from := range ways {
-							peer, _ := s.ends(from)
-							sent := data[from]
-							if w, ok := peer.Conn.(*wire); ok {
-								sent = w.sealAll(sent)
-							}
-							wg.Go(func() {
-								var err error
-								if left[from], err = peer.stall(sent); err != nil {
-									t.Errorf("%d: %v", from, err)
-								}
-							})
-						}
-						wg.Wait()
-						if t.Failed() {
-							t.FailNow()
-						}
-						for _, from := range ways {
-							peer, other := s.ends(from)
-							wg.Go(func() { _, _ = peer.raw.Write(left[from]) })
-							wg.Go(func() {
-								got := make([]byte, len(data[from]))
-								n, err := io.ReadFull(other, got)
-								if err != nil || !bytes.Equal(got, data[from]) {
-									t.Errorf("%d: %d of %d octets came, %v", from, n, len(got), err)
-								}
-							})
-						}
-						wg.Wait()
-						s.exchange([]byte("still"), []byte("there"))
-						s.finish()
+						newStage(t, p, scene{version: version}).open(t, setup{layout: l, records: true, small: true}).stall(ways)
 					})
 				}
 			}
 		}
 	})
+}
+
+// stall has the peers in from send until nothing goes any more, before any of it
+// is read.
+func (s *session) stall(from []int) {
+	s.t.Helper()
+	var left [2][]byte
+	data := [2][]byte{pattern(2<<20, 1), pattern(2<<20, 2)}
+	var wg sync.WaitGroup
+	for _, side := range from {
+		peer, _ := s.ends(side)
+		sent := data[side]
+		if w, ok := peer.Conn.(*wire); ok {
+			sent = w.sealAll(sent)
+		}
+		wg.Go(func() {
+			var err error
+			if left[side], err = peer.stall(sent); err != nil {
+				s.t.Errorf("%d: %v", side, err)
+			}
+		})
+	}
+	wg.Wait()
+	if s.t.Failed() {
+		s.t.FailNow()
+	}
+	for _, side := range from {
+		peer, other := s.ends(side)
+		wg.Go(func() {
+			if _, err := peer.raw.Write(left[side]); err != nil {
+				s.t.Errorf("%d: %v", side, err)
+			}
+		})
+		wg.Go(func() {
+			got := make([]byte, len(data[side]))
+			n, err := io.ReadFull(other, got)
+			if err != nil || !bytes.Equal(got, data[side]) {
+				s.t.Errorf("%d: %d of %d octets came, %v", side, n, len(got), err)
+			}
+		})
+	}
+	wg.Wait()
+	s.exchange([]byte("still"), []byte("there"))
+	s.finish()
 }
 
 // before says what a side has done up to the hand-over.

@@ -50,13 +50,18 @@ func (p *peer) ended() (string, error) {
 	return string(got), err
 }
 
-func (p *peer) closeWrite(t *testing.T) {
-	t.Helper()
+// shut says that the peer sends nothing more: close_notify under TLS, and FIN.
+func (p *peer) shut() error {
 	err := p.Conn.(interface{ CloseWrite() error }).CloseWrite()
 	if _, ok := p.Conn.(*tls.Conn); ok {
 		err = errors.Join(err, p.raw.CloseWrite())
 	}
-	if err != nil {
+	return err
+}
+
+func (p *peer) closeWrite(t *testing.T) {
+	t.Helper()
+	if err := p.shut(); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -23,18 +23,22 @@ func TestPathsInUML(t *testing.T) {
 	}
 }
 
-// What takes a kernel that can change keys; the other cases take minutes on an
-// emulated processor and are shown by user-mode-linux.
+// What takes a kernel that can change keys. The other cases are shown by
+// user-mode-linux, and take two minutes on an emulated processor: they are left to
+// USHER_LONG=1, since a newer kernel reads and splices by other code.
 func TestPathsInQEMU(t *testing.T) {
-	stat := pathsIn(t, guest.QEMU(t), "^(TestPathKeyUpdate|TestPathKeyUpdateInBulk|TestPathTickets|TestPathOpenSSL|TestPathAuto)$",
-		bulkVar+"=262144", rekeyVar+"=1")
+	run, forged := "^TestPath(KeyUpdate|KeyUpdateInBulk|Tickets|OpenSSL|Auto)$", false
+	if os.Getenv("USHER_LONG") != "" {
+		run, forged = "^TestPath", true
+	}
+	stat := pathsIn(t, guest.QEMU(t), run, bulkVar+"=262144", rekeyVar+"=1")
 	for name, least := range map[string]int64{"TlsTxSw": 100, "TlsRxSw": 100, "TlsTxRekeyOk": 50, "TlsRxRekeyOk": 100} {
 		if stat[name] < least {
 			t.Errorf("%s is %d, want at least %d: %v", name, stat[name], least, stat)
 		}
 	}
-	if stat["TlsDecryptError"] != 0 || stat["TlsRxRekeyError"] != 0 || stat["TlsTxRekeyError"] != 0 {
-		t.Errorf("the kernel met errors: %v", stat)
+	if stat["TlsRxRekeyError"]+stat["TlsTxRekeyError"] != 0 || (stat["TlsDecryptError"] != 0) != forged {
+		t.Errorf("the kernel met errors, or missed forgeries: %v", stat)
 	}
 }
 
