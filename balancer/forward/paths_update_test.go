@@ -142,6 +142,29 @@ func TestPathKeyUpdateInBulk(t *testing.T) {
 	})
 }
 
+// Updates without data between them are work for nothing, and too many end the
+// session.
+func TestPathKeyUpdateFlood(t *testing.T) {
+	each(t, func(t *testing.T, p *path) {
+		sides(t, func(t *testing.T, l layout, side int) {
+			s := newStage(t, p, scene{}).open(t, setup{layout: l, records: true})
+			peer, other := s.ends(side)
+			peer.say(t, "before", other)
+			other.say(t, "answer", peer)
+			w := peer.wire()
+			var flood []byte
+			for range 500 {
+				flood = append(flood, w.update(false)...)
+			}
+			w.send(append(flood, w.sealAll([]byte("behind"))...))
+			if err := w.refused(); err != nil {
+				t.Error(err)
+			}
+			s.lost(side)
+		})
+	})
+}
+
 // ticket is a NewSessionTicket that lives for some seconds (RFC 8446 §4.6.1).
 func ticket() []byte {
 	return []byte{4, 0, 0, 16, 0, 0, 0, 100, 1, 2, 3, 4, 1, 0, 0, 2, 't', 't', 0, 0}

@@ -27,7 +27,7 @@ func TestPathsInUML(t *testing.T) {
 // user-mode-linux, and take two minutes on an emulated processor: they are left to
 // USHER_LONG=1, since a newer kernel reads and splices by other code.
 func TestPathsInQEMU(t *testing.T) {
-	run, forged := "^TestPath(KeyUpdate|KeyUpdateInBulk|Tickets|OpenSSL|Auto)$", false
+	run, forged := "^TestPath(KeyUpdate|KeyUpdateInBulk|KeyUpdateFlood|Tickets|OpenSSL|Auto)$", false
 	if os.Getenv("USHER_LONG") != "" {
 		run, forged = "^TestPath", true
 	}
