@@ -5,8 +5,8 @@ import (
 	"unsafe"
 )
 
-// header is what the allocator puts before a large object with pointers.
-const header = 8
+// before is what the allocator puts before a large object with pointers.
+const before = 8
 
 // Chunks fit their classes of the allocator, and fill them.
 func TestChunksFillTheirClasses(t *testing.T) {
@@ -16,7 +16,7 @@ func TestChunksFillTheirClasses(t *testing.T) {
 	}{
 		{"slots", unsafe.Sizeof(chunk{}), unsafe.Sizeof(slot{}), 16 << 10},
 		{"keys", unsafe.Sizeof(keyChunk{}), unsafe.Sizeof(secured{}), 32 << 10},
-		{"meters", unsafe.Sizeof(meterChunk{}) + header, unsafe.Sizeof(meter{}), 8 << 10},
+		{"meters", unsafe.Sizeof(meterChunk{}) + before, unsafe.Sizeof(meter{}), 8 << 10},
 	} {
 		if c.size > c.class || c.size+c.one <= c.class {
 			t.Errorf("a chunk of %s takes %d octets, %d each; the class has %d", c.name, c.size, c.one, c.class)

@@ -112,7 +112,10 @@ func (l *loop) pumpSplice(id int32, s *slot, from, budget int) (int, error) {
 			return l.control(id, s, from, err)
 		}
 		got += l.gather(src, p, size-got, budget-1)
-		l.passed(src)
+		if err := l.passed(src); err != nil {
+			l.pipes.discard(i)
+			return 0, err
+		}
 	}
 	got, eof, err := src.drained(got, err)
 	if err != nil || eof || got == 0 {

@@ -145,7 +145,9 @@ func (l *loop) pumpSeal(id int32, s *slot, from, budget int) (int, error) {
 		return 0, err
 	}
 	src.grow(got, budget*record.MaxPlaintext)
-	l.passed(src)
+	if err := l.passed(src); err != nil {
+		return 0, err
+	}
 	a, err := l.aead(dst.tls, true, &k.w.Keys)
 	if err != nil {
 		return 0, err
