@@ -41,6 +41,12 @@ const (
 	// aeadSweep is how long a cipher may be unused before it is dropped.
 	aeadSweep = int64(5 * time.Second)
 
+	// crowded is how many octets of pending buffers make a loop read one record
+	// at a time, for everybody: clients that do not read cannot pin more than a
+	// record each from then on. Some hundred bulk transfers to slow clients may
+	// have a turn's output pending before it comes to that.
+	crowded = 32 << 20
+
 	// notSent bounds what the kernel holds unsent for a client that does not
 	// read; measured, it costs no throughput.
 	notSent = 128 << 10
@@ -404,6 +410,9 @@ func (l *loop) turns() {
 			continue
 		}
 		s.queued = false
+		if l.bufs.held > crowded {
+			budget = 1
+		}
 		if l.turnOf(w.id, s, budget) {
 			l.queue(w.id, s)
 		}
