@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -55,17 +56,18 @@ func benchPeer() bool {
 		if binary.Read(os.Stdin, binary.LittleEndian, &j) != nil {
 			return true
 		}
+		begin := cpu()
 		trips, err := j.do(engine, l)
 		if err != nil {
 			fmt.Println("failed:", err)
 			return true
 		}
-		slices.Sort(trips)
+		p50, p99 := time.Duration(0), time.Duration(0)
 		if n := len(trips); n > 0 {
-			fmt.Println("done", trips[n/2].Nanoseconds(), trips[n*99/100].Nanoseconds())
-		} else {
-			fmt.Println("done 0 0")
+			slices.Sort(trips)
+			p50, p99 = trips[n/2], trips[n*99/100]
 		}
+		fmt.Println("done", p50.Nanoseconds(), p99.Nanoseconds(), (cpu() - begin).Nanoseconds())
 	}
 }
 
@@ -214,8 +216,9 @@ func newBench(b *testing.B) *bench {
 	return r
 }
 
-// A cost is what a job took: CPU time of the engine, and the trips beside bulk.
-type cost struct{ cpu, p50, p99 time.Duration }
+// A cost is what a job took: CPU time of the engine and of the peers, and the
+// trips beside bulk.
+type cost struct{ cpu, peers, p50, p99 time.Duration }
 
 // run has the child do a job through an engine.
 func (r *bench) run(e Engine, j job) (c cost) {
@@ -229,7 +232,7 @@ func (r *bench) run(e Engine, j job) (c cost) {
 	begin := cpu()
 	r.lines.Scan()
 	c.cpu = cpu() - begin
-	if _, err := fmt.Sscanf(r.lines.Text(), "done %d %d", &c.p50, &c.p99); err != nil {
+	if _, err := fmt.Sscanf(r.lines.Text(), "done %d %d %d", &c.p50, &c.p99, &c.peers); err != nil {
 		r.b.Fatalf("the peers say %q", r.lines.Text())
 	}
 	return c
@@ -262,15 +265,15 @@ func (r *bench) adopt(e Engine, secure bool) {
 	e.Adopt(p)
 }
 
-// benchEngine runs an engine until the benchmark is over: "copy", "loop" with a
-// loop for each core, or "loop1" with one.
+// benchEngine runs an engine until the benchmark is over: "copy", "loop" with as
+// many loops as by default, or "loops" with one for each core.
 func benchEngine(b *testing.B, name string) Engine {
 	b.Helper()
 	var e idler = new(Copy)
 	if name != "copy" {
 		o := Options{}
-		if name == "loop1" {
-			o.Loops = 1
+		if name == "loops" {
+			o.Loops = runtime.GOMAXPROCS(0)
 		}
 		r, err := NewReactor(o)
 		if err != nil {
