@@ -48,9 +48,9 @@ const (
 	crowded = 32 << 20
 
 	// notSent bounds what the kernel holds unsent for a client that does not
-	// read; measured, it costs no throughput under TLS. Clients without TLS are
-	// of networks that the operator trusts and are left as the kernel has them:
-	// spliced data would go in smaller pieces.
+	// read; measured, it costs no throughput under TLS. Clients without TLS get
+	// here only where the operator lets them in, and are left as the kernel has
+	// them, as with Copy: spliced data would go in smaller pieces.
 	notSent = 128 << 10
 )
 
