@@ -1,7 +1,6 @@
 package forward
 
 import (
-	"context"
 	"crypto/rand"
 	"io"
 	mrand "math/rand/v2"
@@ -356,7 +355,7 @@ func many(t *testing.T, r *Reactor, workers, total int) {
 	for range workers {
 		wg.Go(func() {
 			var lc net.ListenConfig
-			lis, err := lc.Listen(context.Background(), "tcp", "127.0.0.1:0")
+			lis, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
 			if err != nil {
 				t.Error(err)
 				return

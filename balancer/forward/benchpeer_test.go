@@ -2,7 +2,6 @@ package forward
 
 import (
 	"bufio"
-	"context"
 	"crypto/tls"
 	"encoding/binary"
 	"fmt"
@@ -281,10 +280,9 @@ func benchEngine(b *testing.B, name string) Engine {
 		}
 		e = r
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
+	ctx, done := b.Context(), make(chan struct{})
 	go func() { defer close(done); e.Run(ctx) }()
-	b.Cleanup(func() { cancel(); <-done })
+	b.Cleanup(func() { <-done })
 	return e
 }
 
