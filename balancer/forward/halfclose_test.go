@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // A closing is a state that a session is half-closed in.
@@ -94,7 +96,6 @@ func (c closing) run(t *testing.T, r *Reactor, l *loop) {
 		})
 		return through
 	}
-	f := s.flow.(*loopFlow)
 	read := func(conn net.Conn, side, size int, deaf bool, through <-chan struct{}) (n int, err error) {
 		if deaf {
 			await(t, c.String(), func() bool {
@@ -102,7 +103,7 @@ func (c closing) run(t *testing.T, r *Reactor, l *loop) {
 				case <-through:
 					return true
 				default:
-					return full(l, f, side)
+					return full(l, conn, side)
 				}
 			})
 		}
@@ -142,12 +143,23 @@ func (c closing) run(t *testing.T, r *Reactor, l *loop) {
 	wg.Wait()
 }
 
-// full tells whether the loop has met a full socket on a side of a session, or
-// the session is over.
-func full(l *loop, f *loopFlow, side int) (is bool) {
+// full tells whether the loop has met a full socket on the side whose peer is
+// conn, or that session is over.
+func full(l *loop, conn net.Conn, side int) bool {
+	is, port := true, conn.LocalAddr().(*net.TCPAddr).Port
 	inLoop(l, func() {
-		s := l.sessions.find(f.id, f.gen)
-		is = s == nil || s.half[side].flags&canWrite == 0
+		for _, c := range l.sessions.chunks {
+			for i := 0; c != nil && i < chunkSize; i++ {
+				s := &c.slots[i]
+				if s.gen == 0 {
+					continue
+				}
+				peer, err := unix.Getpeername(int(s.half[side].fd))
+				if in, ok := peer.(*unix.SockaddrInet4); err == nil && ok && in.Port == port {
+					is = s.half[side].flags&canWrite == 0
+				}
+			}
+		}
 	})
 	return is
 }
