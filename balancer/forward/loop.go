@@ -42,8 +42,16 @@ const (
 	// account of an ended session before it may be forgotten.
 	aeadSweep = int64(5 * time.Second)
 
+	// crowded is how many octets of pending buffers make a loop read one record
+	// at a time, for everybody: clients that do not read cannot pin more than a
+	// record each from then on. Some hundred bulk transfers to slow clients may
+	// have a turn's output pending before it comes to that.
+	crowded = 32 << 20
+
 	// notSent bounds what the kernel holds unsent for a client that does not
-	// read; measured, it costs no throughput.
+	// read; measured, it costs no throughput under TLS. Clients without TLS get
+	// here only where the operator lets them in, and are left as the kernel has
+	// them, as with Copy: spliced data would go in smaller pieces.
 	notSent = 128 << 10
 )
 
@@ -333,7 +341,9 @@ func (l *loop) adopt(a *adoption) {
 			}
 		}
 	}
-	_ = unix.SetsockoptInt(a.fd[0], unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, notSent)
+	if s.half[0].tls != none {
+		_ = unix.SetsockoptInt(a.fd[0], unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, notSent)
+	}
 	for side, fd := range a.fd {
 		ev := unix.EpollEvent{
 			Events: unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET&0xffffffff,
@@ -442,6 +452,9 @@ func (l *loop) turns() {
 			continue
 		}
 		s.queued = false
+		if l.bufs.held > crowded {
+			budget = 1
+		}
 		if l.turnOf(w.id, s, budget) {
 			l.queue(w.id, s)
 		}

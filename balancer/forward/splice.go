@@ -2,6 +2,7 @@ package forward
 
 import (
 	"errors"
+	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -36,6 +37,9 @@ type pipe struct {
 	r, w int
 	n    int // octets in it
 	size int
+	// pieces is how many it takes, of an octet or more each: one for each page of
+	// its size. 0 if that is not known: a user with many pipes gets smaller ones.
+	pieces int
 }
 
 func (p *pipes) take() (int32, error) {
@@ -54,14 +58,14 @@ func (p *pipes) take() (int32, error) {
 	} else {
 		p.all = append(p.all, pipe{})
 	}
-	size := smallPipe
+	size, pieces := smallPipe, 0
 	if p.open < bulkPipes {
 		if got, err := unix.FcntlInt(uintptr(fd[1]), unix.F_SETPIPE_SZ, bulkPipe); err == nil {
-			size = got
+			size, pieces = got, got/os.Getpagesize()
 		}
 	}
 	p.open++
-	p.all[i] = pipe{r: fd[0], w: fd[1], size: size}
+	p.all[i] = pipe{r: fd[0], w: fd[1], size: size, pieces: pieces}
 	return i, nil
 }
 
@@ -126,7 +130,11 @@ func (l *loop) pumpSplice(id int32, s *slot, from, budget int) (int, error) {
 		src.window = min(src.window*2, aloneBudget)
 	}
 	// A short splice does not mean that the socket is empty: a pipe has a bound
-	// of pieces, too, and a busy kernel gives small ones. Read on until EAGAIN.
+	// of pieces, too, and a busy kernel gives small ones. Read on until EAGAIN,
+	// unless not even pieces of one octet would have filled it.
+	if got < p.pieces && src.flags&hungUp == 0 {
+		src.flags &^= canRead
+	}
 	p.n, dst.pipe = got, i
 	l.count(id, 1-from, got)
 	l.spliced.Add(uint64(got))

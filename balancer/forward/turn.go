@@ -513,6 +513,11 @@ func (l *loop) failWrite(id int32, s *slot, side int, err error) {
 		return
 	}
 	h := &s.half[1]
+	// A reset is told once: to this write, and then what is read ends as if in
+	// order. EPIPE means that it had ended in order before.
+	if errno := syscall.Errno(0); errors.As(err, &errno) && errno != unix.EPIPE {
+		s.errno = uint32(errno)
+	}
 	h.flags |= shut | canRead | hungUp
 	l.flush(id, s, 1) // which drops what waits
 	l.queue(id, s)
