@@ -98,7 +98,6 @@ type loop struct {
 	gen      uint32
 	fifo     []ref // sessions that have something to do, in order
 	spare    []ref // the room of the fifo before
-	alone    bool  // the session whose turn it is has no company
 	bufs     pool
 	pipes    pipes
 	aeads    map[aeadKey]*aead
@@ -443,7 +442,7 @@ func (l *loop) turns() {
 	}
 	l.fifo, l.spare = l.spare[:0], nil
 	budget := aloneBudget
-	if l.alone = len(waiting) == 1; !l.alone {
+	if len(waiting) > 1 {
 		budget = sharedBudget
 	}
 	for _, w := range waiting {

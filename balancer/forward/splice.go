@@ -13,10 +13,6 @@ const (
 	bulkPipe  = 1 << 20
 	bulkPipes = 8
 
-	// spliceAtOnce is the most that is spliced in one go for a session in
-	// company.
-	spliceAtOnce = 256 << 10
-
 	// smallPipe is the size of a pipe that the kernel gives without asking.
 	smallPipe = 64 << 10
 
@@ -102,10 +98,7 @@ func (l *loop) pumpSplice(id int32, s *slot, from, budget int) (int, error) {
 		return 0, err
 	}
 	p := &l.pipes.all[i]
-	size := min(p.size, spliceAtOnce)
-	if l.alone {
-		size = p.size
-	}
+	size := p.size // a megabyte takes a quarter of a millisecond: others can wait for that
 	got, err := retry(func() (int, error) {
 		n, err := unix.Splice(int(src.fd), nil, p.w, nil, size, unix.SPLICE_F_MOVE|unix.SPLICE_F_NONBLOCK)
 		return int(n), err
