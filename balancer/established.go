@@ -13,9 +13,9 @@ import (
 
 const (
 	// chunkEntries is the number of established sessions that the registry grows
-	// by. 64 fill one of the allocator's size classes, and are out of the way of
-	// the garbage of handshakes: an entry of its own among that would hold a page.
-	chunkEntries = 64
+	// by. 67 fill the allocator's class of 10 KiB, and are out of the way of the
+	// garbage of handshakes: an entry of its own among that would hold a page.
+	chunkEntries = 67
 
 	// shortName is the longest name of a user that lies in the entry itself. Few
 	// addresses are longer; they lie in a map.

@@ -8,13 +8,13 @@ import (
 	"unsafe"
 )
 
-// maxEntry is what an established session may take here: 64 of them fill the
-// allocator's class of 9,728 octets.
-const maxEntry = 152
-
-func TestEntryIsSmall(t *testing.T) {
-	if n := unsafe.Sizeof(entry{}); n > maxEntry {
-		t.Errorf("an entry takes %d octets, want at most %d", n, maxEntry)
+// A chunk of entries fits the allocator's class of 10 KiB, with the 8 octets that
+// it puts before a large object with pointers, and fills it.
+func TestChunkFillsItsClass(t *testing.T) {
+	const class, header = 10 << 10, 8
+	one := unsafe.Sizeof(entry{})
+	if n := chunkEntries*one + header; n > class || n+one <= class {
+		t.Errorf("a chunk takes %d octets, %d each; the class has %d", n, one, class)
 	}
 }
 

@@ -26,13 +26,21 @@ import (
 	"usher.example/sniff/pop3"
 )
 
-// engineName is the data path that the tests go over: first one, then the other.
-var engineName = "loop"
+// engineName is the data path that the tests go over.
+var engineName string
+
+// inGuestVar is set in a guest, whose kernel does TLS: cmd/internal/guest starts it.
+const inGuestVar = "USHER_GUEST"
 
 func TestMain(m *testing.M) {
-	code := m.Run()
-	engineName = "copy"
-	code = max(code, m.Run())
+	names := []string{"loop", "copy"}
+	if os.Getenv(inGuestVar) != "" {
+		names = []string{"ktls"} // the others run on the machine itself
+	}
+	code := 0
+	for _, engineName = range names {
+		code = max(code, m.Run())
+	}
 	if err := goleak.Find(); err != nil {
 		fmt.Println(err)
 		code = 1
@@ -50,18 +58,52 @@ type idler interface {
 func newEngine(t *testing.T) idler {
 	t.Helper()
 	var e idler = new(forward.Copy)
-	if engineName == "loop" {
-		r, err := forward.NewReactor(forward.Options{Loops: 1})
+	if engineName != "copy" {
+		o := forward.Options{Loops: 1}
+		if engineName == "ktls" {
+			o.Kernel = forward.KernelAlways
+		}
+		r, err := forward.NewReactor(o)
 		if err != nil {
 			t.Fatal(err)
 		}
-		e = r
+		if k := r.Kernel(); engineName == "ktls" && (k.Err != nil || len(k.Suites) == 0) {
+			t.Fatalf("the kernel does TLS for %d suites: %v", len(k.Suites), k.Err)
+		}
+		if e = r; engineName == "ktls" {
+			e = kernelOnly{r, t}
+		}
 	}
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan struct{})
 	go func() { defer close(done); e.Run(ctx) }()
 	t.Cleanup(func() { stop(); <-done })
 	return e
+}
+
+// A kernelOnly engine does not let a session under TLS go another way than the
+// kernel's, but for those that it cannot take: it must begin with a whole record.
+type kernelOnly struct {
+	*forward.Reactor
+	t *testing.T
+}
+
+func (k kernelOnly) Adopt(p forward.Pair) forward.Flow {
+	want := "splice"
+	for _, c := range []forward.Conn{p.Client, p.Server} {
+		switch {
+		case c.Secured == nil:
+		case len(c.Secured.Ciphertext) > 0 || c.Secured.Closed:
+			return k.Reactor.Adopt(p)
+		default:
+			want = "ktls"
+		}
+	}
+	f := k.Reactor.Adopt(p)
+	if got := f.Path(); got != want {
+		k.t.Errorf("a session goes by %q, not by %q", got, want)
+	}
+	return f
 }
 
 // patience bounds what a test waits for; nothing waits that long when it works.

@@ -1,237 +1,138 @@
 package forward
 
 import (
-	"bufio"
-	"context"
-	"crypto/tls"
-	"encoding/binary"
-	"fmt"
-	"io"
-	"net"
-	"os"
-	"os/exec"
-	"strings"
-	"syscall"
+	"slices"
 	"testing"
 	"time"
-
-	"usher.example/balancer/record"
 )
 
 // The figures of this file are CPU time of this process, which is the engine
 // alone: both peers are a child process. Compare them within one run only.
+//
+// On the loopback the kernel charges work of TCP to whom it finds running: who
+// sends pays for the receiver's side of it, and who reads for sending what waited
+// for his window. Hence a ratio that counts the peers, too.
 
-const (
-	benchEnv = "USHER_BENCH_PEER" // the address to dial, set in the child
-	chunkLen = 256 << 10
-)
-
-// A job is what the child is told to do, on its standard input.
-type job struct {
-	TLS   bool  // of the client
-	Up    bool  // from the client to the back end
-	Ping  bool  // round trips of 32 octets instead
-	Pairs int32 // sessions at the same time
-	Bytes int64 // in all, or round trips
+// benchJobs are what engines are compared by.
+var benchJobs = []struct {
+	name string
+	job  job
+}{
+	{"tls-down-1", job{TLS: true, Pairs: 1, Bytes: 1 << 30}},
+	{"tls-up-1", job{TLS: true, Up: true, Pairs: 1, Bytes: 1 << 30}},
+	{"tls-down-8", job{TLS: true, Pairs: 8, Bytes: 1 << 30}},
+	{"tls-up-8", job{TLS: true, Up: true, Pairs: 8, Bytes: 1 << 30}},
+	{"plain-down-1", job{Pairs: 1, Bytes: 2 << 30}},
+	{"plain-up-1", job{Up: true, Pairs: 1, Bytes: 2 << 30}},
+	{"plain-down-8", job{Pairs: 8, Bytes: 2 << 30}},
+	{"plain-up-8", job{Up: true, Pairs: 8, Bytes: 2 << 30}},
+	{"tls-ping-20", job{TLS: true, Ping: true, Pairs: 20, Bytes: 40_000}},
+	{"plain-ping-20", job{Ping: true, Pairs: 20, Bytes: 40_000}},
 }
 
-// benchPeer plays the clients and back ends.
-func benchPeer() bool {
-	engine := os.Getenv(benchEnv)
-	if engine == "" {
-		return false
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		panic(err)
-	}
-	fmt.Println(l.Addr())
-	for {
-		var j job
-		if binary.Read(os.Stdin, binary.LittleEndian, &j) != nil {
-			return true
-		}
-		if err := j.do(engine, l); err != nil {
-			fmt.Println("failed:", err)
-			return true
-		}
-		fmt.Println("done")
-	}
-}
-
-func (j job) do(engine string, l net.Listener) error {
-	errs := make(chan error, j.Pairs)
-	for range j.Pairs {
-		raw, err := net.Dial("tcp", engine)
-		if err != nil {
-			return err
-		}
-		client := raw
-		if j.TLS {
-			t := tls.Client(raw, &tls.Config{InsecureSkipVerify: true, CurvePreferences: []tls.CurveID{tls.X25519}})
-			if err := t.Handshake(); err != nil {
-				return err
-			}
-			client = t
-		}
-		server, err := l.Accept()
-		if err != nil {
-			return err
-		}
-		go func() {
-			defer client.Close()
-			defer server.Close()
-			errs <- j.session(client, server, j.Bytes/int64(j.Pairs))
-		}()
-	}
-	for range j.Pairs {
-		if err := <-errs; err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (j job) session(client, server net.Conn, n int64) error {
+// per is what one unit of a job costs: a GiB in CPU seconds, or a round trip in
+// CPU microseconds.
+func (j job) per(cpu time.Duration) (float64, string) {
 	if j.Ping {
-		msg, buf := make([]byte, 32), make([]byte, 32)
-		for range n {
-			for _, way := range [][2]net.Conn{{client, server}, {server, client}} {
-				if _, err := way[0].Write(msg); err != nil {
-					return err
-				}
-				if _, err := io.ReadFull(way[1], buf); err != nil {
-					return err
-				}
-			}
-		}
-		return nil
+		return float64(cpu.Nanoseconds()) / 1e3 / float64(j.Bytes), "cpu-µs/trip"
 	}
-	from, to := server, client
-	if j.Up {
-		from, to = client, server
-	}
-	go func() {
-		chunk := make([]byte, chunkLen)
-		for left := n; left > 0; left -= chunkLen {
-			if _, err := from.Write(chunk[:min(left, chunkLen)]); err != nil {
-				return
-			}
-		}
-	}()
-	_, err := io.CopyBuffer(io.Discard, io.LimitReader(to, n), make([]byte, chunkLen))
-	return err
-}
-
-func cpu() time.Duration {
-	var u syscall.Rusage
-	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	return cpu.Seconds() * float64(1<<30) / float64(j.Bytes), "cpu-s/GiB"
 }
 
 func BenchmarkEngines(b *testing.B) {
-	jobs := []struct {
-		name string
-		job  job
-	}{
-		{"tls-down-1", job{TLS: true, Pairs: 1, Bytes: 1 << 30}},
-		{"tls-up-1", job{TLS: true, Up: true, Pairs: 1, Bytes: 1 << 30}},
-		{"tls-down-8", job{TLS: true, Pairs: 8, Bytes: 1 << 30}},
-		{"tls-up-8", job{TLS: true, Up: true, Pairs: 8, Bytes: 1 << 30}},
-		{"plain-down-1", job{Pairs: 1, Bytes: 2 << 30}},
-		{"plain-up-8", job{Up: true, Pairs: 8, Bytes: 2 << 30}},
-		{"tls-ping-20", job{TLS: true, Ping: true, Pairs: 20, Bytes: 40_000}},
-		{"plain-ping-20", job{Ping: true, Pairs: 20, Bytes: 40_000}},
-	}
-	cert := certificate(b)
-	for _, j := range jobs {
+	for _, j := range benchJobs {
 		for _, engine := range []string{"copy", "loop"} {
 			b.Run(j.name+"/"+engine, func(b *testing.B) {
-				var e idler = new(Copy)
-				if engine == "loop" {
-					r, err := NewReactor(Options{})
-					if err != nil {
-						b.Fatal(err)
-					}
-					e = r
+				e, r := benchEngine(b, engine), newBench(b)
+				spent := time.Duration(0)
+				for b.Loop() {
+					spent += r.run(e, j.job).cpu
 				}
-				ctx, stop := context.WithCancel(b.Context())
-				defer stop()
-				go e.Run(ctx)
-				benchJob(b, e, cert, j.job)
+				b.ReportMetric(j.job.per(spent / time.Duration(b.N)))
 			})
 		}
 	}
 }
 
-// benchJob has the child do the job b.N times and reports what it cost us.
-func benchJob(b *testing.B, e Engine, cert *tls.Certificate, j job) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer l.Close()
-	child := exec.Command(os.Args[0])
-	child.Env = append(os.Environ(), benchEnv+"="+l.Addr().String())
-	in, err := child.StdinPipe()
-	if err != nil {
-		b.Fatal(err)
-	}
-	out, err := child.StdoutPipe()
-	if err != nil {
-		b.Fatal(err)
-	}
-	if err := child.Start(); err != nil {
-		b.Fatal(err)
-	}
-	defer func() { _ = in.Close(); _ = child.Wait() }()
-	lines := bufio.NewScanner(out)
-	lines.Scan()
-	backend := strings.TrimSpace(lines.Text())
-	_, own := e.(*Reactor)
-	spent := time.Duration(0)
-	for b.Loop() {
-		_ = binary.Write(in, binary.LittleEndian, j)
-		for range j.Pairs {
-			benchAdopt(b, e, l, backend, cert, j.TLS, own)
-		}
-		begin := cpu()
-		lines.Scan()
-		spent += cpu() - begin
-		if lines.Text() != "done" {
-			b.Fatal(lines.Text())
-		}
-	}
-	per := spent / time.Duration(b.N)
-	if j.Ping {
-		b.ReportMetric(float64(per.Microseconds())/float64(j.Bytes), "cpu-µs/trip")
-	} else {
-		b.ReportMetric(per.Seconds()*float64(1<<30)/float64(j.Bytes), "cpu-s/GiB")
+// rounds is how often engines take turns in one iteration: machines are noisy,
+// so that only neighbours can be compared, and only medians of several.
+const rounds = 5
+
+// BenchmarkRatio runs the engines round by round and reports the medians and
+// what the loops cost of the copy's cost. One iteration is enough.
+func BenchmarkRatio(b *testing.B) {
+	for _, j := range benchJobs {
+		b.Run(j.name, func(b *testing.B) {
+			engines := []Engine{benchEngine(b, "copy"), benchEngine(b, "loop")}
+			r := newBench(b)
+			var cost [2][]float64
+			var ratio, both []float64
+			unit := ""
+			for b.Loop() {
+				for range rounds {
+					var own, all [2]float64
+					for i, e := range engines {
+						c := r.run(e, j.job)
+						own[i], unit = j.job.per(c.cpu)
+						all[i], _ = j.job.per(c.cpu + c.peers)
+						cost[i] = append(cost[i], own[i])
+					}
+					ratio = append(ratio, own[1]/own[0])
+					both = append(both, all[1]/all[0])
+				}
+			}
+			b.ReportMetric(0, "ns/op") // wall time is the peers' as well
+			b.ReportMetric(median(cost[0]), "copy-"+unit)
+			b.ReportMetric(median(cost[1]), "loop-"+unit)
+			b.ReportMetric(median(ratio), "loop/copy")
+			b.ReportMetric(median(both), "with-peers-loop/copy")
+		})
 	}
 }
 
-func benchAdopt(b *testing.B, e Engine, l net.Listener, backend string, cert *tls.Certificate, secure, own bool) {
-	c, err := l.Accept()
-	if err != nil {
-		b.Fatal(err)
+// BenchmarkBeside measures round trips of interactive sessions beside a bulk
+// one, engines round by round: the median of the rounds' medians and of their
+// 99th percentiles.
+func BenchmarkBeside(b *testing.B) {
+	const typists, trips = 5, 500
+	for _, j := range []struct {
+		name string
+		job  job
+	}{
+		{"tls-down", job{TLS: true}},
+		{"tls-up", job{TLS: true, Up: true}},
+		{"plain-down", job{}},
+		{"plain-up", job{Up: true}},
+	} {
+		j.job.Beside, j.job.Pairs, j.job.Bytes = true, typists+1, trips
+		b.Run(j.name, func(b *testing.B) {
+			names := []string{"copy", "loop", "loops"}
+			engines := make([]Engine, len(names))
+			for i, name := range names {
+				engines[i] = benchEngine(b, name)
+			}
+			r := newBench(b)
+			p50, p99 := make([][]float64, len(names)), make([][]float64, len(names))
+			for b.Loop() {
+				for range rounds {
+					for i, e := range engines {
+						c := r.run(e, j.job)
+						p50[i] = append(p50[i], c.p50.Seconds()*1e3)
+						p99[i] = append(p99[i], c.p99.Seconds()*1e3)
+					}
+				}
+			}
+			b.ReportMetric(0, "ns/op")
+			for i, name := range names {
+				b.ReportMetric(median(p50[i]), name+"-p50-ms")
+				b.ReportMetric(median(p99[i]), name+"-p99-ms")
+			}
+		})
 	}
-	p := Pair{Client: Conn{Raw: c.(*net.TCPConn)}}
-	if secure {
-		keys := new(keyLog)
-		t := tls.Server(c, &tls.Config{Certificates: []tls.Certificate{*cert}, KeyLogWriter: keys, MinVersion: tls.VersionTLS13, SessionTicketsDisabled: true})
-		if err := t.Handshake(); err != nil {
-			b.Fatal(err)
-		}
-		if own {
-			p.Client.Secured = keys.secured(b, uint16(record.Suite(t.ConnectionState().CipherSuite)))
-		} else {
-			p.Client.TLS = t
-		}
-	}
-	s, err := net.Dial("tcp", backend)
-	if err != nil {
-		b.Fatal(err)
-	}
-	p.Server.Raw = s.(*net.TCPConn)
-	e.Adopt(p)
+}
+
+func median(of []float64) float64 {
+	of = slices.Clone(of)
+	slices.Sort(of)
+	return of[len(of)/2]
 }

@@ -234,11 +234,13 @@ func TestBytesArriveWholeAndPendingFirst(t *testing.T) {
 			got := make(chan []byte, 2)
 			go func() { _, _ = r.client.Write(up); _ = r.client.(interface{ CloseWrite() error }).CloseWrite() }()
 			go func() { b, _ := io.ReadAll(r.client); got <- b }()
-			go func() { _, _ = r.server.Write(down) }()
+			written := make(chan struct{}) // crypto/tls cuts a Write short that meets a Close
+			go func() { defer close(written); _, _ = r.server.Write(down) }()
 			atServer, err := io.ReadAll(r.server)
 			if err != nil {
 				t.Fatal(err)
 			}
+			<-written
 			if sum(atServer) != sum(append([]byte("to server;"), up...)) {
 				t.Errorf("the back end got %d octets, not the %d sent", len(atServer), size+10)
 			}

@@ -38,11 +38,20 @@ const (
 	// Keys of idle sessions lie in the slab, where they take a tenth of that.
 	maxAEADs = 4096
 
-	// aeadSweep is how long a cipher may be unused before it is dropped.
+	// aeadSweep is how long a cipher may be unused before it is dropped, and the
+	// account of an ended session before it may be forgotten.
 	aeadSweep = int64(5 * time.Second)
 
+	// crowded is how many octets of pending buffers make a loop read one record
+	// at a time, for everybody: clients that do not read cannot pin more than a
+	// record each from then on. Some hundred bulk transfers to slow clients may
+	// have a turn's output pending before it comes to that.
+	crowded = 32 << 20
+
 	// notSent bounds what the kernel holds unsent for a client that does not
-	// read; measured, it costs no throughput.
+	// read; measured, it costs no throughput under TLS. Clients without TLS get
+	// here only where the operator lets them in, and are left as the kernel has
+	// them, as with Copy: spliced data would go in smaller pieces.
 	notSent = 128 << 10
 )
 
@@ -89,7 +98,6 @@ type loop struct {
 	gen      uint32
 	fifo     []ref // sessions that have something to do, in order
 	spare    []ref // the room of the fifo before
-	alone    bool  // the session whose turn it is has no company
 	bufs     pool
 	pipes    pipes
 	aeads    map[aeadKey]*aead
@@ -211,6 +219,7 @@ func (l *loop) run(ctx context.Context) {
 		l.turns()
 		l.sweep()
 		l.rest()
+		l.unmap()
 	}
 }
 
@@ -331,7 +340,9 @@ func (l *loop) adopt(a *adoption) {
 			}
 		}
 	}
-	_ = unix.SetsockoptInt(a.fd[0], unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, notSent)
+	if s.half[0].tls != none {
+		_ = unix.SetsockoptInt(a.fd[0], unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, notSent)
+	}
 	for side, fd := range a.fd {
 		ev := unix.EpollEvent{
 			Events: unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET&0xffffffff,
@@ -431,7 +442,7 @@ func (l *loop) turns() {
 	}
 	l.fifo, l.spare = l.spare[:0], nil
 	budget := aloneBudget
-	if l.alone = len(waiting) == 1; !l.alone {
+	if len(waiting) > 1 {
 		budget = sharedBudget
 	}
 	for _, w := range waiting {
@@ -440,6 +451,9 @@ func (l *loop) turns() {
 			continue
 		}
 		s.queued = false
+		if l.bufs.held > crowded {
+			budget = 1
+		}
 		if l.turnOf(w.id, s, budget) {
 			l.queue(w.id, s)
 		}
@@ -485,6 +499,7 @@ func (l *loop) sweep() {
 		return
 	}
 	l.dropped = l.clock
+	l.meters.tidy()
 	for k, a := range l.aeads {
 		if !a.used {
 			delete(l.aeads, k)
@@ -528,5 +543,13 @@ func (l *loop) killAll() {
 		}
 	}
 	l.pipes.close()
+	l.unmap()
 	l.close()
+}
+
+// unmap gives the room of ended sessions back. It comes when nobody has a pointer
+// into it any more.
+func (l *loop) unmap() {
+	l.sessions.unmap()
+	l.keys.unmap()
 }

@@ -18,6 +18,9 @@ const (
 
 func (w way) String() string { return pathNames[w] }
 
+// meterChunkSize is as chunkSize, for a class of 8 KiB.
+const meterChunkSize = 146
+
 // A meter is what others may know of a session in a loop: what a Flow refers
 // to. The atomics are for everybody, the rest is the loop's while the session
 // lives, and guarded by meters.mu while the meter is free.
@@ -43,27 +46,28 @@ type meters struct {
 }
 
 type meterChunk struct {
-	meters [chunkSize]meter
-	free   int32 // guarded by meters.mu, as is used
-	used   int32
+	meters [meterChunkSize]meter
+	free   int32 // guarded by meters.mu, as is what follows
+	used   int16
+	unused bool // was so when last looked at
 }
 
 // at returns meter i, which must be taken.
 func (m *meters) at(i int32) *meter {
-	return &(*m.dir.Load())[i/chunkSize].Load().meters[i%chunkSize]
+	return &(*m.dir.Load())[i/meterChunkSize].Load().meters[i%meterChunkSize]
 }
 
 // find returns the meter of a session, nil if it serves another one by now.
 func (m *meters) find(r ref) *meter {
 	dir := m.dir.Load()
-	if dir == nil || r.gen == 0 || int(r.id/chunkSize) >= len(*dir) {
+	if dir == nil || r.gen == 0 || int(r.id/meterChunkSize) >= len(*dir) {
 		return nil
 	}
-	c := (*dir)[r.id/chunkSize].Load()
-	if c == nil || c.meters[r.id%chunkSize].gen.Load() != r.gen {
+	c := (*dir)[r.id/meterChunkSize].Load()
+	if c == nil || c.meters[r.id%meterChunkSize].gen.Load() != r.gen {
 		return nil
 	}
-	return &c.meters[r.id%chunkSize]
+	return &c.meters[r.id%meterChunkSize]
 }
 
 // take makes a meter for a session that begins.
@@ -75,6 +79,7 @@ func (m *meters) take(p *Pair, w way) ref {
 	t := &chunk.meters[i]
 	chunk.free = t.at
 	chunk.used++
+	chunk.unused = false
 	if m.gen++; m.gen == 0 {
 		m.gen = 1 // 0 is nobody
 	}
@@ -85,7 +90,7 @@ func (m *meters) take(p *Pair, w way) ref {
 	t.way.Store(uint32(w))
 	t.at, t.tag, t.done = none, p.Tag, p.Done
 	t.gen.Store(m.gen) // last: from here on it can be found
-	return ref{int32(c)*chunkSize + i, m.gen}
+	return ref{int32(c)*meterChunkSize + i, m.gen}
 }
 
 // room finds a chunk with a free meter, or makes one. It is called with mu held.
@@ -99,7 +104,7 @@ func (m *meters) room() (int, *meterChunk) {
 		chunk := dir[c].Load()
 		if chunk == nil {
 			empty = min(empty, c)
-		} else if chunk.used < chunkSize {
+		} else if chunk.used < meterChunkSize {
 			return c, chunk
 		}
 	}
@@ -123,27 +128,34 @@ func (m *meters) room() (int, *meterChunk) {
 func (m *meters) give(i int32, res Result) ended {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	chunk := (*m.dir.Load())[i/chunkSize].Load()
-	t := &chunk.meters[i%chunkSize]
+	chunk := (*m.dir.Load())[i/meterChunkSize].Load()
+	t := &chunk.meters[i%meterChunkSize]
 	res.Tag, res.Path, res.In, res.Out = t.tag, way(t.way.Load()).String(), t.in.Load(), t.out.Load()
 	e := ended{t.done, res}
 	t.over.Store(true)
-	t.done, t.at, chunk.free = nil, chunk.free, i%chunkSize
+	t.done, t.at, chunk.free = nil, chunk.free, i%meterChunkSize
 	chunk.used--
 	return e
 }
 
-// tidy gives chunks without sessions back. It is not done at once: the account
+// tidy gives chunks back that had no session at the last look either: the account
 // of a session can still be read for a while after its end.
 func (m *meters) tidy() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if d := m.dir.Load(); d != nil {
-		for c := range *d {
-			if chunk := (*d)[c].Load(); chunk != nil && chunk.used == 0 {
-				(*d)[c].Store(nil)
-			}
+	dir := m.dir.Load()
+	if dir == nil {
+		return
+	}
+	for c := range *dir {
+		chunk := (*dir)[c].Load()
+		if chunk == nil || chunk.used > 0 {
+			continue
 		}
+		if chunk.unused {
+			(*dir)[c].Store(nil)
+		}
+		chunk.unused = true
 	}
 }
 

@@ -24,8 +24,8 @@ type Secured struct {
 	Closed bool
 }
 
-// Reactor is the engine with one event loop for each core: an idle session is a
-// record in a slab and two descriptors, without goroutine, buffer or pipe.
+// Reactor is the engine with event loops: an idle session is a record in a slab
+// and two descriptors, without goroutine, buffer or pipe.
 //
 // Pairs with a side that crypto/tls carries go to a [Copy] of its own.
 type Reactor struct {
@@ -52,17 +52,23 @@ var _ Engine = (*Reactor)(nil)
 
 // Options are how a [Reactor] works. The zero value is ready.
 type Options struct {
-	// Loops is the number of event loops, zero for one a core.
+	// Loops is the number of event loops, zero for one for two cores.
 	Loops int
 	// Kernel says when the kernel does the TLS of a side.
 	Kernel KernelMode
 }
 
+// coresALoop is how many cores there are for one loop: another has handshakes and
+// logins to do and the kernel's work for the network. A loop moves most of a
+// gigabyte of TLS a second; more loops find less to do each time that they wake,
+// and pay for more wake-ups (BenchmarkRatio).
+const coresALoop = 2
+
 // NewReactor opens the loops. They run in Run.
 func NewReactor(o Options) (*Reactor, error) {
 	n := o.Loops
 	if n == 0 {
-		n = runtime.GOMAXPROCS(0)
+		n = max(1, runtime.GOMAXPROCS(0)/coresALoop)
 	}
 	r := &Reactor{ready: make(chan struct{}, 1), mode: o.Kernel}
 	if o.Kernel != KernelOff {

@@ -38,8 +38,8 @@ func TestQuietLoopRests(t *testing.T) {
 	echo()
 	dirty := func(b []byte) bool { return len(bytes.Trim(b, "\x00")) > 0 }
 	look(func() {
-		if l.rested || !dirty(l.seal) || !dirty(l.open) {
-			t.Error("the loop has moved data and counts as rested")
+		if used := dirty(l.seal) && dirty(l.open); l.rested || !used && testKernel() == KernelOff {
+			t.Error("the loop has moved data and counts as rested") // the kernel needs no pages of ours
 		}
 	})
 	for rested := false; !rested; {

@@ -1,10 +1,25 @@
 package forward
 
-import "usher.example/balancer/record"
+import (
+	"unsafe"
 
-// chunkSize is the number of sessions that a slab grows by: 16 pages or so, so
-// that a node with few sessions stays small and one with many rarely grows.
-const chunkSize = 256
+	"golang.org/x/sys/unix"
+
+	"usher.example/balancer/record"
+)
+
+// The sizes of chunks are the numbers of sessions that a slab grows by: some
+// pages, so that a node with few sessions stays small and one with many rarely
+// grows. They fill 16 and 32 KiB to the last octets; a power of two would waste a
+// tenth.
+//
+// Chunks lie outside the garbage collector's heap: what they hold would count as
+// in use, and so double as room for garbage in a storm of logins. It has no
+// pointer, and keys are better off where a core dump does not find them.
+const (
+	chunkSize    = 186
+	keyChunkSize = 130
+)
 
 // none is the index of nothing.
 const none = -1
@@ -56,13 +71,16 @@ type slot struct {
 // A slab keeps sessions in chunks that never move.
 type slab struct {
 	chunks []*chunk
+	ending []*chunk // without sessions, unmapped when nobody can look into them
 	live   int
 }
 
 type chunk struct {
 	slots [chunkSize]slot
 	free  int32
-	used  int
+	used  int16
+	// mapped: it lies outside the heap.
+	mapped bool
 }
 
 func (s *slab) at(i int32) *slot { return &s.chunks[i/chunkSize].slots[i%chunkSize] }
@@ -95,7 +113,12 @@ func (s *slab) take() (int32, *slot) {
 }
 
 func newChunk() *chunk {
-	ch := new(chunk)
+	ch := (*chunk)(mapped(unsafe.Sizeof(chunk{})))
+	if ch != nil {
+		ch.mapped = true
+	} else {
+		ch = new(chunk)
+	}
 	for i := range ch.slots {
 		ch.slots[i].next = int32(i) + 1
 	}
@@ -122,7 +145,19 @@ func (s *slab) give(i int32) {
 	s.live--
 	if ch.used == 0 {
 		s.chunks[c] = nil
+		s.ending = append(s.ending, ch)
 	}
+}
+
+// unmap gives the chunks without sessions back. Whoever looked at the last one is
+// through when it is called.
+func (s *slab) unmap() {
+	for _, ch := range s.ending {
+		if ch.mapped {
+			_ = unix.MunmapPtr(unsafe.Pointer(ch), unsafe.Sizeof(*ch)) // no error: it is ours
+		}
+	}
+	s.ending = nil
 }
 
 // secured is the record layer of one side.
@@ -135,22 +170,25 @@ type secured struct {
 // A keySlab keeps the record layers. It works like a slab.
 type keySlab struct {
 	chunks []*keyChunk
+	ending []*keyChunk
 	live   int
 }
 
 type keyChunk struct {
-	keys [chunkSize]secured
+	keys [keyChunkSize]secured
 	free int32
-	used int
+	used int16
+	// mapped: it lies outside the heap.
+	mapped bool
 }
 
-func (s *keySlab) at(i int32) *secured { return &s.chunks[i/chunkSize].keys[i%chunkSize] }
+func (s *keySlab) at(i int32) *secured { return &s.chunks[i/keyChunkSize].keys[i%keyChunkSize] }
 
 func (s *keySlab) take() (int32, *secured) {
 	s.live++
 	c := 0
 	for ; c < len(s.chunks); c++ {
-		if s.chunks[c] == nil || s.chunks[c].used < chunkSize {
+		if s.chunks[c] == nil || s.chunks[c].used < keyChunkSize {
 			break
 		}
 	}
@@ -158,7 +196,12 @@ func (s *keySlab) take() (int32, *secured) {
 		s.chunks = append(s.chunks, nil)
 	}
 	if s.chunks[c] == nil {
-		ch := new(keyChunk)
+		ch := (*keyChunk)(mapped(unsafe.Sizeof(keyChunk{})))
+		if ch != nil {
+			ch.mapped = true
+		} else {
+			ch = new(keyChunk)
+		}
 		for i := range ch.keys {
 			ch.keys[i].next = int32(i) + 1
 		}
@@ -168,21 +211,45 @@ func (s *keySlab) take() (int32, *secured) {
 	i := ch.free
 	ch.free = ch.keys[i].next
 	ch.used++
-	return int32(c)*chunkSize + i, &ch.keys[i]
+	return int32(c)*keyChunkSize + i, &ch.keys[i]
 }
 
 // give wipes and frees.
 func (s *keySlab) give(i int32) {
-	c := i / chunkSize
+	c := i / keyChunkSize
 	ch := s.chunks[c]
-	k := &ch.keys[i%chunkSize]
+	k := &ch.keys[i%keyChunkSize]
 	k.r.Wipe()
 	k.w.Wipe()
 	*k = secured{next: ch.free}
-	ch.free = i % chunkSize
+	ch.free = i % keyChunkSize
 	ch.used--
 	s.live--
 	if ch.used == 0 {
 		s.chunks[c] = nil
+		s.ending = append(s.ending, ch)
 	}
+}
+
+// unmap is as a slab's.
+func (s *keySlab) unmap() {
+	for _, ch := range s.ending {
+		if ch.mapped {
+			_ = unix.MunmapPtr(unsafe.Pointer(ch), unsafe.Sizeof(*ch)) // no error: it is ours
+		}
+	}
+	s.ending = nil
+}
+
+// mapped returns zeroed memory outside the heap that is in no core dump, nil if
+// there is none: then the heap has to do.
+func mapped(size uintptr) unsafe.Pointer {
+	p, err := unix.MmapPtr(-1, 0, nil, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
+	if err != nil {
+		return nil
+	}
+	if b := unsafe.Slice((*byte)(p), size); unix.Madvise(b, unix.MADV_DONTDUMP) != nil {
+		return p // an old kernel; it is only a precaution
+	}
+	return p
 }

@@ -2,6 +2,7 @@ package forward
 
 import (
 	"errors"
+	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -11,10 +12,6 @@ const (
 	// moves a megabyte with two system calls, which Go's own splice does too.
 	bulkPipe  = 1 << 20
 	bulkPipes = 8
-
-	// spliceAtOnce is the most that is spliced in one go for a session in
-	// company.
-	spliceAtOnce = 256 << 10
 
 	// smallPipe is the size of a pipe that the kernel gives without asking.
 	smallPipe = 64 << 10
@@ -36,6 +33,9 @@ type pipe struct {
 	r, w int
 	n    int // octets in it
 	size int
+	// pieces is how many it takes, of an octet or more each: one for each page of
+	// its size. 0 if that is not known: a user with many pipes gets smaller ones.
+	pieces int
 }
 
 func (p *pipes) take() (int32, error) {
@@ -54,14 +54,14 @@ func (p *pipes) take() (int32, error) {
 	} else {
 		p.all = append(p.all, pipe{})
 	}
-	size := smallPipe
+	size, pieces := smallPipe, 0
 	if p.open < bulkPipes {
 		if got, err := unix.FcntlInt(uintptr(fd[1]), unix.F_SETPIPE_SZ, bulkPipe); err == nil {
-			size = got
+			size, pieces = got, got/os.Getpagesize()
 		}
 	}
 	p.open++
-	p.all[i] = pipe{r: fd[0], w: fd[1], size: size}
+	p.all[i] = pipe{r: fd[0], w: fd[1], size: size, pieces: pieces}
 	return i, nil
 }
 
@@ -98,10 +98,7 @@ func (l *loop) pumpSplice(id int32, s *slot, from, budget int) (int, error) {
 		return 0, err
 	}
 	p := &l.pipes.all[i]
-	size := min(p.size, spliceAtOnce)
-	if l.alone {
-		size = p.size
-	}
+	size := p.size // a megabyte takes a quarter of a millisecond: others can wait for that
 	got, err := retry(func() (int, error) {
 		n, err := unix.Splice(int(src.fd), nil, p.w, nil, size, unix.SPLICE_F_MOVE|unix.SPLICE_F_NONBLOCK)
 		return int(n), err
@@ -112,7 +109,10 @@ func (l *loop) pumpSplice(id int32, s *slot, from, budget int) (int, error) {
 			return l.control(id, s, from, err)
 		}
 		got += l.gather(src, p, size-got, budget-1)
-		l.passed(src)
+		if err := l.passed(src); err != nil {
+			l.pipes.discard(i)
+			return 0, err
+		}
 	}
 	got, eof, err := src.drained(got, err)
 	if err != nil || eof || got == 0 {
@@ -123,7 +123,11 @@ func (l *loop) pumpSplice(id int32, s *slot, from, budget int) (int, error) {
 		src.window = min(src.window*2, aloneBudget)
 	}
 	// A short splice does not mean that the socket is empty: a pipe has a bound
-	// of pieces, too, and a busy kernel gives small ones. Read on until EAGAIN.
+	// of pieces, too, and a busy kernel gives small ones. Read on until EAGAIN,
+	// unless not even pieces of one octet would have filled it.
+	if got < p.pieces && src.flags&hungUp == 0 {
+		src.flags &^= canRead
+	}
 	p.n, dst.pipe = got, i
 	l.count(id, 1-from, got)
 	l.spliced.Add(uint64(got))

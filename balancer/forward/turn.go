@@ -145,7 +145,9 @@ func (l *loop) pumpSeal(id int32, s *slot, from, budget int) (int, error) {
 		return 0, err
 	}
 	src.grow(got, budget*record.MaxPlaintext)
-	l.passed(src)
+	if err := l.passed(src); err != nil {
+		return 0, err
+	}
 	a, err := l.aead(dst.tls, true, &k.w.Keys)
 	if err != nil {
 		return 0, err
@@ -511,6 +513,11 @@ func (l *loop) failWrite(id int32, s *slot, side int, err error) {
 		return
 	}
 	h := &s.half[1]
+	// A reset is told once: to this write, and then what is read ends as if in
+	// order. EPIPE means that it had ended in order before.
+	if errno := syscall.Errno(0); errors.As(err, &errno) && errno != unix.EPIPE {
+		s.errno = uint32(errno)
+	}
 	h.flags |= shut | canRead | hungUp
 	l.flush(id, s, 1) // which drops what waits
 	l.queue(id, s)

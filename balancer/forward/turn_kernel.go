@@ -46,11 +46,13 @@ func (r *Reactor) entrust(fd int, sec *Secured) uint16 {
 	return opening | sealing
 }
 
-// passed notes that data came that our record layer has not seen.
-func (l *loop) passed(h *half) {
-	if h.flags&opening != 0 {
-		l.keys.at(h.tls).r.Moved()
+// passed notes that data came that our record layer has not seen. It fails if that
+// must not come now.
+func (l *loop) passed(h *half) error {
+	if h.flags&opening == 0 {
+		return nil
 	}
+	return l.keys.at(h.tls).r.Moved()
 }
 
 // sealed counts the records that the kernel makes of n octets: at most one more
@@ -83,6 +85,13 @@ func (l *loop) control(id int32, s *slot, from int, why error) (int, error) {
 		return 0, kernelFault(why)
 	}
 	k := l.keys.at(src.tls)
+	if why == nil && !hasEnded(src.fd) {
+		// A record without data: spliced, it looks like the end. recvmsg(2) would
+		// go on over all that follow, for as long as a flood of them lasts, and
+		// could not tell us how many they were.
+		_, err := k.r.Handle(record.TypeData, nil)
+		return 1, err
+	}
 	n, typ, err := receiveControl(int(src.fd), l.open[:record.MaxPlaintext])
 	switch {
 	case errors.Is(err, unix.EAGAIN) && why != nil:
@@ -116,6 +125,14 @@ func (l *loop) control(id int32, s *slot, from int, why error) (int, error) {
 	case record.None, record.Ticket:
 	}
 	return 1, nil
+}
+
+// hasEnded tells whether a connection's peer has sent FIN or was lost, so that what
+// is left to be read is finite. Its event may still be on the way.
+func hasEnded(fd int32) bool {
+	p := []unix.PollFd{{Fd: fd, Events: unix.POLLRDHUP}}
+	_, err := retry(func() (int, error) { return unix.Poll(p, 0) })
+	return err != nil || p[0].Revents != 0
 }
 
 // ahead is how many records a turn may make of what the kernel seals; new keys

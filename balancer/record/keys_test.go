@@ -197,7 +197,18 @@ func TestKernelSeals(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		r.Moved()
+		if err := r.Moved(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cut := record.NewReader(fresh(t, combo{record.TLS13, record.AES128GCM}), record.Server)
+	if _, err := cut.Handle(record.TypeHandshake, m[:3]); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // it is dead then
+		if err := cut.Moved(); refusal(t, err).Alert != record.UnexpectedMessage {
+			t.Errorf("data amid a message: %v", err)
+		}
 	}
 	long := record.NewReader(fresh(t, combo{record.TLS13, record.AES128GCM}), record.Server)
 	if _, err := long.Handle(record.TypeData, make([]byte, record.MaxPlaintext+1)); refusal(t, err).Alert != record.RecordOverflow {

@@ -130,8 +130,20 @@ func (r *Reader) Handle(typ byte, plaintext []byte) (Event, error) {
 	return ev, nil
 }
 
-// Moved says that data arrived that the Reader did not see.
-func (r *Reader) Moved() { r.empty, r.messages = 0, 0 }
+// Moved says that data arrived that the Reader did not see. It fails where data
+// must not come, as [Reader.Handle] would.
+func (r *Reader) Moved() error {
+	switch {
+	case r.state == stateDead:
+		return r.failure()
+	case r.post.partial(): // as in judge
+		return r.die(&AlertError{Alert: UnexpectedMessage, Class: Unexpected})
+	}
+	r.moved()
+	return nil
+}
+
+func (r *Reader) moved() { r.empty, r.messages = 0, 0 }
 
 // judge holds a record against RFC 8446 §5 and §6 or RFC 5246 §6 and §7.
 func (r *Reader) judge(typ byte, p []byte) (Event, error) {
@@ -147,7 +159,7 @@ func (r *Reader) judge(typ byte, p []byte) (Event, error) {
 		if len(p) == 0 {
 			return Event{}, r.idle()
 		}
-		r.Moved()
+		r.moved()
 		return Event{Kind: Data, Data: p}, nil
 	case TypeAlert:
 		return r.alertRecord(p)

@@ -147,8 +147,9 @@ const (
 	tidyEvery = 5 * time.Second
 
 	// tidyStep is how much more than after the last time makes it worth a
-	// garbage collection.
-	tidyStep = 1 << 20
+	// garbage collection: what 300 idle sessions take. It is done at rest only, and
+	// takes some milliseconds.
+	tidyStep = 256 << 10
 
 	// tidyAgain is after how many looks it is done once more: what the engine
 	// keeps ready for sessions in use is given up by then.
