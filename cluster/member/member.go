@@ -218,3 +218,11 @@ func (n *Node) quiet() int {
 	}
 	return q
 }
+
+// Counts returns how many users are on record and how many holds are out.
+func (n *Node) Counts() (records, holds int) {
+	for _, c := range n.holds.chunks {
+		holds += int(c.used)
+	}
+	return len(n.records), holds
+}
