@@ -43,6 +43,9 @@ func (h *host) stop() {
 		s.open = false
 	}
 	h.up, h.paused, h.later, h.sessions, h.waiting, h.l = false, false, nil, nil, nil, nil
+	if h.w.real == h.index {
+		h.w.real = -1 // what leads has to be elected again
+	}
 }
 
 // pause stops the process where it is.

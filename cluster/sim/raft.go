@@ -134,7 +134,7 @@ func (h *host) believe() {
 	w := h.w
 	switch {
 	case h.l == nil || !h.up || h.paused:
-	case h.l.Term() == w.term && w.majority(h.index):
+	case w.real == h.index && h.l.Term() == w.term && w.majority(h.index):
 		h.lostAt = 0
 	case h.lostAt == 0:
 		h.lostAt, h.patience = w.now, 500*ms+h.rng.Int64N(4*second)
@@ -144,6 +144,9 @@ func (h *host) believe() {
 	case w.now-h.lostAt > h.patience:
 		w.trace("%s believes no more that it leads", h.name)
 		h.l = nil
+		if w.real == h.index {
+			w.real = -1
+		}
 	}
 }
 
@@ -161,7 +164,7 @@ func (h *host) propose(c table.Command) {
 
 // land puts into the log what has come to a majority.
 func (w *world) land(term uint64) {
-	if w.term != term || len(w.flight) == 0 {
+	if w.term != term || w.real < 0 || len(w.flight) == 0 {
 		return
 	}
 	h := w.hosts[w.real]
