@@ -244,6 +244,9 @@ func (h *host) catchUp() {
 func (h *host) apply() {
 	w := h.w
 	to := h.committed
+	if to <= h.applied {
+		return
+	}
 	if h.rng.IntN(5) == 0 {
 		to = h.applied + 1 + h.rng.IntN(to-h.applied)
 	}

@@ -102,6 +102,7 @@ func (s *session) answered() {
 		h := s.h
 		h.w.trace("%s: %s is refused", h.name, s.u.name)
 		s.last, s.sent = never, false
+		h.n.Refused(s.hold)
 		h.after(s.a.Close, s.close)
 	case s.a.Outcome == Cut:
 		s.h.after(s.a.Close, s.close)
