@@ -30,6 +30,7 @@ type session struct {
 	hold    uint64
 	open    bool  // the connection to the back end, or the way to one
 	sent    bool  // the credentials
+	since   int64 // when
 	last    int64 // when bytes that count last went to the back end; 0 for never
 }
 
@@ -82,7 +83,7 @@ func (s *session) dialled() {
 		s.close()
 		return
 	}
-	s.sent = true
+	s.sent, s.since = true, w.now
 	if w.plan.Strict || h.n.Leased(h.local(w.now)) {
 		s.last = w.now
 	}

@@ -15,7 +15,7 @@ func (h *host) touch() {
 	}
 	until := min(h.w.now, h.trueAt(h.n.Deadline()))
 	for _, s := range h.sessions {
-		if s.sent && until > s.last {
+		if s.sent && until > max(s.last, s.since) {
 			s.last = until
 		}
 	}
