@@ -101,7 +101,7 @@ func (n *Node) still(now int64, h *hold) bool {
 		return !n.o.Strict
 	}
 	r := n.records[h.key]
-	return r != nil && r.backend == h.backend
+	return r != nil && r.backend == h.backend || !n.o.Broken.Kept(rule.LoginIsRecord)
 }
 
 // Refused notes that the back end did not let the user in.
