@@ -125,6 +125,9 @@ func (n *Node) newLife() {
 	n.entered, n.granted, n.reports = false, 0, nil
 	n.persist = n.life
 	clear(n.said)
+	for _, r := range n.records {
+		r.checked = 0 // a move may have come and gone without us
+	}
 }
 
 // Life returns the present life.
