@@ -197,7 +197,7 @@ func (c Activate) apply(t *Table, term uint64) error {
 		}
 	}
 	if p.gone() {
-		delete(t.Pools, p.Name)
+		t.drop(p)
 	}
 	return nil
 }
@@ -281,7 +281,7 @@ func (c Define) apply(t *Table, term uint64) error {
 		wanted[d.Name] = true
 		p := t.Pools[d.Name]
 		if p == nil {
-			p = &Pool{Name: d.Name, Backends: make(map[uint16]*Backend), Stays: make(map[place.Key]uint16)}
+			p = &Pool{Name: d.Name, Epoch: t.LastEpoch, Backends: make(map[uint16]*Backend), Stays: make(map[place.Key]uint16)}
 			p.Active, _ = newView(d.Storage, nil) // no back end: no fault
 			t.Pools[d.Name] = p
 		}
@@ -292,7 +292,7 @@ func (c Define) apply(t *Table, term uint64) error {
 		if p := t.Pools[name]; !wanted[name] {
 			p.define(t, nil, c.At)
 			if p.gone() && p.Next == nil {
-				delete(t.Pools, name)
+				t.drop(p)
 			}
 		}
 	}

@@ -19,7 +19,9 @@ type saved struct {
 	Moves    []*Move   `json:"moves"`
 	LastMove uint64    `json:"last_move"`
 	LastID   uint16    `json:"last_id"`
-	Pins     int       `json:"pins"` // so many follow, each by itself
+	// LastEpoch is left out while no pool has gone.
+	LastEpoch uint64 `json:"last_epoch,omitempty"`
+	Pins      int    `json:"pins"` // so many follow, each by itself
 }
 
 type pool struct {
@@ -80,7 +82,7 @@ func (t *Table) Clone() *Table {
 
 // Save writes the table. Equal tables are written alike.
 func (t *Table) Save(w io.Writer) error {
-	s := saved{Version: Version, Settings: t.Settings, LastMove: t.LastMove, LastID: t.LastID, Pins: len(t.Pins)}
+	s := saved{Version: Version, Settings: t.Settings, LastMove: t.LastMove, LastID: t.LastID, LastEpoch: t.LastEpoch, Pins: len(t.Pins)}
 	for _, name := range slices.Sorted(maps.Keys(t.Members)) {
 		s.Members = append(s.Members, t.Members[name])
 	}
@@ -138,7 +140,7 @@ func (t *Table) Load(r io.Reader) error {
 		return fmt.Errorf("a snapshot of version %d, this program knows %d", s.Version, Version)
 	}
 	n := New()
-	n.Settings, n.LastMove, n.LastID, n.broken = s.Settings, s.LastMove, s.LastID, t.broken
+	n.Settings, n.LastMove, n.LastID, n.LastEpoch, n.broken = s.Settings, s.LastMove, s.LastID, s.LastEpoch, t.broken
 	for _, m := range s.Members {
 		n.Members[m.Node] = m
 	}

@@ -33,6 +33,9 @@ type Table struct {
 	Pins     map[place.Key]Pin
 	LastMove uint64 // the highest number of a move up to now
 	LastID   uint16 // the highest id of a back end up to now
+	// LastEpoch is the highest epoch of a pool that is gone: one that comes back
+	// goes on from there, and what was said of the old one is not taken for it.
+	LastEpoch uint64
 
 	moving map[place.Key]uint64 // derived of Moves
 	broken rule.Broken
@@ -194,6 +197,12 @@ func (t *Table) AllClear(m *Move) bool {
 		c, ok := m.Clear[n.Node]
 		return ok && c.Life == n.Life
 	})
+}
+
+// drop ends a pool.
+func (t *Table) drop(p *Pool) {
+	t.LastEpoch = max(t.LastEpoch, p.Epoch)
+	delete(t.Pools, p.Name)
 }
 
 // counted returns the member whose life is counted, nil if it is not.
