@@ -104,6 +104,9 @@ func (l *Leader) Report(now int64, r member.Report) {
 		return
 	}
 	n := l.node(r.Node)
+	if r.Dir != n.report.Dir { // what the lost directory said is nothing to this one
+		n.report, n.over = member.Report{}, 0
+	}
 	if r.Life < n.report.Life || r.Life == n.report.Life && r.Number <= n.report.Number {
 		return
 	}
