@@ -72,6 +72,8 @@ type node struct {
 	report   member.Report
 	heard    int64
 	named    map[uint64]int64 // lives: when a Grant that names it was last proposed
+	life     uint64           // that is counted
+	since    int64            // when this leader first saw that
 	over     uint64           // lives up to this one are over by the node's own word
 	overAt   int64
 	owesFrom int64 // since when it owes something, 0 if it does not
@@ -258,9 +260,12 @@ func (l *Leader) expire(now int64) []table.Command {
 		if !m.Counted {
 			continue
 		}
+		if n.life != m.Life {
+			n.life, n.since = m.Life, now // not before the election
+		}
 		last := n.named[m.Life]
 		if l.o.Broken.Kept(rule.WaitAtElection) {
-			last = max(last, l.elected)
+			last = max(last, n.since)
 		}
 		silent := now-last >= l.wait()
 		over := n.over >= m.Life && now-n.overAt >= l.kickDelay()

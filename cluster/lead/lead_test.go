@@ -99,3 +99,21 @@ func TestLostDirectory(t *testing.T) {
 		t.Error("the new directory's life is granted nothing")
 	}
 }
+
+// A life that has just entered is given time, however long ago the election was.
+func TestNewLifeIsWaitedFor(t *testing.T) {
+	f := newFleet(t)
+	f.run(60*second, "a") // b is silent
+	if f.tab.Members["b"].Counted {
+		t.Fatal("b is still waited for")
+	}
+	f.apply(table.Enter{Node: "b", Dir: "b.0", Life: 2})
+	f.run(10*second, "a")
+	if !f.tab.Members["b"].Counted {
+		t.Error("the new life has ended before it could report")
+	}
+	f.run(3*second, "a")
+	if f.tab.Members["b"].Counted {
+		t.Error("a silent life does not end")
+	}
+}
