@@ -69,14 +69,14 @@ type since struct {
 
 // A node is what the leader knows of a node.
 type node struct {
-	report   member.Report
-	heard    int64
-	named    map[uint64]int64 // lives: when a Grant that names it was last proposed
-	life     uint64           // that is counted
-	since    int64            // when this leader first saw that
-	over     uint64           // lives up to this one are over by the node's own word
-	overAt   int64
-	owesFrom int64 // since when it owes something, 0 if it does not
+	report member.Report
+	heard  int64
+	named  map[uint64]int64 // lives: when a Grant that names it was last proposed
+	life   uint64           // that is counted
+	since  int64            // when this leader first saw that
+	over   uint64           // lives up to this one are over by the node's own word
+	overAt int64
+	owes   map[table.Debt]int64 // since when
 }
 
 // New returns a Leader of a term that it was just elected for.
@@ -159,27 +159,33 @@ func (l *Leader) say(now int64, about string, c table.Command) []table.Command {
 	return []table.Command{c}
 }
 
-// owing notes since when nodes owe something that others wait for.
+// owing notes since when nodes owe what others wait for: each thing by itself, as
+// a busy node always owes something.
 func (l *Leader) owing(now int64) {
 	for _, m := range l.t.Members {
 		n := l.node(m.Node)
-		if !m.Counted || !l.owes(m) {
-			n.owesFrom = 0
-		} else if n.owesFrom == 0 {
-			n.owesFrom = now
+		before := n.owes
+		n.owes = nil
+		if !m.Counted {
+			continue
+		}
+		for _, d := range l.t.Debts(m) {
+			at, ok := before[d]
+			if !ok {
+				at = now
+			}
+			if n.owes == nil {
+				n.owes = make(map[table.Debt]int64)
+			}
+			n.owes[d] = at
 		}
 	}
 }
 
-// owes says whether a node owes Ready or Clear.
-func (l *Leader) owes(m *table.Member) bool {
-	for _, p := range l.t.Pools {
-		if p.Next != nil && p.Next.Ready[m.Node] != m.Life {
-			return true
-		}
-	}
-	for _, mv := range l.t.Moves {
-		if mv.Clear[m.Node].Life != m.Life {
+// late says whether a node has owed something for too long.
+func (n *node) late(now int64) bool {
+	for _, at := range n.owes {
+		if now-at >= OweLimit {
 			return true
 		}
 	}
@@ -190,7 +196,7 @@ func (l *Leader) owes(m *table.Member) bool {
 func (l *Leader) Owing(now int64) []string {
 	var list []string
 	for name, n := range l.nodes {
-		if n.owesFrom != 0 && now-n.owesFrom >= OweLimit {
+		if n.late(now) {
 			list = append(list, name)
 		}
 	}
@@ -209,7 +215,7 @@ func (l *Leader) grant(now int64) []table.Command {
 		if !m.Counted || n.report.Life != m.Life || n.report.Number <= m.Granted || n.over >= m.Life {
 			continue
 		}
-		if n.owesFrom != 0 && now-n.owesFrom >= OweLimit {
+		if n.late(now) {
 			continue
 		}
 		g.Nodes = append(g.Nodes, table.Granted{Node: name, Life: m.Life, Report: n.report.Number})
@@ -270,7 +276,9 @@ func (l *Leader) expire(now int64) []table.Command {
 		silent := now-last >= l.wait()
 		over := n.over >= m.Life && now-n.overAt >= l.kickDelay()
 		if silent || over {
-			out = append(out, l.say(now, fmt.Sprintf("expire %s %d", name, m.Life), table.Expire{Term: l.term, Node: name, Life: m.Life})...)
+			out = append(out, l.say(now, fmt.Sprintf("expire %s %d", name, m.Life), table.Expire{
+				Term: l.term, Node: name, Life: m.Life, Owes: n.late(now),
+			})...)
 		}
 		for life := range n.named {
 			if life < m.Life {

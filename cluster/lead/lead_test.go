@@ -1,10 +1,12 @@
 package lead_test
 
 import (
+	"errors"
 	"testing"
 
 	"usher.example/cluster/lead"
 	"usher.example/cluster/member"
+	"usher.example/cluster/place"
 	"usher.example/cluster/table"
 )
 
@@ -115,5 +117,45 @@ func TestNewLifeIsWaitedFor(t *testing.T) {
 	f.run(3*second, "a")
 	if f.tab.Members["b"].Counted {
 		t.Error("a silent life does not end")
+	}
+}
+
+// A node that cannot close what a move asks it to close loses its lease, and the
+// move goes on without it before it may enter again.
+func TestOwing(t *testing.T) {
+	f := newFleet(t)
+	f.run(second, "a", "b")
+	f.apply(table.Start{Pool: "p", Key: 1, Pin: table.PinKeep}, table.Clear{Node: "a", Life: 1, Number: 1, Had: true})
+	from := f.now
+	for f.tab.Members["b"].Counted {
+		f.run(second, "a", "b")
+		if f.now-from > 25*second {
+			t.Fatal("b is waited for for ever")
+		}
+	}
+	if got := f.tab.Apply(table.Enter{Node: "b", Dir: "b.0", Life: 2}, 1); !errors.Is(got, table.ErrOwes) {
+		t.Errorf("enters before the move is done: %v", got)
+	}
+	for f.tab.Moves[1] != nil {
+		f.run(second/4, "a")
+	}
+	if d := f.now - from; d > 25*second {
+		t.Errorf("the move took %d s", d/second)
+	}
+	f.apply(table.Enter{Node: "b", Dir: "b.0", Life: 2})
+}
+
+// A node that owes something at every moment, but nothing for long, is well.
+func TestBusy(t *testing.T) {
+	f := newFleet(t)
+	for number := uint64(1); number < 30; number++ {
+		f.apply(table.Start{Pool: "p", Key: place.Key(number), Pin: table.PinKeep})
+		if number > 1 {
+			f.apply(table.Clear{Node: "a", Life: 1, Number: number - 1}, table.Clear{Node: "b", Life: 1, Number: number - 1})
+		}
+		f.run(second, "a", "b")
+	}
+	if late := f.l.Owing(f.now); len(late) != 0 {
+		t.Errorf("owing are %v", late)
 	}
 }

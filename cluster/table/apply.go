@@ -18,6 +18,7 @@ var (
 	ErrNotCounted = errors.New("the life is not counted")
 	ErrCounted    = errors.New("a life of the node is counted")
 	ErrOldLife    = errors.New("the life is not new")
+	ErrOwes       = errors.New("what the node owed is not done yet")
 	ErrDirectory  = errors.New("the state directory is another one")
 	ErrWaits      = errors.New("not every counted node is ready")
 	ErrNoPool     = errors.New("no such pool")
@@ -60,8 +61,10 @@ func (c Enter) apply(t *Table, _ uint64) error {
 		return ErrCounted
 	case c.Life <= m.Life:
 		return ErrOldLife
+	case slices.ContainsFunc(m.Owes, t.open):
+		return ErrOwes
 	}
-	m.Life, m.Counted, m.Granted = c.Life, true, 0
+	m.Life, m.Counted, m.Granted, m.Owes = c.Life, true, 0, nil
 	return nil
 }
 
@@ -86,6 +89,9 @@ func (c Expire) apply(t *Table, term uint64) error {
 		return ErrNotCounted
 	}
 	m.Counted = false
+	if c.Owes {
+		m.Owes = t.Debts(m)
+	}
 	if t.broken.Kept(rule.ReadyDies) {
 		for _, p := range t.Pools {
 			if p.Next != nil {

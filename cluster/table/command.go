@@ -77,6 +77,8 @@ type (
 		Term uint64 `json:"term"`
 		Node string `json:"node"`
 		Life uint64 `json:"life"`
+		// Owes: it was granted no lease as it owed something for too long.
+		Owes bool `json:"owes,omitempty"`
 	}
 	// Prepare begins a change of view.
 	Prepare struct {
