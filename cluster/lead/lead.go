@@ -255,7 +255,7 @@ func (l *Leader) kickDelay() int64 {
 	if !l.o.Broken.Kept(rule.KickDelay) {
 		return 0
 	}
-	return l.o.KickDelay
+	return member.Longer(l.o.KickDelay)
 }
 
 // expire ends lives that cannot have a lease any more.

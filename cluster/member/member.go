@@ -44,6 +44,10 @@ const (
 	KickAgain = 250 * Millisecond
 )
 
+// Longer is how long a clock has to show for a time to be over by every clock
+// that is within the drift of 1 % of the true one.
+func Longer(d int64) int64 { return d + d/50 }
+
 // Options of a Node.
 type Options struct {
 	Name string
@@ -51,8 +55,8 @@ type Options struct {
 	// Strict: while isolated, refuse logins and forward nothing.
 	Strict bool
 	// Retention is how long a user is remembered where he was after his last
-	// session, in nanoseconds. It is at least KickDelay, which is what a back end
-	// may need to finish after a connection closed.
+	// session, in nanoseconds; KickDelay, what a back end may need to finish after
+	// a connection closed. Retention counts as KickDelay at least.
 	Retention int64
 	KickDelay int64
 	Broken    rule.Broken

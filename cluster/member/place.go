@@ -159,9 +159,9 @@ func (n *Node) Release(now int64, hold uint64) {
 func (n *Node) keep(h hold) int64 {
 	switch {
 	case h.confirmed:
-		return max(n.o.Retention, n.o.KickDelay)
+		return max(n.o.Retention, Longer(n.o.KickDelay))
 	case h.sent: // the connection broke before the answer
-		return n.o.KickDelay
+		return Longer(n.o.KickDelay)
 	}
 	return 0
 }

@@ -156,7 +156,7 @@ func (h *host) lead() {
 		return
 	}
 	for _, c := range h.l.Look(h.local(h.w.now)) {
-		d := h.rng.Int64N(2 * ms)
+		d := h.w.brief(h.rng) / 8
 		if !h.w.calm && h.rng.IntN(100) == 0 {
 			d = h.rng.Int64N(3 * second) // on its way to raft
 		}
@@ -229,9 +229,9 @@ func (h *host) catchUp() {
 		return
 	}
 	h.applying = true
-	d := h.rng.Int64N(15 * ms)
+	d := w.brief(h.rng)
 	if w.now < h.slowTo {
-		d = h.rng.Int64N(3 * second)
+		d = h.rng.Int64N(6 * second)
 	}
 	h.after(d, func() {
 		h.applying = false

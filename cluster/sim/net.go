@@ -1,5 +1,7 @@
 package sim
 
+import "math/rand/v2"
+
 // A net is the network between hosts.
 type net struct {
 	cut   [16][16]int // how many faults cut a way
@@ -31,7 +33,7 @@ func (w *world) send(from, to *host, do func()) {
 	if r.Float64() < loss {
 		return
 	}
-	delay := ms + r.Int64N(15*ms)
+	delay := w.brief(r)
 	if r.Float64() < late {
 		delay += r.Int64N(w.plan.Late)
 	}
@@ -39,6 +41,14 @@ func (w *world) send(from, to *host, do func()) {
 	if r.Float64() < again {
 		w.deliver(to, w.now+delay+r.Int64N(w.plan.Late), do)
 	}
+}
+
+// brief is how long something takes that usually does not take long.
+func (w *world) brief(r *rand.Rand) int64 {
+	if w.plan.Quick {
+		return r.Int64N(ms / 2)
+	}
+	return ms + r.Int64N(15*ms)
 }
 
 // deliver makes something happen on a host, whatever process is then on it.

@@ -74,6 +74,7 @@ type Plan struct {
 	KickDelay int64
 	Retention int64
 	Late      int64 // how late a late message is
+	Quick     bool  // messages take no time to speak of, nor do back ends
 	Length    int64
 	Sweeps    bool // is looked at for so long that stays end
 	Actions   []Action
@@ -138,6 +139,7 @@ func (pr Profile) Draw(seed uint64) *Plan {
 			p.Retention = p.KickDelay
 		}
 	}
+	p.Quick = r.IntN(4) == 0
 	for k := range kinds {
 		n := pr.Rates[k]
 		for ; n >= 1 || r.Float64() < n; n-- {
@@ -167,6 +169,9 @@ func (pr Profile) action(r *rand.Rand, p *Plan, k Kind) Action {
 			a.Long = r.Int64N(15 * second)
 		}
 		a.Dial, a.Reply, a.Close = ms+r.Int64N(20*ms), ms+r.Int64N(50*ms), r.Int64N(50*ms)
+		if p.Quick {
+			a.Dial, a.Reply, a.Close = r.Int64N(ms), r.Int64N(ms), r.Int64N(ms)
+		}
 		switch r.IntN(10) {
 		case 0:
 			a.Dial = r.Int64N(pr.Dial)

@@ -158,7 +158,7 @@ func (h *host) propose(c table.Command) {
 		return
 	}
 	term := w.term
-	w.flight = append(w.flight, flight{c, w.now + ms + h.rng.Int64N(20*ms)})
+	w.flight = append(w.flight, flight{c, w.now + w.brief(h.rng)})
 	w.at(w.flight[len(w.flight)-1].t, func() { w.land(term) })
 }
 
