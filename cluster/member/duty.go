@@ -23,8 +23,8 @@ func (n *Node) Look(now int64) {
 		n.enter(now)
 		return
 	}
-	if !n.entered && !n.fit(now) {
-		return // misfits are being closed
+	if n.isolated && !n.begin(now) {
+		return
 	}
 	for _, name := range slices.Sorted(maps.Keys(n.t.Pools)) {
 		n.change(now, n.t.Pools[name])
@@ -69,9 +69,17 @@ func (n *Node) lease(now int64) {
 		}
 	}
 	n.reports = slices.DeleteFunc(n.reports, func(r sent) bool { return r.number <= m.Granted })
-	if n.isolated && (n.entered || !n.o.Broken.Kept(rule.LeaseAfterEnter)) && now < n.deadline() {
+}
+
+// begin uses a lease as soon as there is one and what does not fit is closed. Up
+// to then the node goes on alone and may let in who does not fit, so it looks each
+// time.
+func (n *Node) begin(now int64) bool {
+	n.entered = n.fit(now)
+	if now < n.deadline() && (n.entered || !n.o.Broken.Kept(rule.LeaseAfterEnter)) {
 		n.isolated = false
 	}
+	return !n.isolated
 }
 
 // begins is when the lease of a granted report begins.
@@ -91,8 +99,8 @@ func (n *Node) enter(now int64) {
 	n.say(now, "enter", table.Enter{Node: n.o.Name, Dir: n.o.Dir, Life: n.life})
 }
 
-// fit closes every session whose place is another one, and says whether that is
-// done. Then the life has entered.
+// fit closes every session whose place is another one or that is to have none, and
+// says whether that is done.
 func (n *Node) fit(now int64) bool {
 	done := true
 	for k, r := range n.records {
@@ -108,7 +116,6 @@ func (n *Node) fit(now int64) bool {
 		n.kick(now, k, r)
 		done = false
 	}
-	n.entered = n.entered || done
 	return done
 }
 

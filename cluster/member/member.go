@@ -193,7 +193,8 @@ func (n *Node) Deadline() int64 {
 	return n.deadline()
 }
 
-// Entered says whether the present life has entered.
+// Entered says whether the present life has entered, and what does not fit is
+// closed.
 func (n *Node) Entered() bool { return n.entered }
 
 // A Report is a node's word to the leader. It is not logged.

@@ -204,3 +204,25 @@ func (f *fleet) lookAgain() member.Effects {
 	f.now += member.SayAgain
 	return f.look()
 }
+
+// Seen by the simulation (seed 3776 of its day): a node that had entered and had
+// no lease yet let in a user who was being moved, and then got its lease.
+func TestLeaseOnlyWithWhatFits(t *testing.T) {
+	f := newFleet(t, member.Options{})
+	old := f.n.Life()
+	f.now += 20 * second
+	f.look()
+	f.apply(table.Expire{Term: 1, Node: "a", Life: old}, table.Enter{Node: "a", Dir: "a.0", Life: f.n.Life()})
+	f.look()
+	k := f.user(1)
+	f.apply(table.Start{Pool: "p", Key: k, Pin: table.PinKeep})
+	f.login(k, 1)
+	r := f.n.Report(f.now, false)
+	f.apply(table.Grant{Term: 1, Nodes: []table.Granted{{Node: "a", Life: r.Life, Report: r.Number}}})
+	if e := f.look(); len(e.Kicks) != 1 {
+		t.Errorf("kicks are %+v", e.Kicks)
+	}
+	if f.n.Leased(f.now) {
+		t.Error("a lease with a session that does not fit")
+	}
+}
