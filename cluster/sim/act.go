@@ -90,6 +90,9 @@ func (w *world) halt(h *host, a *Action) {
 			w.trace("%s has lost its state directory", h.name)
 		}
 		gen := h.gen
+		if a.N%3 == 0 {
+			h.clock = newClock(h.rng) // it was the whole machine
+		}
 		w.at(w.now+a.Long, func() {
 			if h.gen == gen && !h.up {
 				h.start()

@@ -18,7 +18,7 @@ func (h *host) start() {
 	h.up, h.paused, h.leaving = true, false, false
 	h.later, h.sessions, h.waiting = nil, nil, nil
 	h.leader, h.hint, h.hintTerm = leader{}, -1, 0
-	h.reportAt, h.joinAt, h.applying = 0, 0, false
+	h.reportAt, h.joinAt, h.ruledAt, h.applying = 0, 0, 0, false
 	h.t, h.applied = table.New(), h.index0
 	h.t.Break(w.o.Broken)
 	if h.saved != nil {

@@ -48,6 +48,7 @@ type Result struct {
 	Live    int // times that a live session was held against its user's others
 	Stays   int // that were accepted
 	Expired int // lives
+	Owed    int // of these, for what they owed
 	Changes int // of view
 	Moves   int
 	Loads   int // of snapshots
@@ -206,6 +207,7 @@ func (r *Result) Add(o Result) {
 	r.Live += o.Live
 	r.Stays += o.Stays
 	r.Expired += o.Expired
+	r.Owed += o.Owed
 	r.Changes += o.Changes
 	r.Moves += o.Moves
 	r.Loads += o.Loads

@@ -11,6 +11,7 @@ import (
 
 var (
 	seed  = flag.Uint64("seed", 0, "the only seed to run, with a trace")
+	from  = flag.Uint64("from", 1, "the first seed to run")
 	seeds = flag.Uint64("seeds", 0, "how many seeds to run")
 )
 
@@ -24,16 +25,16 @@ func TestPromise(t *testing.T) {
 		}
 		return
 	}
-	n := uint64(2000)
+	n := *from + 1999
 	if s, err := strconv.ParseUint(os.Getenv("USHER_LONG"), 10, 64); err == nil {
 		n *= s
 	}
 	if *seeds > 0 {
-		n = *seeds
+		n = *from + *seeds - 1
 	}
 	var sum sim.Result
 	failed := 0
-	for seed := uint64(1); seed <= n && failed < 10; seed++ {
+	for seed := *from; seed <= n && failed < 10; seed++ {
 		r, err := sim.Run(sim.Common.Draw(seed), sim.Options{})
 		sum.Add(r)
 		if err != nil {

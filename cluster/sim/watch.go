@@ -45,7 +45,7 @@ func (w *world) compare(s *session) {
 			continue
 		}
 		o.h.touch()
-		if w.now < o.last+w.plan.KickDelay {
+		if w.now < o.last+w.plan.KickDelay || o.open && o.last == w.now {
 			w.fail(ErrTwice, "%s is live on %d at %s, and on %d at %s until %s", u.name, s.backend, s.h.name, o.backend, o.h.name, seconds(o.last-begin))
 		}
 	}
@@ -66,9 +66,12 @@ func (w *world) watch(c table.Command, apply func() error) {
 		return
 	}
 	w.Stays += stays
-	switch c.(type) {
+	switch c := c.(type) {
 	case table.Expire:
 		w.Expired++
+		if c.Owes {
+			w.Owed++
+		}
 	case table.Activate:
 		w.Changes++
 	case table.Placed:
