@@ -56,15 +56,17 @@ type Leader struct {
 	nodes   map[string]*node
 	granted int64 // when a Grant was last proposed
 	ready   map[string]since
-	clear   map[uint64]int64 // moves: since when all are clear
+	clear   map[uint64]since // moves: since when all are clear
 	said    map[string]int64
 	swept   map[string]int64
 	moved   int64 // when evacuation last moved somebody
 }
 
+// since is when a wait began, and what it is for.
 type since struct {
-	epoch uint64
-	at    int64
+	epoch  uint64
+	enters uint64 // lives that had entered: if there is one more, it begins anew
+	at     int64
 }
 
 // A node is what the leader knows of a node.
@@ -83,7 +85,7 @@ type node struct {
 func New(o Options, t *table.Table, term uint64, now int64) *Leader {
 	return &Leader{
 		o: o, t: t, term: term, elected: now, nodes: make(map[string]*node), ready: make(map[string]since),
-		clear: make(map[uint64]int64), said: make(map[string]int64), swept: make(map[string]int64),
+		clear: make(map[uint64]since), said: make(map[string]int64), swept: make(map[string]int64),
 	}
 }
 
@@ -303,15 +305,17 @@ func (l *Leader) moves(now int64) []table.Command {
 			delete(l.clear, number)
 			continue
 		}
-		at, ok := l.clear[number]
-		if !ok {
-			at = now
-			l.clear[number] = now
+		s, ok := l.clear[number]
+		if !ok || s.enters != l.t.Enters {
+			s = since{enters: l.t.Enters, at: now}
+			l.clear[number] = s
 		}
-		if m.Had() && now-at < l.kickDelay() {
+		if m.Had() && now-s.at < l.kickDelay() {
 			continue
 		}
-		out = append(out, l.say(now, fmt.Sprintf("placed %d", number), table.Placed{Term: l.term, Number: number})...)
+		out = append(out, l.say(now, fmt.Sprintf("placed %d", number), table.Placed{
+			Term: l.term, Number: number, Enters: s.enters,
+		})...)
 	}
 	return out
 }

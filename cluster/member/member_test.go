@@ -193,7 +193,7 @@ func TestCheckedDiesWithLife(t *testing.T) {
 	f.now += 20 * second
 	f.look()
 	f.apply(table.Expire{Term: 1, Node: "a", Life: old})
-	f.apply(table.Start{Pool: "p", Key: k, Pin: table.PinKeep}, table.Placed{Term: 1, Number: 1}) // drops his stay
+	f.apply(table.Start{Pool: "p", Key: k, Pin: table.PinKeep}, table.Placed{Term: 1, Number: 1, Enters: 1}) // drops his stay
 	f.enter()
 	want[table.AddStay](t, f.lookAgain())
 }

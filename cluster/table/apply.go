@@ -65,6 +65,7 @@ func (c Enter) apply(t *Table, _ uint64) error {
 		return ErrOwes
 	}
 	m.Life, m.Counted, m.Granted, m.Owes = c.Life, true, 0, nil
+	t.Enters++
 	return nil
 }
 
@@ -190,7 +191,7 @@ func (c Activate) apply(t *Table, term uint64) error {
 		return ErrTerm
 	case p == nil:
 		return ErrNoPool
-	case !p.prepares(t, c.Epoch):
+	case !p.prepares(t, c.Epoch), c.Enters != t.Enters:
 		return ErrLate
 	case !t.AllReady(p):
 		return ErrWaits

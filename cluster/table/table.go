@@ -34,6 +34,9 @@ type Table struct {
 	Pins     map[place.Key]Pin
 	LastMove uint64 // the highest number of a move up to now
 	LastID   uint16 // the highest id of a back end up to now
+	// Enters is how many lives have entered: who waited for all that were counted
+	// says which those were.
+	Enters uint64
 	// LastEpoch is the highest epoch of a pool that is gone: one that comes back
 	// goes on from there, and what was said of the old one is not taken for it.
 	LastEpoch uint64

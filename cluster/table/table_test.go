@@ -64,10 +64,10 @@ func TestPoolComesBack(t *testing.T) {
 	tab := newTable(t)
 	apply(t, tab,
 		prepare(1, 50), table.Ready{Node: "a", Life: 1, Pool: "p", Epoch: 2}, table.Ready{Node: "b", Life: 1, Pool: "p", Epoch: 2},
-		table.Activate{Term: 1, Pool: "p", Epoch: 2},
+		table.Activate{Term: 1, Pool: "p", Epoch: 2, Enters: 2},
 		table.Define{Term: 1}, table.Prepare{Term: 1, Pool: "p", Epoch: 2},
 		table.Ready{Node: "a", Life: 1, Pool: "p", Epoch: 3}, table.Ready{Node: "b", Life: 1, Pool: "p", Epoch: 3},
-		table.Activate{Term: 1, Pool: "p", Epoch: 3},
+		table.Activate{Term: 1, Pool: "p", Epoch: 3, Enters: 2},
 	)
 	if tab.Pools["p"] != nil {
 		t.Fatal("the pool is still there")
@@ -80,4 +80,26 @@ func TestPoolComesBack(t *testing.T) {
 			t.Errorf("Ready for epoch %d of the old pool: %v", old, err)
 		}
 	}
+}
+
+// Seen by the simulation: a change or a move that had waited for everybody was
+// ended late, when another life had entered and closed connections a moment ago.
+func TestEndsNameWhoWasWaitedFor(t *testing.T) {
+	tab := newTable(t)
+	apply(t, tab, prepare(1, 50), table.Start{Pool: "p", Key: 1, Pin: table.PinKeep})
+	for _, node := range []string{"a", "b"} {
+		apply(t, tab, table.Ready{Node: node, Life: 1, Pool: "p", Epoch: 2}, table.Clear{Node: node, Life: 1, Number: 1})
+	}
+	activate, placed := table.Activate{Term: 1, Pool: "p", Epoch: 2, Enters: 2}, table.Placed{Term: 1, Number: 1, Enters: 2}
+	apply(t, tab,
+		table.Join{Node: "c", Dir: "c.0"}, table.Enter{Node: "c", Dir: "c.0", Life: 1},
+		table.Ready{Node: "c", Life: 1, Pool: "p", Epoch: 2}, table.Clear{Node: "c", Life: 1, Number: 1, Had: true},
+	)
+	for _, late := range []table.Command{activate, placed} {
+		if err := tab.Apply(late, 1); !errors.Is(err, table.ErrLate) {
+			t.Errorf("%T: %v", late, err)
+		}
+	}
+	activate.Enters, placed.Enters = 3, 3
+	apply(t, tab, activate, placed)
 }
