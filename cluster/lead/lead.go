@@ -56,32 +56,36 @@ type Leader struct {
 	nodes   map[string]*node
 	granted int64 // when a Grant was last proposed
 	ready   map[string]since
-	clear   map[uint64]int64 // moves: since when all are clear
+	clear   map[uint64]since // moves: since when all are clear
 	said    map[string]int64
 	swept   map[string]int64
 	moved   int64 // when evacuation last moved somebody
 }
 
+// since is when a wait began, and what it is for.
 type since struct {
-	epoch uint64
-	at    int64
+	epoch  uint64
+	enters uint64 // lives that had entered: if there is one more, it begins anew
+	at     int64
 }
 
 // A node is what the leader knows of a node.
 type node struct {
-	report   member.Report
-	heard    int64
-	named    map[uint64]int64 // lives: when a Grant that names it was last proposed
-	over     uint64           // lives up to this one are over by the node's own word
-	overAt   int64
-	owesFrom int64 // since when it owes something, 0 if it does not
+	report member.Report
+	heard  int64
+	named  map[uint64]int64 // lives: when a Grant that names it was last proposed
+	life   uint64           // that is counted
+	since  int64            // when this leader first saw that
+	over   uint64           // lives up to this one are over by the node's own word
+	overAt int64
+	owes   map[table.Debt]int64 // since when
 }
 
 // New returns a Leader of a term that it was just elected for.
 func New(o Options, t *table.Table, term uint64, now int64) *Leader {
 	return &Leader{
 		o: o, t: t, term: term, elected: now, nodes: make(map[string]*node), ready: make(map[string]since),
-		clear: make(map[uint64]int64), said: make(map[string]int64), swept: make(map[string]int64),
+		clear: make(map[uint64]since), said: make(map[string]int64), swept: make(map[string]int64),
 	}
 }
 
@@ -104,6 +108,9 @@ func (l *Leader) Report(now int64, r member.Report) {
 		return
 	}
 	n := l.node(r.Node)
+	if r.Dir != n.report.Dir { // what the lost directory said is nothing to this one
+		n.report, n.over = member.Report{}, 0
+	}
 	if r.Life < n.report.Life || r.Life == n.report.Life && r.Number <= n.report.Number {
 		return
 	}
@@ -154,27 +161,33 @@ func (l *Leader) say(now int64, about string, c table.Command) []table.Command {
 	return []table.Command{c}
 }
 
-// owing notes since when nodes owe something that others wait for.
+// owing notes since when nodes owe what others wait for: each thing by itself, as
+// a busy node always owes something.
 func (l *Leader) owing(now int64) {
 	for _, m := range l.t.Members {
 		n := l.node(m.Node)
-		if !m.Counted || !l.owes(m) {
-			n.owesFrom = 0
-		} else if n.owesFrom == 0 {
-			n.owesFrom = now
+		before := n.owes
+		n.owes = nil
+		if !m.Counted {
+			continue
+		}
+		for _, d := range l.t.Debts(m) {
+			at, ok := before[d]
+			if !ok {
+				at = now
+			}
+			if n.owes == nil {
+				n.owes = make(map[table.Debt]int64)
+			}
+			n.owes[d] = at
 		}
 	}
 }
 
-// owes says whether a node owes Ready or Clear.
-func (l *Leader) owes(m *table.Member) bool {
-	for _, p := range l.t.Pools {
-		if p.Next != nil && p.Next.Ready[m.Node] != m.Life {
-			return true
-		}
-	}
-	for _, mv := range l.t.Moves {
-		if mv.Clear[m.Node].Life != m.Life {
+// late says whether a node has owed something for too long.
+func (n *node) late(now int64) bool {
+	for _, at := range n.owes {
+		if now-at >= OweLimit {
 			return true
 		}
 	}
@@ -185,7 +198,7 @@ func (l *Leader) owes(m *table.Member) bool {
 func (l *Leader) Owing(now int64) []string {
 	var list []string
 	for name, n := range l.nodes {
-		if n.owesFrom != 0 && now-n.owesFrom >= OweLimit {
+		if n.late(now) {
 			list = append(list, name)
 		}
 	}
@@ -204,7 +217,7 @@ func (l *Leader) grant(now int64) []table.Command {
 		if !m.Counted || n.report.Life != m.Life || n.report.Number <= m.Granted || n.over >= m.Life {
 			continue
 		}
-		if n.owesFrom != 0 && now-n.owesFrom >= OweLimit {
+		if n.late(now) {
 			continue
 		}
 		g.Nodes = append(g.Nodes, table.Granted{Node: name, Life: m.Life, Report: n.report.Number})
@@ -244,7 +257,7 @@ func (l *Leader) kickDelay() int64 {
 	if !l.o.Broken.Kept(rule.KickDelay) {
 		return 0
 	}
-	return l.o.KickDelay
+	return member.Longer(l.o.KickDelay)
 }
 
 // expire ends lives that cannot have a lease any more.
@@ -255,14 +268,19 @@ func (l *Leader) expire(now int64) []table.Command {
 		if !m.Counted {
 			continue
 		}
+		if n.life != m.Life {
+			n.life, n.since = m.Life, now // not before the election
+		}
 		last := n.named[m.Life]
 		if l.o.Broken.Kept(rule.WaitAtElection) {
-			last = max(last, l.elected)
+			last = max(last, n.since)
 		}
 		silent := now-last >= l.wait()
 		over := n.over >= m.Life && now-n.overAt >= l.kickDelay()
 		if silent || over {
-			out = append(out, l.say(now, fmt.Sprintf("expire %s %d", name, m.Life), table.Expire{Term: l.term, Node: name, Life: m.Life})...)
+			out = append(out, l.say(now, fmt.Sprintf("expire %s %d", name, m.Life), table.Expire{
+				Term: l.term, Node: name, Life: m.Life, Owes: n.late(now),
+			})...)
 		}
 		for life := range n.named {
 			if life < m.Life {
@@ -287,15 +305,17 @@ func (l *Leader) moves(now int64) []table.Command {
 			delete(l.clear, number)
 			continue
 		}
-		at, ok := l.clear[number]
-		if !ok {
-			at = now
-			l.clear[number] = now
+		s, ok := l.clear[number]
+		if !ok || s.enters != l.t.Enters {
+			s = since{enters: l.t.Enters, at: now}
+			l.clear[number] = s
 		}
-		if m.Had() && now-at < l.kickDelay() {
+		if m.Had() && now-s.at < l.kickDelay() {
 			continue
 		}
-		out = append(out, l.say(now, fmt.Sprintf("placed %d", number), table.Placed{Term: l.term, Number: number})...)
+		out = append(out, l.say(now, fmt.Sprintf("placed %d", number), table.Placed{
+			Term: l.term, Number: number, Enters: s.enters,
+		})...)
 	}
 	return out
 }

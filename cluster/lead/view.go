@@ -28,14 +28,16 @@ func (l *Leader) view(now int64, p *table.Pool) []table.Command {
 		return nil
 	}
 	s, ok := l.ready[p.Name]
-	if !ok || s.epoch != epoch {
-		s = since{epoch, now}
+	if !ok || s.epoch != epoch || s.enters != l.t.Enters {
+		s = since{epoch, l.t.Enters, now}
 		l.ready[p.Name] = s
 	}
 	if p.LosesAny() && now-s.at < l.kickDelay() {
 		return nil
 	}
-	return l.say(now, fmt.Sprintf("activate %s %d", p.Name, epoch), table.Activate{Term: l.term, Pool: p.Name, Epoch: epoch})
+	return l.say(now, fmt.Sprintf("activate %s %d", p.Name, epoch), table.Activate{
+		Term: l.term, Pool: p.Name, Epoch: epoch, Enters: s.enters,
+	})
 }
 
 // sweep says whether it is time to let stays end whose users are gone.

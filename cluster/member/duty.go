@@ -23,8 +23,8 @@ func (n *Node) Look(now int64) {
 		n.enter(now)
 		return
 	}
-	if !n.entered && !n.fit(now) {
-		return // misfits are being closed
+	if n.isolated && !n.begin(now) {
+		return
 	}
 	for _, name := range slices.Sorted(maps.Keys(n.t.Pools)) {
 		n.change(now, n.t.Pools[name])
@@ -69,9 +69,17 @@ func (n *Node) lease(now int64) {
 		}
 	}
 	n.reports = slices.DeleteFunc(n.reports, func(r sent) bool { return r.number <= m.Granted })
-	if n.isolated && (n.entered || !n.o.Broken.Kept(rule.LeaseAfterEnter)) && now < n.deadline() {
+}
+
+// begin uses a lease as soon as there is one and what does not fit is closed. Up
+// to then the node goes on alone and may let in who does not fit, so it looks each
+// time.
+func (n *Node) begin(now int64) bool {
+	n.entered = n.fit(now)
+	if now < n.deadline() && (n.entered || !n.o.Broken.Kept(rule.LeaseAfterEnter)) {
 		n.isolated = false
 	}
+	return !n.isolated
 }
 
 // begins is when the lease of a granted report begins.
@@ -91,8 +99,8 @@ func (n *Node) enter(now int64) {
 	n.say(now, "enter", table.Enter{Node: n.o.Name, Dir: n.o.Dir, Life: n.life})
 }
 
-// fit closes every session whose place is another one, and says whether that is
-// done. Then the life has entered.
+// fit closes every session whose place is another one or that is to have none, and
+// says whether that is done.
 func (n *Node) fit(now int64) bool {
 	done := true
 	for k, r := range n.records {
@@ -103,15 +111,11 @@ func (n *Node) fit(now int64) bool {
 			}
 		}
 		if r.holds == 0 {
-			// He was seen there while we were alone. It is not his place: he is
-			// not to be kept there.
-			delete(n.records, k)
-			continue
+			continue // he was seen there: nothing keeps him, and the record says that he was
 		}
 		n.kick(now, k, r)
 		done = false
 	}
-	n.entered = n.entered || done
 	return done
 }
 
@@ -132,26 +136,16 @@ func (n *Node) change(now int64, p *table.Pool) {
 		if r.pool != p.Name || r.checked == epoch {
 			continue
 		}
-		if p.Loses(r.backend) {
-			if r.holds > 0 {
-				n.kick(now, k, r)
-				closing = true
-			} else {
-				delete(n.records, k)
-			}
-			continue
-		}
 		base := n.t.Base(p, k)
 		switch {
+		case p.Loses(r.backend):
+			closing = n.close(now, k, r, epoch) || closing
 		case base.Backend == r.backend && base.Why != "" && !n.parted(p, k, r), p.Keeps(k, r.backend):
 			r.checked = epoch
 		case n.t.MayStay(p, k, r.backend):
 			staying = append(staying, table.Seat{Key: k, Backend: r.backend})
-		case r.holds > 0:
-			n.kick(now, k, r)
-			closing = true
 		default:
-			delete(n.records, k)
+			closing = n.close(now, k, r, epoch) || closing
 		}
 	}
 	for i := 0; i < len(staying); i += table.MaxSeats {
@@ -164,6 +158,18 @@ func (n *Node) change(now int64, p *table.Pool) {
 		return
 	}
 	n.say(now, fmt.Sprintf("ready %s %d", p.Name, epoch), table.Ready{Node: n.o.Name, Life: n.life, Pool: p.Name, Epoch: epoch})
+}
+
+// close closes what a user has on a back end that will not be his place, and says
+// whether there is something to close. The record outlives it: until it is
+// forgotten, a move of the user has to know that he was here.
+func (n *Node) close(now int64, k place.Key, r *record, epoch uint64) bool {
+	if r.holds == 0 {
+		r.checked = epoch
+		return false
+	}
+	n.kick(now, k, r)
+	return true
 }
 
 // parted says whether a user who belongs to his back end by the coming view is

@@ -12,6 +12,7 @@ type hold struct {
 	gen       uint32 // 0 while free
 	next      uint32 // while free: the next free one of its chunk
 	backend   uint16
+	sent      bool // credentials, and the back end has not refused them
 	confirmed bool
 }
 
@@ -75,13 +76,13 @@ func (h *holds) find(name uint64) *hold {
 	return nil
 }
 
-// give frees a hold and says whose it was.
-func (h *holds) give(name uint64) (key place.Key, confirmed bool, backend uint16, ok bool) {
+// give frees a hold and says what it was.
+func (h *holds) give(name uint64) (was hold, ok bool) {
 	at := h.find(name)
 	if at == nil {
-		return 0, false, 0, false
+		return hold{}, false
 	}
-	key, confirmed, backend = at.key, at.confirmed, at.backend
+	was = *at
 	i := uint32(name)
 	ch := &h.chunks[i/chunkHolds]
 	*at = hold{next: ch.free}
@@ -89,7 +90,7 @@ func (h *holds) give(name uint64) (key place.Key, confirmed bool, backend uint16
 	if ch.used--; ch.used == 0 {
 		*ch = holdChunk{}
 	}
-	return key, confirmed, backend, true
+	return was, true
 }
 
 // of lists a user's holds. It looks at all holds: half a millisecond for a hundred

@@ -44,6 +44,10 @@ const (
 	KickAgain = 250 * Millisecond
 )
 
+// Longer is how long a clock has to show for a time to be over by every clock
+// that is within the drift of 1 % of the true one.
+func Longer(d int64) int64 { return d + d/50 }
+
 // Options of a Node.
 type Options struct {
 	Name string
@@ -51,8 +55,8 @@ type Options struct {
 	// Strict: while isolated, refuse logins and forward nothing.
 	Strict bool
 	// Retention is how long a user is remembered where he was after his last
-	// session, in nanoseconds. It is at least KickDelay, which is what a back end
-	// may need to finish after a connection closed.
+	// session, in nanoseconds; KickDelay, what a back end may need to finish after
+	// a connection closed. Retention counts as KickDelay at least.
 	Retention int64
 	KickDelay int64
 	Broken    rule.Broken
@@ -125,6 +129,9 @@ func (n *Node) newLife() {
 	n.entered, n.granted, n.reports = false, 0, nil
 	n.persist = n.life
 	clear(n.said)
+	for _, r := range n.records {
+		r.checked = 0 // a move may have come and gone without us
+	}
 }
 
 // Life returns the present life.
@@ -186,7 +193,8 @@ func (n *Node) Deadline() int64 {
 	return n.deadline()
 }
 
-// Entered says whether the present life has entered.
+// Entered says whether the present life has entered, and what does not fit is
+// closed.
 func (n *Node) Entered() bool { return n.entered }
 
 // A Report is a node's word to the leader. It is not logged.
@@ -253,4 +261,12 @@ func (n *Node) quiet() int {
 		}
 	}
 	return q
+}
+
+// Counts returns how many users are on record and how many holds are out.
+func (n *Node) Counts() (records, holds int) {
+	for _, c := range n.holds.chunks {
+		holds += int(c.used)
+	}
+	return len(n.records), holds
 }

@@ -82,12 +82,18 @@ func (n *Node) register(now int64, pool string, k place.Key, w table.Place) Deci
 }
 
 // Still says whether a login with a hold may send its credentials: the node's word
-// counts, or it goes on alone as configured.
+// counts, or it goes on alone as configured. They are taken to be sent then, and
+// unless they are refused the back end may be at work for the user.
 func (n *Node) Still(now int64, hold uint64) bool {
 	h := n.holds.find(hold)
 	if h == nil {
 		return false
 	}
+	h.sent = n.still(now, h)
+	return h.sent
+}
+
+func (n *Node) still(now int64, h *hold) bool {
 	if !n.o.Broken.Kept(rule.CheckLease) {
 		return true
 	}
@@ -95,7 +101,14 @@ func (n *Node) Still(now int64, hold uint64) bool {
 		return !n.o.Strict
 	}
 	r := n.records[h.key]
-	return r != nil && r.backend == h.backend
+	return r != nil && r.backend == h.backend || !n.o.Broken.Kept(rule.LoginIsRecord)
+}
+
+// Refused notes that the back end did not let the user in.
+func (n *Node) Refused(hold uint64) {
+	if h := n.holds.find(hold); h != nil {
+		h.sent = false
+	}
 }
 
 // Confirm notes that a login has succeeded: the user counts as seen when his
@@ -119,26 +132,38 @@ func (n *Node) Confirm(hold uint64) {
 // Release gives a hold back: the connection to the back end is closed. Again, or
 // of 0, it does nothing.
 func (n *Node) Release(now int64, hold uint64) {
-	key, confirmed, backend, ok := n.holds.give(hold)
+	h, ok := n.holds.give(hold)
 	if !ok {
 		return
 	}
-	r := n.records[key]
-	if r == nil || r.backend != backend {
+	r := n.records[h.key]
+	if r == nil || r.backend != h.backend {
 		return
 	}
-	if !n.o.Broken.Kept(rule.LoginIsRecord) && !confirmed {
+	if !n.o.Broken.Kept(rule.LoginIsRecord) && !h.confirmed {
 		return
 	}
 	if r.holds > 0 {
 		r.holds--
 	}
-	if confirmed && n.o.Broken.Kept(rule.SeenIsRecord) {
-		r.seen = max(r.seen, now+n.o.Retention)
+	if n.o.Broken.Kept(rule.SeenIsRecord) {
+		r.seen = max(r.seen, now+n.keep(h))
 	}
 	if r.holds == 0 && r.seen <= now {
-		delete(n.records, key)
+		delete(n.records, h.key)
 	}
+}
+
+// keep is for how long a user is remembered after a hold. Whoever was not let in
+// leaves nothing, so that guesses of passwords do not either.
+func (n *Node) keep(h hold) int64 {
+	switch {
+	case h.confirmed:
+		return max(n.o.Retention, Longer(n.o.KickDelay))
+	case h.sent: // the connection broke before the answer
+		return Longer(n.o.KickDelay)
+	}
+	return 0
 }
 
 // kick asks for a user's connections to be closed, unless that was done a moment

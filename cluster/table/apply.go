@@ -18,6 +18,7 @@ var (
 	ErrNotCounted = errors.New("the life is not counted")
 	ErrCounted    = errors.New("a life of the node is counted")
 	ErrOldLife    = errors.New("the life is not new")
+	ErrOwes       = errors.New("what the node owed is not done yet")
 	ErrDirectory  = errors.New("the state directory is another one")
 	ErrWaits      = errors.New("not every counted node is ready")
 	ErrNoPool     = errors.New("no such pool")
@@ -60,8 +61,11 @@ func (c Enter) apply(t *Table, _ uint64) error {
 		return ErrCounted
 	case c.Life <= m.Life:
 		return ErrOldLife
+	case slices.ContainsFunc(m.Owes, t.open):
+		return ErrOwes
 	}
-	m.Life, m.Counted, m.Granted = c.Life, true, 0
+	m.Life, m.Counted, m.Granted, m.Owes = c.Life, true, 0, nil
+	t.Enters++
 	return nil
 }
 
@@ -86,6 +90,9 @@ func (c Expire) apply(t *Table, term uint64) error {
 		return ErrNotCounted
 	}
 	m.Counted = false
+	if c.Owes {
+		m.Owes = t.Debts(m)
+	}
 	if t.broken.Kept(rule.ReadyDies) {
 		for _, p := range t.Pools {
 			if p.Next != nil {
@@ -184,7 +191,7 @@ func (c Activate) apply(t *Table, term uint64) error {
 		return ErrTerm
 	case p == nil:
 		return ErrNoPool
-	case !p.prepares(t, c.Epoch):
+	case !p.prepares(t, c.Epoch), c.Enters != t.Enters:
 		return ErrLate
 	case !t.AllReady(p):
 		return ErrWaits
@@ -197,7 +204,7 @@ func (c Activate) apply(t *Table, term uint64) error {
 		}
 	}
 	if p.gone() {
-		delete(t.Pools, p.Name)
+		t.drop(p)
 	}
 	return nil
 }
@@ -281,7 +288,7 @@ func (c Define) apply(t *Table, term uint64) error {
 		wanted[d.Name] = true
 		p := t.Pools[d.Name]
 		if p == nil {
-			p = &Pool{Name: d.Name, Backends: make(map[uint16]*Backend), Stays: make(map[place.Key]uint16)}
+			p = &Pool{Name: d.Name, Epoch: t.LastEpoch, Backends: make(map[uint16]*Backend), Stays: make(map[place.Key]uint16)}
 			p.Active, _ = newView(d.Storage, nil) // no back end: no fault
 			t.Pools[d.Name] = p
 		}
@@ -292,7 +299,7 @@ func (c Define) apply(t *Table, term uint64) error {
 		if p := t.Pools[name]; !wanted[name] {
 			p.define(t, nil, c.At)
 			if p.gone() && p.Next == nil {
-				delete(t.Pools, name)
+				t.drop(p)
 			}
 		}
 	}

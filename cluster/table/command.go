@@ -77,6 +77,8 @@ type (
 		Term uint64 `json:"term"`
 		Node string `json:"node"`
 		Life uint64 `json:"life"`
+		// Owes: it was granted no lease as it owed something for too long.
+		Owes bool `json:"owes,omitempty"`
 	}
 	// Prepare begins a change of view.
 	Prepare struct {
@@ -97,11 +99,15 @@ type (
 		Term  uint64 `json:"term"`
 		Pool  string `json:"pool"`
 		Epoch uint64 `json:"epoch"` // that was prepared
+		// Enters is Table.Enters when the wait began: whoever entered since may
+		// have closed connections since.
+		Enters uint64 `json:"enters"`
 	}
 	// Placed ends a move.
 	Placed struct {
 		Term   uint64 `json:"term"`
 		Number uint64 `json:"number"`
+		Enters uint64 `json:"enters"` // as in Activate
 	}
 	// Verdict says which back ends of a pool are up.
 	Verdict struct {

@@ -84,7 +84,7 @@ func (c Placed) apply(t *Table, term uint64) error {
 	switch {
 	case c.Term != term:
 		return ErrTerm
-	case m == nil:
+	case m == nil, c.Enters != t.Enters:
 		return ErrLate
 	case !t.AllClear(m):
 		return ErrWaits

@@ -19,7 +19,10 @@ type saved struct {
 	Moves    []*Move   `json:"moves"`
 	LastMove uint64    `json:"last_move"`
 	LastID   uint16    `json:"last_id"`
-	Pins     int       `json:"pins"` // so many follow, each by itself
+	Enters   uint64    `json:"enters"`
+	// LastEpoch is left out while no pool has gone.
+	LastEpoch uint64 `json:"last_epoch,omitempty"`
+	Pins      int    `json:"pins"` // so many follow, each by itself
 }
 
 type pool struct {
@@ -80,7 +83,7 @@ func (t *Table) Clone() *Table {
 
 // Save writes the table. Equal tables are written alike.
 func (t *Table) Save(w io.Writer) error {
-	s := saved{Version: Version, Settings: t.Settings, LastMove: t.LastMove, LastID: t.LastID, Pins: len(t.Pins)}
+	s := saved{Version: Version, Settings: t.Settings, LastMove: t.LastMove, LastID: t.LastID, Enters: t.Enters, LastEpoch: t.LastEpoch, Pins: len(t.Pins)}
 	for _, name := range slices.Sorted(maps.Keys(t.Members)) {
 		s.Members = append(s.Members, t.Members[name])
 	}
@@ -139,6 +142,7 @@ func (t *Table) Load(r io.Reader) error {
 	}
 	n := New()
 	n.Settings, n.LastMove, n.LastID, n.broken = s.Settings, s.LastMove, s.LastID, t.broken
+	n.Enters, n.LastEpoch = s.Enters, s.LastEpoch
 	for _, m := range s.Members {
 		n.Members[m.Node] = m
 	}

@@ -15,6 +15,7 @@
 package table
 
 import (
+	"maps"
 	"slices"
 
 	"usher.example/cluster/place"
@@ -33,6 +34,12 @@ type Table struct {
 	Pins     map[place.Key]Pin
 	LastMove uint64 // the highest number of a move up to now
 	LastID   uint16 // the highest id of a back end up to now
+	// Enters is how many lives have entered: who waited for all that were counted
+	// says which those were.
+	Enters uint64
+	// LastEpoch is the highest epoch of a pool that is gone: one that comes back
+	// goes on from there, and what was said of the old one is not taken for it.
+	LastEpoch uint64
 
 	moving map[place.Key]uint64 // derived of Moves
 	broken rule.Broken
@@ -61,6 +68,16 @@ type Member struct {
 	Counted bool   `json:"counted"`
 	// Granted is the newest report of that life that a leader has granted.
 	Granted uint64 `json:"granted"`
+	// Owes is what the life owed for too long that ended for it: no other enters
+	// before that is done without the node.
+	Owes []Debt `json:"owes,omitempty"`
+}
+
+// A Debt is something that is waited for: Ready for a change, or Clear for a move.
+type Debt struct {
+	Pool  string `json:"pool,omitempty"`
+	Epoch uint64 `json:"epoch,omitempty"` // that is prepared
+	Move  uint64 `json:"move,omitempty"`
 }
 
 // A Pool is one pool.
@@ -194,6 +211,37 @@ func (t *Table) AllClear(m *Move) bool {
 		c, ok := m.Clear[n.Node]
 		return ok && c.Life == n.Life
 	})
+}
+
+// Debts is what a counted life owes.
+func (t *Table) Debts(m *Member) []Debt {
+	var list []Debt
+	for _, name := range slices.Sorted(maps.Keys(t.Pools)) {
+		if p := t.Pools[name]; p.Next != nil && p.Next.Ready[m.Node] != m.Life {
+			list = append(list, Debt{Pool: name, Epoch: p.Epoch + 1})
+		}
+	}
+	for _, number := range slices.Sorted(maps.Keys(t.Moves)) {
+		if t.Moves[number].Clear[m.Node].Life != m.Life {
+			list = append(list, Debt{Move: number})
+		}
+	}
+	return list
+}
+
+// open says whether a debt is still one.
+func (t *Table) open(d Debt) bool {
+	if d.Move != 0 {
+		return t.Moves[d.Move] != nil
+	}
+	p := t.Pools[d.Pool]
+	return p != nil && p.Next != nil && p.Epoch+1 == d.Epoch
+}
+
+// drop ends a pool.
+func (t *Table) drop(p *Pool) {
+	t.LastEpoch = max(t.LastEpoch, p.Epoch)
+	delete(t.Pools, p.Name)
 }
 
 // counted returns the member whose life is counted, nil if it is not.

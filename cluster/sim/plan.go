@@ -1,0 +1,233 @@
+package sim
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+
+	"usher.example/cluster/place"
+	"usher.example/cluster/table"
+)
+
+// A Kind is something that happens to a fleet.
+type Kind uint8
+
+// Kinds.
+const (
+	Login     Kind = iota
+	Move           // an administrator moves a user
+	Unpin          // or lets him go home
+	Adjust         // or changes a back end
+	Sicken         // a back end fails for a while
+	Configure      // the configuration changes
+	Crash          // a process is killed, and comes back
+	Pause          // a process is stopped, and goes on
+	Isolate        // a host is cut off
+	Split          // the hosts are cut into two
+	OneWay         // messages of a host go one way only
+	Slow           // a host applies the log late
+	Stuck          // a host cannot close connections
+	Lossy          // the network is bad
+	Elect          // another host becomes leader
+	Leave          // a process ends in order
+	Lose           // a process is killed, and its state directory is gone
+	kinds
+)
+
+var kindNames = [kinds]string{
+	"login", "move", "unpin", "adjust", "sicken", "configure", "crash", "pause", "isolate", "split", "one-way",
+	"slow", "stuck", "lossy", "elect", "leave", "lose",
+}
+
+func (k Kind) String() string { return kindNames[k] }
+
+// How a login ends after its credentials were sent.
+const (
+	Accepted = iota
+	Refused
+	Cut // before the back end has answered
+)
+
+// An Action is one thing that happens.
+type Action struct {
+	At   int64
+	Kind Kind
+	Host int
+	User int // or back end
+	N    int // what exactly
+	Long int64
+	// Of logins: how long the way to the back end, its answer, and the end take.
+	Dial, Reply, Close int64
+	Outcome            int
+}
+
+// A Plan is what happens to a fleet.
+type Plan struct {
+	Seed      uint64
+	Nodes     int
+	Voters    int
+	Users     int
+	Backends  int
+	Pools     int
+	Local     bool // storage of the first pool
+	Strict    bool
+	KickDelay int64
+	Retention int64
+	Late      int64 // how late a late message is
+	Quick     bool  // messages take no time to speak of, nor do back ends
+	Length    int64
+	Sweeps    bool // is looked at for so long that stays end
+	Actions   []Action
+}
+
+// A Profile says how plans are drawn.
+type Profile struct {
+	Nodes, Users, Backends [2]int
+	// Strict: 1 always, -1 never, 0 by chance.
+	Strict int
+	Length int64
+	Late   int64
+	// Rates are how often things happen in a run.
+	Rates [kinds]float64
+	// Pauses are how long processes are stopped or cut off; zero is anything.
+	Pauses [2]int64
+	// Stuck is how long closing may take.
+	Stuck int64
+	// Dial is how long a slow back end takes to greet.
+	Dial int64
+	// Narrow: one pool of shared storage only.
+	Narrow bool
+	// Follow is how often a fault is followed by a change at once.
+	Follow float64
+	// Sweep is every how many runs is looked at for long.
+	Sweep uint64
+}
+
+// Common is the profile of everything.
+var Common = Profile{
+	Nodes: [2]int{3, 5}, Users: [2]int{3, 8}, Backends: [2]int{2, 4},
+	Length: 40 * second, Late: 4 * second, Stuck: 14 * second, Dial: 6 * second, Follow: 0.6, Sweep: 10,
+	Rates: [kinds]float64{
+		Login: 150, Move: 4, Unpin: 1, Adjust: 4, Sicken: 2, Configure: 1, Crash: 1.5, Pause: 1.5, Isolate: 1, Split: 0.5,
+		OneWay: 0.7, Slow: 1, Stuck: 0.5, Lossy: 0.7, Elect: 1, Leave: 0.4, Lose: 0.3,
+	},
+}
+
+func between(r *rand.Rand, b [2]int) int { return b[0] + r.IntN(b[1]-b[0]+1) }
+
+func within(r *rand.Rand, b [2]int64) int64 { return b[0] + r.Int64N(b[1]-b[0]+1) }
+
+// Draw makes a plan of a seed.
+func (pr Profile) Draw(seed uint64) *Plan {
+	r := stream(seed, 1000)
+	p := &Plan{
+		Seed: seed, Nodes: between(r, pr.Nodes), Users: between(r, pr.Users), Backends: between(r, pr.Backends), Pools: 1,
+		Voters: 3, KickDelay: 2 * second, Retention: 2*second + r.Int64N(4*second), Late: pr.Late, Length: pr.Length,
+		Sweeps: pr.Sweep > 0 && seed%pr.Sweep == 0,
+	}
+	if p.Nodes == 5 && r.IntN(2) == 0 {
+		p.Voters = 5
+	}
+	p.Strict = pr.Strict > 0 || pr.Strict == 0 && r.IntN(2) == 0
+	if !pr.Narrow {
+		p.Pools += r.IntN(2)
+		p.Local = r.IntN(5) == 0
+		if r.IntN(8) == 0 {
+			p.KickDelay = 0
+		}
+		if r.IntN(3) == 0 {
+			p.Retention = p.KickDelay
+		}
+	}
+	p.Quick = r.IntN(4) == 0
+	for k := range kinds {
+		n := pr.Rates[k]
+		for ; n >= 1 || r.Float64() < n; n-- {
+			a := pr.action(r, p, k)
+			p.Actions = append(p.Actions, a)
+			if k >= Crash && r.Float64() < pr.Follow {
+				f := pr.action(r, p, []Kind{Move, Adjust, Adjust, Sicken}[r.IntN(4)])
+				f.At = min(a.At+r.Int64N(12*second), p.Length)
+				p.Actions = append(p.Actions, f)
+			}
+		}
+	}
+	slices.SortStableFunc(p.Actions, func(a, b Action) int { return int(a.At/1e3) - int(b.At/1e3) })
+	return p
+}
+
+// action draws one thing.
+func (pr Profile) action(r *rand.Rand, p *Plan, k Kind) Action {
+	a := Action{
+		At: 3*second + r.Int64N(p.Length-3*second), Kind: k, Host: r.IntN(p.Nodes), User: r.IntN(p.Users), N: r.IntN(1000),
+		Long: 200*ms + r.Int64N(3*second),
+	}
+	switch k {
+	case Login:
+		a.Long = r.Int64N(2 * second)
+		if r.IntN(3) == 0 {
+			a.Long = r.Int64N(15 * second)
+		}
+		a.Dial, a.Reply, a.Close = ms+r.Int64N(20*ms), ms+r.Int64N(50*ms), r.Int64N(50*ms)
+		if p.Quick {
+			a.Dial, a.Reply, a.Close = r.Int64N(ms), r.Int64N(ms), r.Int64N(ms)
+		}
+		switch r.IntN(10) {
+		case 0:
+			a.Dial = r.Int64N(pr.Dial)
+		case 1:
+			a.Reply = r.Int64N(second)
+		case 2:
+			a.Close = r.Int64N(4 * second)
+		}
+		a.Outcome = []int{Accepted, Accepted, Accepted, Accepted, Accepted, Accepted, Accepted, Refused, Cut}[r.IntN(9)]
+	case Pause, Isolate, Split, OneWay:
+		switch {
+		case pr.Pauses[1] > 0:
+			a.Long = within(r, pr.Pauses)
+		case r.IntN(2) == 0:
+			a.Long = r.Int64N(20 * second)
+		}
+	case Slow, Lossy:
+		a.Long = 2*second + r.Int64N(10*second)
+	case Stuck:
+		a.Long = r.Int64N(pr.Stuck)
+	case Sicken:
+		a.Long = second + r.Int64N(15*second)
+	default:
+	}
+	return a
+}
+
+func (p *Plan) pool(user int) string { return fmt.Sprintf("pool%d", user%p.Pools) }
+
+// configuration is the n-th: the first has everything, others lack something, or
+// have it elsewhere.
+func (p *Plan) configuration(n int) []table.Defined {
+	r := stream(p.Seed, 2000+uint64(n))
+	var list []table.Defined
+	for i := range p.Pools {
+		d := table.Defined{Name: p.pool(i)}
+		if p.Local && i == 0 {
+			d.Storage = place.Local
+		}
+		for j := range p.Backends {
+			s := table.Server{Name: fmt.Sprintf("b%d", j), Address: fmt.Sprintf("a%d", j), Weight: 100}
+			if n > 0 {
+				switch r.IntN(6) {
+				case 0:
+					continue
+				case 1:
+					s.Address = fmt.Sprintf("a%d.%d", j, r.IntN(2))
+				case 2:
+					s.Weight = r.IntN(200)
+				}
+			}
+			d.Backends = append(d.Backends, s)
+		}
+		if n == 0 || r.IntN(6) > 0 {
+			list = append(list, d)
+		}
+	}
+	return list
+}

@@ -1,0 +1,88 @@
+package sim
+
+import (
+	"slices"
+
+	"usher.example/cluster/table"
+)
+
+// touch notes that the connections of a host have been in use up to now: whatever
+// a client can send, he sends. Where the node has no lease nothing is sent, or it
+// does not count.
+func (h *host) touch() {
+	if !h.up || h.paused || len(h.sessions) == 0 {
+		return
+	}
+	until := min(h.w.now, h.trueAt(h.n.Deadline()))
+	for _, s := range h.sessions {
+		if s.sent && until > max(s.last, s.since) {
+			s.last = until
+		}
+	}
+}
+
+// check looks at every session that is live on a host.
+func (h *host) check() {
+	h.touch()
+	for _, s := range h.sessions {
+		if s.sent && s.last == h.w.now {
+			h.w.compare(s)
+		}
+	}
+}
+
+// compare holds a live session against the others of its user: none may be live on
+// another back end.
+func (w *world) compare(s *session) {
+	if s.last != w.now {
+		return
+	}
+	w.Live++
+	u := s.u
+	u.sessions = slices.DeleteFunc(u.sessions, func(o *session) bool { return !o.open && w.now >= o.last+w.plan.KickDelay })
+	for _, o := range u.sessions {
+		if o.backend == s.backend || !o.sent {
+			continue
+		}
+		o.h.touch()
+		if w.now < o.last+w.plan.KickDelay || o.open && o.last == w.now {
+			w.fail(ErrTwice, "%s is live on %d at %s, and on %d at %s until %s", u.name, s.backend, s.h.name, o.backend, o.h.name, seconds(o.last-begin))
+		}
+	}
+}
+
+// watch sees a command being applied.
+func (w *world) watch(c table.Command, apply func() error) {
+	var done *table.Move
+	var stays int
+	switch c := c.(type) {
+	case table.Placed:
+		done = w.ref.Moves[c.Number]
+	case table.AddStay:
+		stays = len(c.Users)
+	default:
+	}
+	if apply() != nil {
+		return
+	}
+	w.Stays += stays
+	switch c := c.(type) {
+	case table.Expire:
+		w.Expired++
+		if c.Owes {
+			w.Owed++
+		}
+	case table.Activate:
+		w.Changes++
+	case table.Placed:
+		w.Moves++
+		switch done.Pin {
+		case table.PinSet:
+			w.pins[done.Key] = done.Target
+		case table.PinClear:
+			delete(w.pins, done.Key)
+		case table.PinKeep:
+		}
+	default:
+	}
+}
