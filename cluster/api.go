@@ -106,7 +106,7 @@ func (f *Fleet) serveAPI() {
 		reply(w, json.RawMessage(b))
 	})
 	f.server = &http.Server{Handler: mux, ReadHeaderTimeout: handshakeTime, ReadTimeout: 4 * askTime, IdleTimeout: time.Minute}
-	f.running.Go(func() { _ = f.server.Serve(f.port.layer(f.port.api)) }) // until shut
+	f.serving.Go(func() { _ = f.server.Serve(f.port.layer(f.port.api)) }) // until shut
 	f.api = &http.Client{Timeout: applyTime + askTime, Transport: &http.Transport{
 		DialTLSContext: func(ctx context.Context, _, address string) (net.Conn, error) {
 			return f.port.dial(ctx, address, protoAPI)

@@ -102,11 +102,15 @@ type Fleet struct {
 	leaving bool
 	applied uint64
 
+	peersMu sync.Mutex // guards peers; memberlist calls with it, so nothing is done under it
+	peers   map[string]peer
+
 	poke    chan struct{}
 	outbox  chan table.Command
 	stop    context.CancelFunc
 	ctx     context.Context
 	running sync.WaitGroup
+	serving sync.WaitGroup // the API, until the port is shut
 }
 
 // A keyer is how users' names become keys, as the fleet has it.
@@ -156,7 +160,7 @@ func OpenFleet(o FleetOptions) (*Fleet, error) {
 	}
 	f := &Fleet{
 		o: o, log: o.Log, table: table.New(), changed: make(chan struct{}), health: make(map[string]map[string]bool),
-		extra: make(map[string]reported), poke: make(chan struct{}, 1), outbox: make(chan table.Command, 1024), leads: make(chan bool, 16),
+		extra: make(map[string]reported), peers: make(map[string]peer), poke: make(chan struct{}, 1), outbox: make(chan table.Command, 1024), leads: make(chan bool, 16),
 	}
 	f.ctx, f.stop = context.WithCancel(context.Background())
 	f.secrets.Store(&o.Secrets)
@@ -241,6 +245,7 @@ func (f *Fleet) shut() {
 	}
 	if f.server != nil {
 		_ = f.server.Close()
+		f.serving.Wait()
 	}
 	if f.net != nil {
 		_ = f.net.Close()

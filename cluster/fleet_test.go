@@ -144,7 +144,7 @@ func TestFleetOfOne(t *testing.T) {
 	if b, why := s.login(t, "joe"); b != other || why != place.ByPin {
 		t.Errorf("%s by %s, want %s by pin", b, why, other)
 	}
-	if err := s.f.SetAdmin("main", other, table.Down, "test"); err != nil {
+	if err := s.f.SetAdmin(t.Context(), "main", other, table.Down, "test"); err != nil {
 		t.Fatal(err)
 	}
 	if b, why := s.login(t, "joe"); b == other || why != place.ByHome {
@@ -193,7 +193,7 @@ func TestThreeNodes(t *testing.T) {
 		}
 	}
 	began = time.Now()
-	if err := nodes[1].f.SetAdmin("main", "store1", table.Draining, "test"); err != nil {
+	if err := nodes[1].f.SetAdmin(t.Context(), "main", "store1", table.Draining, "test"); err != nil {
 		t.Fatal(err)
 	}
 	until(t, "the drain to be the view", func() bool {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -92,31 +93,40 @@ func (*delegate) MergeRemoteState([]byte, bool) {}
 func (d *delegate) NotifyJoin(n *memberlist.Node) { (*Fleet)(d).seen("joined", n) }
 
 // NotifyLeave implements memberlist.EventDelegate.
-func (d *delegate) NotifyLeave(n *memberlist.Node) { (*Fleet)(d).seen("left", n) }
+func (d *delegate) NotifyLeave(n *memberlist.Node) {
+	f := (*Fleet)(d)
+	f.peersMu.Lock()
+	delete(f.peers, n.Name)
+	f.peersMu.Unlock()
+	if n.Name != f.o.Node {
+		f.log.Info("a node left", "node", n.Name, "address", n.Address())
+	}
+	f.wake()
+}
 
 // NotifyUpdate implements memberlist.EventDelegate.
-func (d *delegate) NotifyUpdate(*memberlist.Node) { (*Fleet)(d).wake() }
+func (d *delegate) NotifyUpdate(n *memberlist.Node) { (*Fleet)(d).seen("", n) }
 
+// seen notes what gossip tells of a node. What memberlist shows of a node may
+// change once the hook returns.
 func (f *Fleet) seen(what string, n *memberlist.Node) {
-	if n.Name != f.o.Node {
+	var m meta
+	if json.Unmarshal(n.Meta, &m) == nil && m.Dir != "" {
+		f.peersMu.Lock()
+		f.peers[n.Name] = peer{n.Address(), m}
+		f.peersMu.Unlock()
+	}
+	if n.Name != f.o.Node && what != "" {
 		f.log.Info("a node "+what, "node", n.Name, "address", n.Address())
 	}
 	f.wake()
 }
 
-// alive lists the other nodes that gossip sees, with what it tells of them.
+// alive lists the nodes that gossip sees, this one included.
 func (f *Fleet) alive() map[string]peer {
-	peers := make(map[string]peer)
-	if f.gossip == nil {
-		return peers
-	}
-	for _, n := range f.gossip.Members() {
-		var m meta
-		if json.Unmarshal(n.Meta, &m) == nil && m.Dir != "" {
-			peers[n.Name] = peer{n.Address(), m}
-		}
-	}
-	return peers
+	f.peersMu.Lock()
+	defer f.peersMu.Unlock()
+	return maps.Clone(f.peers)
 }
 
 type peer struct {

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"usher.example/cluster/lead"
 	"usher.example/cluster/place"
 	"usher.example/cluster/table"
 )
@@ -80,14 +81,42 @@ func (f *Fleet) missingToServe() string {
 }
 
 // SetAdmin sets a back end's admin state, and SetWeight its weight; below zero the
-// configuration's holds again. By is shown to others.
-func (f *Fleet) SetAdmin(pool, backend string, state table.Admin, by string) error {
-	return f.propose(table.Adjust{Pool: pool, Backend: backend, Admin: &state, By: by, At: time.Now().Unix()})
+// configuration's holds again. By is shown to others. They return when the pool's
+// view is as it should be then.
+func (f *Fleet) SetAdmin(ctx context.Context, pool, backend string, state table.Admin, by string) error {
+	return f.adjust(ctx, table.Adjust{Pool: pool, Backend: backend, Admin: &state, By: by, At: time.Now().Unix()})
 }
 
 // SetWeight is as SetAdmin.
-func (f *Fleet) SetWeight(pool, backend string, weight int, by string) error {
-	return f.propose(table.Adjust{Pool: pool, Backend: backend, Weight: &weight, By: by, At: time.Now().Unix()})
+func (f *Fleet) SetWeight(ctx context.Context, pool, backend string, weight int, by string) error {
+	return f.adjust(ctx, table.Adjust{Pool: pool, Backend: backend, Weight: &weight, By: by, At: time.Now().Unix()})
+}
+
+func (f *Fleet) adjust(ctx context.Context, a table.Adjust) error {
+	if err := f.propose(a); err != nil {
+		return err
+	}
+	return f.wait(ctx, "the change", func() bool {
+		p := f.table.Pools[a.Pool]
+		return p == nil || lead.Settled(p)
+	})
+}
+
+// wait waits until something has come about; done is called with mu held.
+func (f *Fleet) wait(ctx context.Context, what string, done func() bool) error {
+	for {
+		f.mu.Lock()
+		ok, changed := done(), f.changed
+		f.mu.Unlock()
+		if ok {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("%s goes on, but it was not waited for: %w", what, context.Cause(ctx))
+		}
+	}
 }
 
 // Move pins a user to a back end and moves him there; without a target his pin is
@@ -105,19 +134,7 @@ func (f *Fleet) Move(ctx context.Context, pool, user, target, by string) error {
 	if err := f.propose(s); err != nil {
 		return err
 	}
-	for {
-		f.mu.Lock()
-		m, changed := f.table.Moving(s.Key), f.changed
-		f.mu.Unlock()
-		if m == nil {
-			return nil
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return fmt.Errorf("the move goes on, but it was not waited for: %w", context.Cause(ctx))
-		}
-	}
+	return f.wait(ctx, "the move", func() bool { return f.table.Moving(s.Key) == nil })
 }
 
 // Forget takes a node out of the fleet that is gone for good.

@@ -94,6 +94,9 @@ func Wanted(p *table.Pool) []table.Standing {
 	return view
 }
 
+// Settled says whether a pool has the view that it should have.
+func Settled(p *table.Pool) bool { return p.Next == nil && same(p, Wanted(p)) }
+
 // same says whether a pool has the view already.
 func same(p *table.Pool, view []table.Standing) bool {
 	list := p.Active.List()
