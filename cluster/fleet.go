@@ -54,7 +54,7 @@ type FleetOptions struct {
 	Strict bool
 	// Names is how users' names are normalised, until the fleet says otherwise.
 	Names place.Names
-	// Retention, KickDelay and Hold: zero for the defaults.
+	// Retention, KickDelay and Hold: zero for the defaults, negative for none.
 	Retention, KickDelay, Hold time.Duration
 	// MaxHeld bounds the logins that wait. Zero: DefaultMaxWaiting.
 	MaxHeld int
@@ -145,6 +145,7 @@ func OpenFleet(o FleetOptions) (*Fleet, error) {
 		if *d == 0 {
 			*d = def
 		}
+		*d = max(*d, 0)
 	}
 	if o.MaxHeld == 0 {
 		o.MaxHeld = DefaultMaxWaiting

@@ -282,7 +282,7 @@ func (f *flow) end(why End, err error) {
 	if f.err != nil {
 		_ = f.pair.Client.Raw.SetLinger(0)
 	}
-	if f.err != nil || f.why == Killed && f.unsent() { // see loop.end
+	if f.err != nil || f.why == Killed { // see loop.end
 		_ = f.pair.Server.Raw.SetLinger(0)
 	}
 	_ = f.pair.Client.Raw.Close()

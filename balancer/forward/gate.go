@@ -27,14 +27,3 @@ func (l *loop) guard() {
 		l.endAll(Killed, errGate)
 	}
 }
-
-// unsent tells whether the kernel still has something for the back end.
-func (f *flow) unsent() bool {
-	raw, err := f.pair.Server.Raw.SyscallConn()
-	if err != nil {
-		return false
-	}
-	waiting := false
-	_ = raw.Control(func(fd uintptr) { waiting = unsent(int32(fd)) }) // closed: nothing is to be done
-	return waiting
-}
