@@ -57,6 +57,7 @@ type Result struct {
 // Failures. ErrTwice is the promise broken.
 var (
 	ErrTwice   = errors.New("a user is live on two back ends")
+	ErrLease   = errors.New("a life ends that has a lease")
 	ErrSettle  = errors.New("the fleet does not settle")
 	ErrReplica = errors.New("tables differ")
 	ErrPin     = errors.New("a pin is lost")
