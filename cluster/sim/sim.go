@@ -38,6 +38,8 @@ type Options struct {
 	Broken rule.Broken
 	// Trace gets a line for whatever happens; nil is none.
 	Trace io.Writer
+	// Twice: only ErrTwice is looked for among what is wrong with leases.
+	Twice bool
 }
 
 // A Result is what came of a run.

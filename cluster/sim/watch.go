@@ -92,7 +92,7 @@ func (w *world) watch(c table.Command, apply func() error) {
 // and has had none for as long as a back end may be busy.
 func (w *world) ended(c table.Expire) {
 	for _, h := range w.hosts {
-		if h.name != c.Node || !h.up || h.leaving || h.n.Life() != c.Life {
+		if w.o.Twice || h.name != c.Node || !h.up || h.leaving || h.n.Life() != c.Life {
 			continue
 		}
 		if until := h.trueAt(h.n.Deadline()); w.now < until+w.plan.KickDelay {
