@@ -78,6 +78,7 @@ type node struct {
 	since  int64            // when this leader first saw that
 	over   uint64           // lives up to this one are over by the node's own word
 	overAt int64
+	ended  uint64               // the life that Expire was said of: no grant may overtake that
 	owes   map[table.Debt]int64 // since when
 }
 
@@ -101,16 +102,23 @@ func (l *Leader) node(name string) *node {
 	return n
 }
 
+// of returns what is known of a member. What a directory that was lost has said is
+// nothing to the one that replaced it: even its lives may be numbered alike.
+func (l *Leader) of(m *table.Member) *node {
+	n := l.node(m.Node)
+	if n.report.Dir != m.Dir {
+		n.report, n.over = member.Report{}, 0
+	}
+	return n
+}
+
 // Report takes a node's report. Late ones are dropped.
 func (l *Leader) Report(now int64, r member.Report) {
 	m := l.t.Members[r.Node]
 	if m == nil || m.Dir != r.Dir {
 		return
 	}
-	n := l.node(r.Node)
-	if r.Dir != n.report.Dir { // what the lost directory said is nothing to this one
-		n.report, n.over = member.Report{}, 0
-	}
+	n := l.of(m)
 	if r.Life < n.report.Life || r.Life == n.report.Life && r.Number <= n.report.Number {
 		return
 	}
@@ -165,7 +173,7 @@ func (l *Leader) say(now int64, about string, c table.Command) []table.Command {
 // a busy node always owes something.
 func (l *Leader) owing(now int64) {
 	for _, m := range l.t.Members {
-		n := l.node(m.Node)
+		n := l.of(m)
 		before := n.owes
 		n.owes = nil
 		if !m.Counted {
@@ -213,8 +221,9 @@ func (l *Leader) grant(now int64) []table.Command {
 	}
 	g := table.Grant{Term: l.term}
 	for _, name := range slices.Sorted(maps.Keys(l.t.Members)) {
-		m, n := l.t.Members[name], l.node(name)
-		if !m.Counted || n.report.Life != m.Life || n.report.Number <= m.Granted || n.over >= m.Life {
+		m := l.t.Members[name]
+		n := l.of(m)
+		if !m.Counted || n.report.Life != m.Life || n.report.Number <= m.Granted || max(n.over, n.ended) >= m.Life {
 			continue
 		}
 		if n.late(now) {
@@ -232,9 +241,9 @@ func (l *Leader) grant(now int64) []table.Command {
 
 // fresh says whether a life waits for its first grant: that is not kept waiting.
 func (l *Leader) fresh(now int64) bool {
-	for name, m := range l.t.Members {
-		n := l.node(name)
-		if m.Counted && m.Granted == 0 && n.report.Life == m.Life && n.named[m.Life] == 0 {
+	for _, m := range l.t.Members {
+		n := l.of(m)
+		if m.Counted && m.Granted == 0 && n.ended < m.Life && n.report.Life == m.Life && n.named[m.Life] == 0 {
 			return true
 		}
 	}
@@ -264,7 +273,8 @@ func (l *Leader) kickDelay() int64 {
 func (l *Leader) expire(now int64) []table.Command {
 	var out []table.Command
 	for _, name := range slices.Sorted(maps.Keys(l.t.Members)) {
-		m, n := l.t.Members[name], l.node(name)
+		m := l.t.Members[name]
+		n := l.of(m)
 		if !m.Counted {
 			continue
 		}
@@ -278,6 +288,7 @@ func (l *Leader) expire(now int64) []table.Command {
 		silent := now-last >= l.wait()
 		over := n.over >= m.Life && now-n.overAt >= l.kickDelay()
 		if silent || over {
+			n.ended = m.Life
 			out = append(out, l.say(now, fmt.Sprintf("expire %s %d", name, m.Life), table.Expire{
 				Term: l.term, Node: name, Life: m.Life, Owes: n.late(now),
 			})...)

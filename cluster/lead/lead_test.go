@@ -102,6 +102,21 @@ func TestLostDirectory(t *testing.T) {
 	}
 }
 
+// Seen by the simulation: the last report of a lost directory was granted to the
+// new one's life of the same number, and with it all reports up to that, heard or
+// not.
+func TestGrantIsForTheDirectory(t *testing.T) {
+	f := newFleet(t)
+	f.run(second, "a", "b")
+	f.report("b", "b.0", 2)
+	f.run(3*second, "a")
+	f.apply(table.Join{Node: "b", Dir: "b.1"}, table.Enter{Node: "b", Dir: "b.1", Life: 2})
+	f.run(3*second, "a")
+	if got := f.tab.Members["b"].Granted; got != 0 {
+		t.Errorf("report %d is granted, and none was sent", got)
+	}
+}
+
 // A life that has just entered is given time, however long ago the election was.
 func TestNewLifeIsWaitedFor(t *testing.T) {
 	f := newFleet(t)
@@ -157,5 +172,38 @@ func TestBusy(t *testing.T) {
 	}
 	if late := f.l.Owing(f.now); len(late) != 0 {
 		t.Errorf("owing are %v", late)
+	}
+}
+
+// A Grant must not overtake the Expire of the same life on its way to the log.
+func TestNoGrantAfterExpire(t *testing.T) {
+	f := newFleet(t)
+	f.run(second, "a", "b")
+	var ended []table.Expire
+	for range 60 {
+		f.now += second / 4
+		f.report("a", "a.0", 1)
+		said := f.l.Look(f.now)
+		for _, g := range of[table.Grant](said) {
+			f.apply(g)
+		}
+		if ended = of[table.Expire](said); len(ended) > 0 {
+			break // it is on its way
+		}
+	}
+	if len(ended) == 0 {
+		t.Fatal("the silent life does not end")
+	}
+	f.now += second / 4
+	f.report("b", "b.0", 1)
+	for range 8 {
+		f.now += second / 4
+		for _, g := range of[table.Grant](f.l.Look(f.now)) {
+			for _, n := range g.Nodes {
+				if n.Node == "b" {
+					t.Fatalf("%+v after %+v", g, ended)
+				}
+			}
+		}
 	}
 }
