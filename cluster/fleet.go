@@ -95,6 +95,7 @@ type Fleet struct {
 	changed chan struct{}
 	held    int
 	pools   []Pool // as configured here
+	led     int64  // since when we lead
 	defined string // what of that a leader has told the fleet
 	health  map[string]map[string]bool
 	extra   map[string]reported // of other nodes, while we lead
@@ -206,6 +207,7 @@ func (f *Fleet) open() error {
 func (f *Fleet) Run(ctx context.Context) {
 	f.running.Go(f.deliver)
 	f.running.Go(f.keep)
+	f.running.Go(f.manage)
 	f.running.Go(f.gather)
 	select {
 	case <-ctx.Done():

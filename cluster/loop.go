@@ -21,15 +21,21 @@ const (
 	lookEvery = 100 * time.Millisecond
 	// reconcileEvery is the time between two looks at who should be in the fleet.
 	reconcileEvery = time.Second
+	// judgeAfter is how long a new leader hears reports before it judges back ends:
+	// the first to report may be the one that sees none.
+	judgeAfter = 3 * member.ReportEvery
+	// sayTime bounds one attempt to say something that is said again anyway.
+	sayTime = 2 * time.Second
 	// fewBehind is how many entries a node may be behind that is to vote.
 	fewBehind = 64
 )
 
-// keep is the loop: it looks, reports and leads.
+// keep is the loop: it looks and reports. Nothing in it waits for another node:
+// the lease hangs on it.
 func (f *Fleet) keep() {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
-	var reported, reconciled int64
+	var reported int64
 	var leader raft.ServerID
 	var life uint64
 	for {
@@ -38,8 +44,6 @@ func (f *Fleet) keep() {
 			return
 		case <-tick.C:
 		case <-f.poke:
-		case on := <-f.leads:
-			f.lead(on)
 		}
 		now := bootTime()
 		f.look(now)
@@ -52,8 +56,21 @@ func (f *Fleet) keep() {
 			reported = now
 			f.report(now)
 		}
-		if now-reconciled >= int64(reconcileEvery) {
-			reconciled = now
+	}
+}
+
+// manage is what a leader does that may wait: for its own election, and for the
+// fleet to be as it should.
+func (f *Fleet) manage() {
+	tick := time.NewTicker(reconcileEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-f.ctx.Done():
+			return
+		case on := <-f.leads:
+			f.lead(on)
+		case <-tick.C:
 			f.reconcile()
 		}
 	}
@@ -165,6 +182,7 @@ func (f *Fleet) lead(on bool) {
 		f.leader = nil
 		clear(f.extra)
 		f.mu.Unlock()
+		f.wake()
 		if was {
 			f.log.Info("another node leads the fleet, or nobody")
 		}
@@ -181,8 +199,9 @@ func (f *Fleet) lead(on bool) {
 		return
 	}
 	f.leader = lead.New(lead.Options{KickDelay: int64(f.o.KickDelay)}, f.table, term, bootTime())
-	f.defined = ""
+	f.defined, f.led = "", bootTime()
 	clear(f.extra)
+	f.wake()
 	f.log.Info("this node leads the fleet", "term", term)
 }
 
@@ -233,7 +252,7 @@ func (f *Fleet) deliver() {
 		case <-f.ctx.Done():
 			return
 		case c := <-f.outbox:
-			err := f.propose(c)
+			err := f.proposeWithin(c, sayTime)
 			if err != nil && !errors.Is(err, ErrNoLeader) {
 				f.log.Debug("a command did nothing", "command", fmt.Sprintf("%T", c), "err", err)
 			}
@@ -253,6 +272,12 @@ func (f *Fleet) reconcile() {
 	f.mu.Unlock()
 	if leader == nil {
 		return
+	}
+	if f.o.Witness && len(f.alive()) > 1 {
+		// It knows no configuration: somebody who does should lead.
+		if err := f.raft.LeadershipTransfer().Error(); err == nil {
+			return
+		}
 	}
 	for _, c := range commands {
 		if err := f.propose(c); err != nil {
@@ -292,6 +317,9 @@ func (f *Fleet) define(term uint64) []table.Command {
 // judge takes the votes about back ends. It is called with mu held.
 func (f *Fleet) judge(term uint64, now int64) []table.Command {
 	var out []table.Command
+	if now-f.led < judgeAfter {
+		return nil
+	}
 	for _, name := range sortedKeys(f.table.Pools) {
 		p := f.table.Pools[name]
 		v := table.Verdict{Term: term, Pool: name, Up: make(map[uint16]bool), At: time.Now().Unix()}
