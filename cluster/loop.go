@@ -17,8 +17,9 @@ import (
 )
 
 const (
-	// lookEvery is the time between two looks when nothing happens.
-	lookEvery = 100 * time.Millisecond
+	// lookEvery is the time between two looks when nothing happens. A move or a
+	// change may wait for one that long.
+	lookEvery = 20 * time.Millisecond
 	// reconcileEvery is the time between two looks at who should be in the fleet.
 	reconcileEvery = time.Second
 	// judgeAfter is how long a new leader hears reports before it judges back ends:
@@ -80,6 +81,9 @@ func (f *Fleet) manage() {
 func (f *Fleet) look(now int64) {
 	f.mu.Lock()
 	before := f.node.Leased(now)
+	if !before {
+		f.node.See(f.seenDown())
+	}
 	if !f.o.Witness {
 		f.node.Look(now)
 		f.join(now)
@@ -122,6 +126,22 @@ func (f *Fleet) look(now int64) {
 		default: // it is said again
 		}
 	}
+}
+
+// seenDown are the back ends that this node's own probes do not reach. It is called
+// with mu held.
+func (f *Fleet) seenDown() map[uint16]bool {
+	down := make(map[uint16]bool)
+	for pool, verdicts := range f.health {
+		if p := f.table.Pools[pool]; p != nil {
+			for id, b := range p.Backends {
+				if up, looked := verdicts[b.Name]; looked && !up {
+					down[id] = true
+				}
+			}
+		}
+	}
+	return down
 }
 
 // A kick is a member.Kick with names.
