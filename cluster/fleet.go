@@ -106,6 +106,7 @@ type Fleet struct {
 	peersMu sync.Mutex // guards peers; memberlist calls with it, so nothing is done under it
 	peers   map[string]peer
 
+	told    chan struct{} // the configuration is another
 	poke    chan struct{}
 	outbox  chan table.Command
 	stop    context.CancelFunc
@@ -162,7 +163,7 @@ func OpenFleet(o FleetOptions) (*Fleet, error) {
 	}
 	f := &Fleet{
 		o: o, log: o.Log, table: table.New(), changed: make(chan struct{}), health: make(map[string]map[string]bool),
-		extra: make(map[string]reported), peers: make(map[string]peer), poke: make(chan struct{}, 1), outbox: make(chan table.Command, 1024), leads: make(chan bool, 16),
+		extra: make(map[string]reported), peers: make(map[string]peer), told: make(chan struct{}, 1), poke: make(chan struct{}, 1), outbox: make(chan table.Command, 1024), leads: make(chan bool, 16),
 	}
 	f.ctx, f.stop = context.WithCancel(context.Background())
 	f.secrets.Store(&o.Secrets)

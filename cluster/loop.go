@@ -71,6 +71,9 @@ func (f *Fleet) manage() {
 			return
 		case on := <-f.leads:
 			f.lead(on)
+			f.reconcile()
+		case <-f.told:
+			f.reconcile()
 		case <-tick.C:
 			f.reconcile()
 		}
