@@ -101,6 +101,7 @@ type Fleet struct {
 	extra   map[string]reported // of other nodes, while we lead
 	fatal   error
 	leaving bool
+	unheard bool // nobody took the last report
 	applied uint64
 
 	peersMu sync.Mutex // guards peers; memberlist calls with it, so nothing is done under it

@@ -25,6 +25,9 @@ const (
 	// judgeAfter is how long a new leader hears reports before it judges back ends:
 	// the first to report may be the one that sees none.
 	judgeAfter = 3 * member.ReportEvery
+	// reportAgain is after how long a report is sent again that nobody took: the
+	// leader may not have been ready.
+	reportAgain = 100 * time.Millisecond
 	// sayTime bounds one attempt to say something that is said again anyway.
 	sayTime = 2 * time.Second
 	// fewBehind is how many entries a node may be behind that is to vote.
@@ -50,7 +53,11 @@ func (f *Fleet) keep() {
 		f.look(now)
 		_, who := f.raft.LeaderWithID()
 		f.mu.Lock()
-		due := now-reported >= member.ReportEvery || who != leader || life != f.node.Life()
+		due := now-reported >= member.ReportEvery || who != leader || life != f.node.Life() ||
+			f.unheard && now-reported >= int64(reportAgain)
+		if due {
+			f.unheard = false
+		}
 		leader, life = who, f.node.Life()
 		f.mu.Unlock()
 		if due && !f.o.Witness {
@@ -244,10 +251,16 @@ func (f *Fleet) report(now int64) {
 		return
 	}
 	address, _ := f.raft.LeaderWithID()
-	if address == "" || f.port == nil {
+	if address == "" {
 		return
 	}
-	f.running.Go(func() { _ = f.send(string(address), "/v1/report", m, nil) }) // the next one follows
+	f.running.Go(func() {
+		if f.port == nil || f.send(string(address), "/v1/report", m, nil) != nil {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			f.unheard = true
+		}
+	})
 }
 
 // fit says whether our verdicts about back ends are worth something. It is called
