@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/memberlist"
 	"github.com/hashicorp/raft"
 	wal "github.com/hashicorp/raft-wal"
+	"github.com/hashicorp/raft-wal/metadb"
 
 	"usher.example/cluster/lead"
 	"usher.example/cluster/member"
@@ -80,6 +81,7 @@ type Fleet struct {
 	gossip  *memberlist.Memberlist
 	raft    *raft.Raft
 	wal     *wal.WAL
+	meta    *metadb.BoltMetaDB // of the log
 	net     interface{ Close() error } // raft's transport
 	api     *http.Client
 	server  *http.Server
@@ -101,6 +103,7 @@ type Fleet struct {
 	extra   map[string]reported // of other nodes, while we lead
 	fatal   error
 	leaving bool
+	reseal  bool // the map key is sealed with a secret that is on its way out
 	unheard bool // nobody took the last report
 	applied uint64
 
@@ -257,6 +260,9 @@ func (f *Fleet) shut() {
 	}
 	if f.wal != nil {
 		_ = f.wal.Close()
+	}
+	if f.meta != nil {
+		_ = f.meta.Close()
 	}
 	if f.port != nil {
 		f.port.close()

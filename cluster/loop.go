@@ -342,6 +342,9 @@ func (f *Fleet) define(term uint64) []table.Command {
 	if f.table.Settings.Number == 0 {
 		d.Settings = &table.Settings{Number: 1, Place: place.Version, Names: f.o.Names, MapKey: f.newMapKey()}
 	}
+	if f.reseal {
+		d.Settings = f.resealed()
+	}
 	what := fmt.Sprint(d.Pools)
 	if what == f.defined && d.Settings == nil {
 		return nil
