@@ -78,6 +78,7 @@ type node struct {
 	since  int64            // when this leader first saw that
 	over   uint64           // lives up to this one are over by the node's own word
 	overAt int64
+	ended  uint64               // the life that Expire was said of: no grant may overtake that
 	owes   map[table.Debt]int64 // since when
 }
 
@@ -214,7 +215,7 @@ func (l *Leader) grant(now int64) []table.Command {
 	g := table.Grant{Term: l.term}
 	for _, name := range slices.Sorted(maps.Keys(l.t.Members)) {
 		m, n := l.t.Members[name], l.node(name)
-		if !m.Counted || n.report.Life != m.Life || n.report.Number <= m.Granted || n.over >= m.Life {
+		if !m.Counted || n.report.Life != m.Life || n.report.Number <= m.Granted || max(n.over, n.ended) >= m.Life {
 			continue
 		}
 		if n.late(now) {
@@ -234,7 +235,7 @@ func (l *Leader) grant(now int64) []table.Command {
 func (l *Leader) fresh(now int64) bool {
 	for name, m := range l.t.Members {
 		n := l.node(name)
-		if m.Counted && m.Granted == 0 && n.report.Life == m.Life && n.named[m.Life] == 0 {
+		if m.Counted && m.Granted == 0 && n.ended < m.Life && n.report.Life == m.Life && n.named[m.Life] == 0 {
 			return true
 		}
 	}
@@ -278,6 +279,7 @@ func (l *Leader) expire(now int64) []table.Command {
 		silent := now-last >= l.wait()
 		over := n.over >= m.Life && now-n.overAt >= l.kickDelay()
 		if silent || over {
+			n.ended = m.Life
 			out = append(out, l.say(now, fmt.Sprintf("expire %s %d", name, m.Life), table.Expire{
 				Term: l.term, Node: name, Life: m.Life, Owes: n.late(now),
 			})...)

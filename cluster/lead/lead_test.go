@@ -159,3 +159,36 @@ func TestBusy(t *testing.T) {
 		t.Errorf("owing are %v", late)
 	}
 }
+
+// A Grant must not overtake the Expire of the same life on its way to the log.
+func TestNoGrantAfterExpire(t *testing.T) {
+	f := newFleet(t)
+	f.run(second, "a", "b")
+	var ended []table.Expire
+	for range 60 {
+		f.now += second / 4
+		f.report("a", "a.0", 1)
+		said := f.l.Look(f.now)
+		for _, g := range of[table.Grant](said) {
+			f.apply(g)
+		}
+		if ended = of[table.Expire](said); len(ended) > 0 {
+			break // it is on its way
+		}
+	}
+	if len(ended) == 0 {
+		t.Fatal("the silent life does not end")
+	}
+	f.now += second / 4
+	f.report("b", "b.0", 1)
+	for range 8 {
+		f.now += second / 4
+		for _, g := range of[table.Grant](f.l.Look(f.now)) {
+			for _, n := range g.Nodes {
+				if n.Node == "b" {
+					t.Fatalf("%+v after %+v", g, ended)
+				}
+			}
+		}
+	}
+}

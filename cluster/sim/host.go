@@ -157,8 +157,8 @@ func (h *host) lead() {
 	}
 	for _, c := range h.l.Look(h.local(h.w.now)) {
 		d := h.w.brief(h.rng) / 8
-		if !h.w.calm && h.rng.IntN(100) == 0 {
-			d = h.rng.Int64N(3 * second) // on its way to raft
+		if !h.w.calm && (h.rng.IntN(100) == 0 || h.w.lossy > 0 && h.rng.IntN(8) == 0) {
+			d = h.rng.Int64N(h.w.plan.Late) // on its way to raft
 		}
 		h.after(d, func() { h.propose(c) })
 	}
