@@ -102,16 +102,23 @@ func (l *Leader) node(name string) *node {
 	return n
 }
 
+// of returns what is known of a member. What a directory that was lost has said is
+// nothing to the one that replaced it: even its lives may be numbered alike.
+func (l *Leader) of(m *table.Member) *node {
+	n := l.node(m.Node)
+	if n.report.Dir != m.Dir {
+		n.report, n.over = member.Report{}, 0
+	}
+	return n
+}
+
 // Report takes a node's report. Late ones are dropped.
 func (l *Leader) Report(now int64, r member.Report) {
 	m := l.t.Members[r.Node]
 	if m == nil || m.Dir != r.Dir {
 		return
 	}
-	n := l.node(r.Node)
-	if r.Dir != n.report.Dir { // what the lost directory said is nothing to this one
-		n.report, n.over = member.Report{}, 0
-	}
+	n := l.of(m)
 	if r.Life < n.report.Life || r.Life == n.report.Life && r.Number <= n.report.Number {
 		return
 	}
@@ -166,7 +173,7 @@ func (l *Leader) say(now int64, about string, c table.Command) []table.Command {
 // a busy node always owes something.
 func (l *Leader) owing(now int64) {
 	for _, m := range l.t.Members {
-		n := l.node(m.Node)
+		n := l.of(m)
 		before := n.owes
 		n.owes = nil
 		if !m.Counted {
@@ -214,7 +221,8 @@ func (l *Leader) grant(now int64) []table.Command {
 	}
 	g := table.Grant{Term: l.term}
 	for _, name := range slices.Sorted(maps.Keys(l.t.Members)) {
-		m, n := l.t.Members[name], l.node(name)
+		m := l.t.Members[name]
+		n := l.of(m)
 		if !m.Counted || n.report.Life != m.Life || n.report.Number <= m.Granted || max(n.over, n.ended) >= m.Life {
 			continue
 		}
@@ -233,8 +241,8 @@ func (l *Leader) grant(now int64) []table.Command {
 
 // fresh says whether a life waits for its first grant: that is not kept waiting.
 func (l *Leader) fresh(now int64) bool {
-	for name, m := range l.t.Members {
-		n := l.node(name)
+	for _, m := range l.t.Members {
+		n := l.of(m)
 		if m.Counted && m.Granted == 0 && n.ended < m.Life && n.report.Life == m.Life && n.named[m.Life] == 0 {
 			return true
 		}
@@ -265,7 +273,8 @@ func (l *Leader) kickDelay() int64 {
 func (l *Leader) expire(now int64) []table.Command {
 	var out []table.Command
 	for _, name := range slices.Sorted(maps.Keys(l.t.Members)) {
-		m, n := l.t.Members[name], l.node(name)
+		m := l.t.Members[name]
+		n := l.of(m)
 		if !m.Counted {
 			continue
 		}

@@ -102,6 +102,21 @@ func TestLostDirectory(t *testing.T) {
 	}
 }
 
+// Seen by the simulation: the last report of a lost directory was granted to the
+// new one's life of the same number, and with it all reports up to that, heard or
+// not.
+func TestGrantIsForTheDirectory(t *testing.T) {
+	f := newFleet(t)
+	f.run(second, "a", "b")
+	f.report("b", "b.0", 2)
+	f.run(3*second, "a")
+	f.apply(table.Join{Node: "b", Dir: "b.1"}, table.Enter{Node: "b", Dir: "b.1", Life: 2})
+	f.run(3*second, "a")
+	if got := f.tab.Members["b"].Granted; got != 0 {
+		t.Errorf("report %d is granted, and none was sent", got)
+	}
+}
+
 // A life that has just entered is given time, however long ago the election was.
 func TestNewLifeIsWaitedFor(t *testing.T) {
 	f := newFleet(t)

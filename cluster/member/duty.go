@@ -1,6 +1,7 @@
 package member
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -148,6 +149,7 @@ func (n *Node) change(now int64, p *table.Pool) {
 			closing = n.close(now, k, r, epoch) || closing
 		}
 	}
+	slices.SortFunc(staying, func(a, b table.Seat) int { return cmp.Compare(a.Key, b.Key) })
 	for i := 0; i < len(staying); i += table.MaxSeats {
 		part := staying[i:min(i+table.MaxSeats, len(staying))]
 		n.say(now, fmt.Sprintf("stay %s %d %d", p.Name, epoch, i), table.AddStay{

@@ -122,11 +122,26 @@ func want[C table.Command](t *testing.T, e member.Effects) C {
 	return none
 }
 
-// never fails if there is such a command.
-func never[C table.Command](t *testing.T, e member.Effects) {
-	t.Helper()
-	if i := slices.IndexFunc(e.Commands, func(c table.Command) bool { _, is := c.(C); return is }); i >= 0 {
-		t.Fatalf("%T%+v", e.Commands[i], e.Commands[i])
+// A strict node without a lease places nobody; another goes on alone, unheld.
+func TestAlone(t *testing.T) {
+	for _, tt := range []struct {
+		strict bool
+		want   member.Verdict
+	}{{true, member.Isolated}, {false, member.Placed}} {
+		f := newFleet(t, member.Options{Strict: tt.strict})
+		k := f.user(1)
+		f.apply(prepare(1, 0, place.Up))
+		if d := f.n.Place(f.now, "p", k); d.Verdict != member.Held || d.Cause != table.Changing {
+			t.Errorf("strict %v, with a lease: %+v", tt.strict, d)
+		}
+		f.now += member.Lease
+		f.look()
+		if d := f.n.Place(f.now, "p", k); d.Verdict != tt.want {
+			t.Errorf("strict %v, alone: %+v", tt.strict, d)
+		}
+		if f.n.Deadline() != 0 || f.n.Leased(f.now) || f.n.Life() != 2 {
+			t.Errorf("strict %v: a lease until %d, life %d", tt.strict, f.n.Deadline(), f.n.Life())
+		}
 	}
 }
 

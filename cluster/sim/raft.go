@@ -208,7 +208,7 @@ func (w *world) commit(c table.Command) {
 		}
 		return err
 	})
-	if _, grant := c.(table.Grant); !grant {
-		w.trace("%d: %T%+v %v", len(w.log), c, c, err)
+	if _, grant := c.(table.Grant); !grant && w.o.Trace != nil {
+		w.trace("%d: %T %s: %v", len(w.log), c, table.Encode(c), err)
 	}
 }

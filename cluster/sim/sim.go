@@ -38,6 +38,8 @@ type Options struct {
 	Broken rule.Broken
 	// Trace gets a line for whatever happens; nil is none.
 	Trace io.Writer
+	// Twice: only ErrTwice is looked for among what is wrong with leases.
+	Twice bool
 }
 
 // A Result is what came of a run.
@@ -57,6 +59,7 @@ type Result struct {
 // Failures. ErrTwice is the promise broken.
 var (
 	ErrTwice   = errors.New("a user is live on two back ends")
+	ErrLease   = errors.New("a life ends that has a lease")
 	ErrSettle  = errors.New("the fleet does not settle")
 	ErrReplica = errors.New("tables differ")
 	ErrPin     = errors.New("a pin is lost")

@@ -1,11 +1,14 @@
 package sim_test
 
 import (
+	"bytes"
+	"errors"
 	"flag"
 	"os"
 	"strconv"
 	"testing"
 
+	"usher.example/cluster/rule"
 	"usher.example/cluster/sim"
 )
 
@@ -15,7 +18,8 @@ var (
 	seeds = flag.Uint64("seeds", 0, "how many seeds to run")
 )
 
-// TestPromise runs fleets of random fates.
+// TestPromise lets fleets have random fates. USHER_LONG=10 runs ten times as many;
+// -seed replays one.
 func TestPromise(t *testing.T) {
 	if *seed != 0 {
 		r, err := sim.Run(sim.Common.Draw(*seed), sim.Options{Trace: os.Stdout})
@@ -25,22 +29,66 @@ func TestPromise(t *testing.T) {
 		}
 		return
 	}
-	n := *from + 1999
-	if s, err := strconv.ParseUint(os.Getenv("USHER_LONG"), 10, 64); err == nil {
-		n *= s
+	n := uint64(2000)
+	if raceOn {
+		n = 200
+	}
+	if testing.Short() {
+		n = 20
+	}
+	if times, err := strconv.ParseUint(os.Getenv("USHER_LONG"), 10, 64); err == nil {
+		n *= times
 	}
 	if *seeds > 0 {
-		n = *from + *seeds - 1
+		n = *seeds
 	}
 	var sum sim.Result
-	failed := 0
-	for seed := *from; seed <= n && failed < 10; seed++ {
-		r, err := sim.Run(sim.Common.Draw(seed), sim.Options{})
+	for seed := *from; seed < *from+n; seed++ {
+		p := sim.Common.Draw(seed)
+		r, err := sim.Run(p, sim.Options{})
 		sum.Add(r)
 		if err != nil {
-			failed++
-			t.Errorf("seed %d: %.300s", seed, err)
+			t.Errorf("%.1000v\nreplay: go test ./cluster/sim -run TestPromise -args -seed %d\n%s",
+				err, seed, sim.Shrink(p, sim.Options{}, err, 300))
+			break
 		}
 	}
 	t.Logf("%d seeds: %+v", n, sum)
+	if !t.Failed() && (sum.Logins == 0 || sum.Stays == 0 || sum.Changes == 0 || sum.Moves == 0 || sum.Loads == 0 || sum.Expired == 0) {
+		t.Error("a simulation in which nothing happens")
+	}
+}
+
+// The same seed is the same run, to the last line of its trace.
+func TestReplay(t *testing.T) {
+	for seed := uint64(1); seed <= 5; seed++ {
+		var a, b bytes.Buffer
+		_, errA := sim.Run(sim.Common.Draw(seed), sim.Options{Trace: &a})
+		_, errB := sim.Run(sim.Common.Draw(seed), sim.Options{Trace: &b})
+		if errA != nil || errB != nil || a.Len() == 0 || !bytes.Equal(a.Bytes(), b.Bytes()) {
+			t.Errorf("seed %d: two runs differ, or fail: %v, %v", seed, errA, errB)
+		}
+	}
+}
+
+// What is left of a plan fails for the same reason.
+func TestShrink(t *testing.T) {
+	o := sim.Options{Broken: rule.Broken(0).Break(rule.HoldInMove)}
+	for seed := uint64(1); seed < 100; seed++ {
+		p := sim.Common.Draw(seed)
+		_, err := sim.Run(p, o)
+		if !errors.Is(err, sim.ErrTwice) {
+			continue
+		}
+		less := sim.Shrink(p, o, err, 500)
+		if _, err := sim.Run(less, o); !errors.Is(err, sim.ErrTwice) {
+			t.Errorf("the rest fails otherwise: %v", err)
+		}
+		if len(less.Actions)*4 > len(p.Actions) {
+			t.Errorf("%d of %d actions are left", len(less.Actions), len(p.Actions))
+		}
+		t.Log(less)
+		return
+	}
+	t.Fatal("no seed fails")
 }

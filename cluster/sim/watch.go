@@ -72,6 +72,7 @@ func (w *world) watch(c table.Command, apply func() error) {
 		if c.Owes {
 			w.Owed++
 		}
+		w.ended(c)
 	case table.Activate:
 		w.Changes++
 	case table.Placed:
@@ -84,5 +85,18 @@ func (w *world) watch(c table.Command, apply func() error) {
 		case table.PinKeep:
 		}
 	default:
+	}
+}
+
+// ended holds the end of a life against what its node believes: it has no lease,
+// and has had none for as long as a back end may be busy.
+func (w *world) ended(c table.Expire) {
+	for _, h := range w.hosts {
+		if w.o.Twice || h.name != c.Node || !h.up || h.leaving || h.n.Life() != c.Life {
+			continue
+		}
+		if until := h.trueAt(h.n.Deadline()); w.now < until+w.plan.KickDelay {
+			w.fail(ErrLease, "life %d of %s ends, its lease at %s", c.Life, c.Node, seconds(until-begin))
+		}
 	}
 }

@@ -2,6 +2,7 @@ package table
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -46,6 +47,8 @@ type pinned struct {
 	Key place.Key `json:"key"`
 	Pin
 }
+
+var errNull = errors.New("read a snapshot: something is null")
 
 // Clone returns a copy that shares nothing that changes.
 func (t *Table) Clone() *Table {
@@ -143,11 +146,17 @@ func (t *Table) Load(r io.Reader) error {
 	n := New()
 	n.Settings, n.LastMove, n.LastID, n.broken = s.Settings, s.LastMove, s.LastID, t.broken
 	n.Enters, n.LastEpoch = s.Enters, s.LastEpoch
+	if slices.Contains(s.Members, nil) || slices.Contains(s.Moves, nil) {
+		return errNull
+	}
 	for _, m := range s.Members {
 		n.Members[m.Node] = m
 	}
 	for _, sp := range s.Pools {
 		p := &Pool{Name: sp.Name, Storage: sp.Storage, Backends: make(map[uint16]*Backend), Epoch: sp.Epoch, Stays: sp.Stays.unpack()}
+		if slices.Contains(sp.Backends, nil) {
+			return errNull
+		}
 		for _, b := range sp.Backends {
 			p.Backends[b.ID] = b
 		}

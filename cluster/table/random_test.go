@@ -1,0 +1,192 @@
+package table_test
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"testing"
+
+	"usher.example/cluster/place"
+	"usher.example/cluster/table"
+)
+
+// random draws a command about few things, so that many are accepted.
+func random(r *rand.Rand, tab *table.Table) table.Command {
+	node := []string{"a", "b", "c"}[r.IntN(3)]
+	life, epoch, move := uint64(1+r.IntN(3)), uint64(r.IntN(3)), tab.LastMove+1-uint64(r.IntN(2))
+	if m := tab.Members[node]; m != nil {
+		life = m.Life + uint64(r.IntN(2))
+	}
+	if p := tab.Pools["p"]; p != nil {
+		epoch = p.Epoch + uint64(r.IntN(2))
+	}
+	k := place.Key(1 + r.IntN(6))
+	term := uint64(1 + r.IntN(8)/7)
+	weight := r.IntN(100) - 10
+	admin := []table.Admin{table.Active, table.Draining, table.Evacuate, table.Down}[r.IntN(4)]
+	switch r.IntN(18) {
+	case 0:
+		return table.Join{Node: node, Dir: node + "." + string(rune('0'+r.IntN(2)))}
+	case 1, 2:
+		dir := node + ".0"
+		if m := tab.Members[node]; m != nil {
+			dir = m.Dir
+		}
+		return table.Enter{Node: node, Dir: dir, Life: life}
+	case 3:
+		return table.AddStay{Node: node, Life: life, Pool: "p", Epoch: epoch, Users: table.Users{{Key: k, Backend: uint16(r.IntN(4))}}}
+	case 4, 5:
+		return table.Ready{Node: node, Life: life, Pool: "p", Epoch: epoch}
+	case 6, 7:
+		return table.Clear{Node: node, Life: life, Number: move, Had: r.IntN(2) == 0}
+	case 8:
+		return table.Grant{Term: term, Nodes: []table.Granted{{Node: node, Life: life, Report: r.Uint64N(100)}}}
+	case 9:
+		return table.Expire{Term: term, Node: node, Life: life, Owes: r.IntN(2) == 0}
+	case 10:
+		var view []table.Standing
+		if p := tab.Pools["p"]; p != nil {
+			for id := range tab.LastID + 1 {
+				if p.Backends[id] != nil && r.IntN(4) > 0 {
+					view = append(view, table.Standing{ID: id, Weight: 1 + r.IntN(100), State: place.State(r.IntN(3))})
+				}
+			}
+		}
+		return table.Prepare{Term: term, Pool: "p", Epoch: epoch, View: view, All: r.IntN(9) == 0}
+	case 11, 12:
+		return table.Activate{Term: term, Pool: "p", Epoch: epoch, Enters: tab.Enters}
+	case 13:
+		return table.Placed{Term: term, Number: move, Enters: tab.Enters}
+	case 14:
+		if r.IntN(6) == 0 {
+			return table.Define{Term: term}
+		}
+		return table.Define{Term: term, Pools: pools([]table.Server{b1, b2, {Name: "b3", Address: "3", Weight: 9}}[r.IntN(3):]...)}
+	case 15:
+		return table.Adjust{Pool: "p", Backend: "b2", Admin: &admin, Weight: &weight}
+	case 16:
+		c := table.Start{Pool: "p", Key: k, User: "u" + string(rune('0'+k)), Pin: table.PinClear}
+		if r.IntN(2) == 0 {
+			c.Pin, c.Target = table.PinSet, "b2"
+		}
+		return c
+	default:
+		return table.Verdict{Term: term, Pool: "p", Up: map[uint16]bool{uint16(r.IntN(5)): r.IntN(3) > 0}}
+	}
+}
+
+func save(t testing.TB, tab *table.Table) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if err := tab.Save(&b); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// A log applied to two tables makes them equal: also where one is saved and loaded
+// or copied on the way, and reads the commands from the wire. What is refused
+// changes nothing.
+func TestDeterminism(t *testing.T) {
+	kinds := make(map[string]int)
+	for seed := range uint64(30) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		a, b := table.New(), table.New()
+		for range 400 {
+			c := random(r, a)
+			wire, err := table.Decode(table.Encode(c))
+			if err != nil {
+				t.Fatalf("%T%+v: %v", c, c, err)
+			}
+			before := save(t, a)
+			errA, errB := a.Apply(c, 1), b.Apply(wire, 1)
+			if (errA == nil) != (errB == nil) || errA != nil && errA.Error() != errB.Error() {
+				t.Fatalf("%T%+v: %v and %v", c, c, errA, errB)
+			}
+			after := save(t, a)
+			if errA != nil && !bytes.Equal(before, after) {
+				t.Fatalf("%T%+v: %v, but it changed\n%s\nto\n%s", c, c, errA, before, after)
+			}
+			if errA == nil {
+				kinds[string(table.Encode(c)[:20])]++
+			}
+			switch r.IntN(10) {
+			case 0:
+				b = b.Clone()
+			case 1:
+				if err := b.Load(bytes.NewReader(save(t, b))); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got := save(t, b); !bytes.Equal(got, after) {
+				t.Fatalf("after %T%+v\n%s\nand\n%s", c, c, after, got)
+			}
+		}
+	}
+	if len(kinds) < 14 {
+		t.Errorf("only %d kinds of commands were accepted: %v", len(kinds), kinds)
+	}
+}
+
+// FuzzDecode: what is read is written and read alike, and does no harm.
+func FuzzDecode(f *testing.F) {
+	r := rand.New(rand.NewPCG(1, 1))
+	tab := table.New()
+	for range 100 {
+		c := random(r, tab)
+		_ = tab.Apply(c, 1) // accepted or not
+		f.Add(table.Encode(c))
+	}
+	f.Add([]byte(`{"v":1,"k":"join","c":null}`))
+	state := save(f, tab)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		c, err := table.Decode(b)
+		if err != nil {
+			return
+		}
+		wire := table.Encode(c)
+		again, err := table.Decode(wire)
+		if err != nil || !bytes.Equal(table.Encode(again), wire) {
+			t.Fatalf("%s is read as %+v: %v", wire, again, err)
+		}
+		tab := table.New()
+		if err := tab.Load(bytes.NewReader(state)); err != nil {
+			t.Fatal(err)
+		}
+		if err := tab.Apply(c, 1); err != nil {
+			return
+		}
+		other := table.New()
+		if err := other.Load(bytes.NewReader(save(t, tab))); err != nil {
+			t.Fatalf("after %s: %v", wire, err)
+		}
+	})
+}
+
+// FuzzLoad: what is loaded is saved and loaded alike.
+func FuzzLoad(f *testing.F) {
+	r := rand.New(rand.NewPCG(2, 1))
+	tab := table.New()
+	for i := range 200 {
+		_ = tab.Apply(random(r, tab), 1) // accepted or not
+		if i%20 == 0 {
+			f.Add(save(f, tab))
+		}
+	}
+	f.Add([]byte(`{"version":1,"members":[null]}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		tab := table.New()
+		if tab.Load(bytes.NewReader(b)) != nil {
+			return
+		}
+		first := save(t, tab)
+		if err := tab.Load(bytes.NewReader(first)); err != nil {
+			t.Fatalf("%s: %v", first, err)
+		}
+		if again := save(t, tab); !bytes.Equal(again, first) {
+			t.Fatalf("%s is\n%s", first, again)
+		}
+		if copied := save(t, tab.Clone()); !bytes.Equal(copied, first) {
+			t.Fatalf("%s is copied as\n%s", first, copied)
+		}
+	})
+}
