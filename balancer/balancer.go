@@ -40,6 +40,11 @@ type Placer interface {
 	// "home", "stay". With the answer comes a hold, which is not 0: until it is
 	// released every call for the same user names the same back end.
 	Place(ctx context.Context, pool, user string) (backend, why string, hold uint64, err error)
+	// Still says whether a login with a hold may send its credentials now; an
+	// error is temporary. It does not block.
+	Still(hold uint64) error
+	// Confirm notes that a login has succeeded. It does not block.
+	Confirm(hold uint64)
 	// Release gives a hold back. Again, or of 0, it does nothing. It does not
 	// block.
 	Release(hold uint64)

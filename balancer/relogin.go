@@ -3,6 +3,7 @@ package balancer
 import (
 	"context"
 	"errors"
+	"net"
 	"time"
 
 	"usher.example/sniff"
@@ -86,6 +87,7 @@ func (s *session) try(ctx context.Context, login *sniff.Login) (*link, *acceptan
 		return nil, nil, err
 	}
 	handed = true
+	s.srv.deps.Placer.Confirm(s.hold)
 	l.stop() // ctx ends with the attempt, the connection goes on
 	return l, yes, nil
 }
@@ -119,8 +121,12 @@ func (s *session) converseBack(ctx context.Context, l *link, b *Backend, login *
 		Announce: b.announcement(client),
 	})
 	out := sniff.NewDriver(back)
+	still := func() error { return s.srv.deps.Placer.Still(s.hold) }
 	for {
-		ev, err := out.Drive(l.conn())
+		ev, err := out.Drive(guarded{l.conn(), still})
+		if lost := (*placeLost)(nil); errors.As(err, &lost) {
+			return nil, fail(NoBackend, "before the login was sent: %w", lost.err)
+		}
 		if err != nil {
 			return nil, b.classify(ctx, err, out.Spoke())
 		}
@@ -147,6 +153,26 @@ func (s *session) converseBack(ctx context.Context, l *link, b *Backend, login *
 		}
 	}
 }
+
+// guarded is a connection to a back end during a login: nothing is sent that could
+// be a credential once the user's place may be another's to give.
+type guarded struct {
+	net.Conn
+	still func() error
+}
+
+// Write implements io.Writer.
+func (g guarded) Write(p []byte) (int, error) {
+	if err := g.still(); err != nil {
+		return 0, &placeLost{err}
+	}
+	return g.Conn.Write(p)
+}
+
+// placeLost is why a guarded connection did not send.
+type placeLost struct{ err error }
+
+func (p *placeLost) Error() string { return p.err.Error() }
 
 // relay carries a SASL challenge to the client and his answer back. Until the
 // back end has said yes nobody has proved who he is, and the user's place is

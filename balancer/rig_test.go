@@ -138,6 +138,10 @@ func (f *fixed) Release(hold uint64) {
 	delete(f.holds, hold)
 }
 
+func (*fixed) Still(uint64) error { return nil }
+
+func (*fixed) Confirm(uint64) {}
+
 func (f *fixed) Normal(user string) string { return strings.ToLower(user) }
 
 func (f *fixed) set(backend string, err error) {

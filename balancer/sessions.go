@@ -182,3 +182,29 @@ func (srv *Server) LeaveBackend(pool, user, backend, reason string) int {
 
 // is tells whether b, which may be nil, goes by that name.
 func (b *Backend) is(pool, name string) bool { return b != nil && b.pool == pool && b.Name == name }
+
+// LeaveHolds ends the connections of some holds of places and returns their
+// number. Established sessions are closed; logins on their way ask for a new
+// place. It does not wait.
+func (srv *Server) LeaveHolds(holds []uint64, reason string) int {
+	leaving := make(map[uint64]bool, len(holds))
+	for _, h := range holds {
+		leaving[h] = true
+	}
+	n := 0
+	for _, s := range srv.sessions.all(func(s *session) bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.held && leaving[s.hold]
+	}) {
+		if s.abandon(reason) {
+			n++
+		}
+	}
+	srv.sessions.each(func(e *entry) bool { return e.flags&held != 0 && leaving[e.hold] }, func(tag uint64, _ *entry, _ string) {
+		if srv.sessions.kill(tag, fail(Kicked, "%s", reason)) {
+			n++
+		}
+	})
+	return n
+}

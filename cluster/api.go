@@ -107,7 +107,7 @@ func (f *Fleet) serveAPI() {
 	})
 	f.server = &http.Server{Handler: mux, ReadHeaderTimeout: handshakeTime, ReadTimeout: 4 * askTime, IdleTimeout: time.Minute}
 	f.serving.Go(func() { _ = f.server.Serve(f.port.layer(f.port.api)) }) // until shut
-	f.api = &http.Client{Timeout: applyTime + askTime, Transport: &http.Transport{
+	f.api = &http.Client{Transport: &http.Transport{
 		DialTLSContext: func(ctx context.Context, _, address string) (net.Conn, error) {
 			return f.port.dial(ctx, address, protoAPI)
 		},
@@ -132,6 +132,10 @@ func reply(w http.ResponseWriter, v any) {
 
 // send asks another node. Body is JSON, or octets as they are.
 func (f *Fleet) send(address, path string, body, into any) error {
+	return f.sendWithin(address, path, body, into, askTime)
+}
+
+func (f *Fleet) sendWithin(address, path string, body, into any, limit time.Duration) error {
 	b, ok := body.([]byte)
 	if !ok {
 		var err error
@@ -139,7 +143,9 @@ func (f *Fleet) send(address, path string, body, into any) error {
 			return err
 		}
 	}
-	req, err := http.NewRequestWithContext(f.ctx, http.MethodPost, "https://"+address+path, bytes.NewReader(b))
+	ctx, cancel := context.WithTimeout(f.ctx, limit)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+address+path, bytes.NewReader(b))
 	if err != nil {
 		return err
 	}
@@ -175,7 +181,9 @@ func (f *Fleet) apply(c table.Command) (uint64, error) {
 
 // propose has a command committed by whoever leads, and waits until it is applied
 // here.
-func (f *Fleet) propose(c table.Command) error {
+func (f *Fleet) propose(c table.Command) error { return f.proposeWithin(c, applyTime+askTime) }
+
+func (f *Fleet) proposeWithin(c table.Command, limit time.Duration) error {
 	if f.raft.State() == raft.Leader {
 		_, err := f.apply(c)
 		return err
@@ -185,7 +193,7 @@ func (f *Fleet) propose(c table.Command) error {
 		return ErrNoLeader
 	}
 	var p proposal
-	if err := f.send(string(address), "/v1/propose", table.Encode(c), &p); err != nil {
+	if err := f.sendWithin(string(address), "/v1/propose", table.Encode(c), &p, limit); err != nil {
 		return fmt.Errorf("%w: %w", ErrNoLeader, err)
 	}
 	if p.Error != "" {

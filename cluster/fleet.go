@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/memberlist"
 	"github.com/hashicorp/raft"
 	wal "github.com/hashicorp/raft-wal"
+	"github.com/hashicorp/raft-wal/metadb"
 
 	"usher.example/cluster/lead"
 	"usher.example/cluster/member"
@@ -54,7 +55,7 @@ type FleetOptions struct {
 	Strict bool
 	// Names is how users' names are normalised, until the fleet says otherwise.
 	Names place.Names
-	// Retention, KickDelay and Hold: zero for the defaults.
+	// Retention, KickDelay and Hold: zero for the defaults, negative for none.
 	Retention, KickDelay, Hold time.Duration
 	// MaxHeld bounds the logins that wait. Zero: DefaultMaxWaiting.
 	MaxHeld int
@@ -80,6 +81,7 @@ type Fleet struct {
 	gossip  *memberlist.Memberlist
 	raft    *raft.Raft
 	wal     *wal.WAL
+	meta    *metadb.BoltMetaDB // of the log
 	net     interface{ Close() error } // raft's transport
 	api     *http.Client
 	server  *http.Server
@@ -95,16 +97,20 @@ type Fleet struct {
 	changed chan struct{}
 	held    int
 	pools   []Pool // as configured here
+	led     int64  // since when we lead
 	defined string // what of that a leader has told the fleet
 	health  map[string]map[string]bool
 	extra   map[string]reported // of other nodes, while we lead
 	fatal   error
 	leaving bool
+	reseal  bool // the map key is sealed with a secret that is on its way out
+	unheard bool // nobody took the last report
 	applied uint64
 
 	peersMu sync.Mutex // guards peers; memberlist calls with it, so nothing is done under it
 	peers   map[string]peer
 
+	told    chan struct{} // the configuration is another
 	poke    chan struct{}
 	outbox  chan table.Command
 	stop    context.CancelFunc
@@ -145,6 +151,7 @@ func OpenFleet(o FleetOptions) (*Fleet, error) {
 		if *d == 0 {
 			*d = def
 		}
+		*d = max(*d, 0)
 	}
 	if o.MaxHeld == 0 {
 		o.MaxHeld = DefaultMaxWaiting
@@ -160,7 +167,7 @@ func OpenFleet(o FleetOptions) (*Fleet, error) {
 	}
 	f := &Fleet{
 		o: o, log: o.Log, table: table.New(), changed: make(chan struct{}), health: make(map[string]map[string]bool),
-		extra: make(map[string]reported), peers: make(map[string]peer), poke: make(chan struct{}, 1), outbox: make(chan table.Command, 1024), leads: make(chan bool, 16),
+		extra: make(map[string]reported), peers: make(map[string]peer), told: make(chan struct{}, 1), poke: make(chan struct{}, 1), outbox: make(chan table.Command, 1024), leads: make(chan bool, 16),
 	}
 	f.ctx, f.stop = context.WithCancel(context.Background())
 	f.secrets.Store(&o.Secrets)
@@ -205,6 +212,7 @@ func (f *Fleet) open() error {
 func (f *Fleet) Run(ctx context.Context) {
 	f.running.Go(f.deliver)
 	f.running.Go(f.keep)
+	f.running.Go(f.manage)
 	f.running.Go(f.gather)
 	select {
 	case <-ctx.Done():
@@ -252,6 +260,9 @@ func (f *Fleet) shut() {
 	}
 	if f.wal != nil {
 		_ = f.wal.Close()
+	}
+	if f.meta != nil {
+		_ = f.meta.Close()
 	}
 	if f.port != nil {
 		f.port.close()

@@ -88,7 +88,15 @@ func testLog(t testing.TB) *slog.Logger {
 // openNode opens and runs a node until the end of the test.
 func openNode(t testing.TB, o FleetOptions, pools ...Pool) *sitter {
 	t.Helper()
-	s := &sitter{sessions: make(map[uint64]string)}
+	s, end := startNode(t, o, pools...)
+	t.Cleanup(end)
+	return s
+}
+
+// startNode opens and runs a node until end is called.
+func startNode(t testing.TB, o FleetOptions, pools ...Pool) (s *sitter, end func()) {
+	t.Helper()
+	s = &sitter{sessions: make(map[uint64]string)}
 	o.Local, o.Log = s, testLog(t)
 	if o.Log != nil {
 		o.Log = o.Log.With("node", o.Node)
@@ -101,13 +109,12 @@ func openNode(t testing.TB, o FleetOptions, pools ...Pool) *sitter {
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); f.Run(ctx) }()
-	t.Cleanup(func() { stop(); <-done; f.Close() })
 	if len(pools) > 0 {
 		if err := f.Update(pools); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return s
+	return s, func() { stop(); <-done; f.Close() }
 }
 
 func await(t testing.TB, s *sitter) {

@@ -17,19 +17,29 @@ import (
 )
 
 const (
-	// lookEvery is the time between two looks when nothing happens.
-	lookEvery = 100 * time.Millisecond
+	// lookEvery is the time between two looks when nothing happens. A move or a
+	// change may wait for one that long.
+	lookEvery = 20 * time.Millisecond
 	// reconcileEvery is the time between two looks at who should be in the fleet.
 	reconcileEvery = time.Second
+	// judgeAfter is how long a new leader hears reports before it judges back ends:
+	// the first to report may be the one that sees none.
+	judgeAfter = 3 * member.ReportEvery
+	// reportAgain is after how long a report is sent again that nobody took: the
+	// leader may not have been ready.
+	reportAgain = 100 * time.Millisecond
+	// sayTime bounds one attempt to say something that is said again anyway.
+	sayTime = 2 * time.Second
 	// fewBehind is how many entries a node may be behind that is to vote.
 	fewBehind = 64
 )
 
-// keep is the loop: it looks, reports and leads.
+// keep is the loop: it looks and reports. Nothing in it waits for another node:
+// the lease hangs on it.
 func (f *Fleet) keep() {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
-	var reported, reconciled int64
+	var reported int64
 	var leader raft.ServerID
 	var life uint64
 	for {
@@ -38,22 +48,40 @@ func (f *Fleet) keep() {
 			return
 		case <-tick.C:
 		case <-f.poke:
-		case on := <-f.leads:
-			f.lead(on)
 		}
 		now := bootTime()
 		f.look(now)
 		_, who := f.raft.LeaderWithID()
 		f.mu.Lock()
-		due := now-reported >= member.ReportEvery || who != leader || life != f.node.Life()
+		due := now-reported >= member.ReportEvery || who != leader || life != f.node.Life() ||
+			f.unheard && now-reported >= int64(reportAgain)
+		if due {
+			f.unheard = false
+		}
 		leader, life = who, f.node.Life()
 		f.mu.Unlock()
 		if due && !f.o.Witness {
 			reported = now
 			f.report(now)
 		}
-		if now-reconciled >= int64(reconcileEvery) {
-			reconciled = now
+	}
+}
+
+// manage is what a leader does that may wait: for its own election, and for the
+// fleet to be as it should.
+func (f *Fleet) manage() {
+	tick := time.NewTicker(reconcileEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-f.ctx.Done():
+			return
+		case on := <-f.leads:
+			f.lead(on)
+			f.reconcile()
+		case <-f.told:
+			f.reconcile()
+		case <-tick.C:
 			f.reconcile()
 		}
 	}
@@ -63,6 +91,9 @@ func (f *Fleet) keep() {
 func (f *Fleet) look(now int64) {
 	f.mu.Lock()
 	before := f.node.Leased(now)
+	if !before {
+		f.node.See(f.seenDown())
+	}
 	if !f.o.Witness {
 		f.node.Look(now)
 		f.join(now)
@@ -105,6 +136,22 @@ func (f *Fleet) look(now int64) {
 		default: // it is said again
 		}
 	}
+}
+
+// seenDown are the back ends that this node's own probes do not reach. It is called
+// with mu held.
+func (f *Fleet) seenDown() map[uint16]bool {
+	down := make(map[uint16]bool)
+	for pool, verdicts := range f.health {
+		if p := f.table.Pools[pool]; p != nil {
+			for id, b := range p.Backends {
+				if up, looked := verdicts[b.Name]; looked && !up {
+					down[id] = true
+				}
+			}
+		}
+	}
+	return down
 }
 
 // A kick is a member.Kick with names.
@@ -165,6 +212,7 @@ func (f *Fleet) lead(on bool) {
 		f.leader = nil
 		clear(f.extra)
 		f.mu.Unlock()
+		f.wake()
 		if was {
 			f.log.Info("another node leads the fleet, or nobody")
 		}
@@ -181,8 +229,9 @@ func (f *Fleet) lead(on bool) {
 		return
 	}
 	f.leader = lead.New(lead.Options{KickDelay: int64(f.o.KickDelay)}, f.table, term, bootTime())
-	f.defined = ""
+	f.defined, f.led = "", bootTime()
 	clear(f.extra)
+	f.wake()
 	f.log.Info("this node leads the fleet", "term", term)
 }
 
@@ -202,10 +251,16 @@ func (f *Fleet) report(now int64) {
 		return
 	}
 	address, _ := f.raft.LeaderWithID()
-	if address == "" || f.port == nil {
+	if address == "" {
 		return
 	}
-	f.running.Go(func() { _ = f.send(string(address), "/v1/report", m, nil) }) // the next one follows
+	f.running.Go(func() {
+		if f.port == nil || f.send(string(address), "/v1/report", m, nil) != nil {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			f.unheard = true
+		}
+	})
 }
 
 // fit says whether our verdicts about back ends are worth something. It is called
@@ -233,7 +288,7 @@ func (f *Fleet) deliver() {
 		case <-f.ctx.Done():
 			return
 		case c := <-f.outbox:
-			err := f.propose(c)
+			err := f.proposeWithin(c, sayTime)
 			if err != nil && !errors.Is(err, ErrNoLeader) {
 				f.log.Debug("a command did nothing", "command", fmt.Sprintf("%T", c), "err", err)
 			}
@@ -253,6 +308,12 @@ func (f *Fleet) reconcile() {
 	f.mu.Unlock()
 	if leader == nil {
 		return
+	}
+	if f.o.Witness && len(f.alive()) > 1 {
+		// It knows no configuration: somebody who does should lead.
+		if err := f.raft.LeadershipTransfer().Error(); err == nil {
+			return
+		}
 	}
 	for _, c := range commands {
 		if err := f.propose(c); err != nil {
@@ -281,6 +342,9 @@ func (f *Fleet) define(term uint64) []table.Command {
 	if f.table.Settings.Number == 0 {
 		d.Settings = &table.Settings{Number: 1, Place: place.Version, Names: f.o.Names, MapKey: f.newMapKey()}
 	}
+	if f.reseal {
+		d.Settings = f.resealed()
+	}
 	what := fmt.Sprint(d.Pools)
 	if what == f.defined && d.Settings == nil {
 		return nil
@@ -292,6 +356,9 @@ func (f *Fleet) define(term uint64) []table.Command {
 // judge takes the votes about back ends. It is called with mu held.
 func (f *Fleet) judge(term uint64, now int64) []table.Command {
 	var out []table.Command
+	if now-f.led < judgeAfter {
+		return nil
+	}
 	for _, name := range sortedKeys(f.table.Pools) {
 		p := f.table.Pools[name]
 		v := table.Verdict{Term: term, Pool: name, Up: make(map[uint16]bool), At: time.Now().Unix()}

@@ -8,6 +8,7 @@ import (
 
 	"usher.example/cluster/member"
 	"usher.example/cluster/place"
+	"usher.example/cluster/table"
 )
 
 // learn takes up what the fleet has settled. It is called with mu held.
@@ -16,7 +17,8 @@ func (f *Fleet) learn() {
 	if k := f.keyer.Load(); s.Number == 0 || k != nil && k.number == s.Number {
 		return
 	}
-	key, err := f.openMapKey(s.MapKey)
+	key, fresh, err := f.openMapKey(s.MapKey)
+	f.reseal = err == nil && !fresh
 	if err != nil {
 		f.log.Error("users cannot be placed", "err", err)
 		return
@@ -41,16 +43,29 @@ func (f *Fleet) newMapKey() string {
 	return base64.StdEncoding.EncodeToString(seal(secrets, aboutMapKey, key[:]))
 }
 
-func (f *Fleet) openMapKey(text string) ([]byte, error) {
+// openMapKey also says whether the key is sealed with the secret in use.
+func (f *Fleet) openMapKey(text string) (key []byte, fresh bool, err error) {
 	b, err := base64.StdEncoding.DecodeString(text)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if len(b) == SecretLen {
-		return b, nil
+		return b, true, nil
 	}
-	plain, _, err := open(*f.secrets.Load(), aboutMapKey, b)
-	return plain, err
+	return open(*f.secrets.Load(), aboutMapKey, b)
+}
+
+// resealed is the settings with the map key under the secret in use, so that the
+// one before can be given up. It is called with mu held.
+func (f *Fleet) resealed() *table.Settings {
+	s := f.table.Settings
+	key, _, err := f.openMapKey(s.MapKey)
+	if err != nil {
+		return nil
+	}
+	s.Number++
+	s.MapKey = base64.StdEncoding.EncodeToString(seal(*f.secrets.Load(), aboutMapKey, key))
+	return &s
 }
 
 // Place says which back end of the pool serves the user now, and why: "stay",

@@ -27,7 +27,10 @@ func (f *Fleet) Update(pools []Pool) error {
 			f.health[p.Name] = make(map[string]bool)
 		}
 	}
-	f.wake()
+	select {
+	case f.told <- struct{}{}:
+	default:
+	}
 	return nil
 }
 

@@ -41,6 +41,7 @@ type Copy struct {
 	flows map[*flow]struct{}
 
 	idle    atomic.Int64 // nanoseconds
+	gate    atomic.Int64 // as Reactor's; plaintext that is spliced does not heed it
 	spliced atomic.Uint64
 	adopted adopted
 }
@@ -50,6 +51,10 @@ var _ Engine = (*Copy)(nil)
 // SetIdle sets the time without traffic after which a session is ended; zero
 // means never. It holds for sessions that are there as well.
 func (e *Copy) SetIdle(limit time.Duration) { e.idle.Store(int64(limit)) }
+
+// SetGate is as Reactor's. Plaintext sessions are not held by it: the kernel moves
+// their bytes by itself.
+func (e *Copy) SetGate(until int64) { e.gate.Store(until) }
 
 // Spliced counts the octets that went through splice(2) in ended sessions.
 func (e *Copy) Spliced() uint64 { return e.spliced.Load() }
@@ -242,6 +247,9 @@ func (f *flow) move(dst, src Conn, to int) (rerr, werr error) {
 	from, into := src.Conn(), dst.Conn()
 	for {
 		n, err := from.Read(buf[:])
+		if over(&f.engine.gate) {
+			return nil, errGate
+		}
 		if n > 0 {
 			m, werr := into.Write(buf[:n])
 			f.moved[to].Add(uint64(m))
@@ -273,6 +281,8 @@ func (f *flow) end(why End, err error) {
 	f.first(why, err)
 	if f.err != nil {
 		_ = f.pair.Client.Raw.SetLinger(0)
+	}
+	if f.err != nil || f.why == Killed { // see loop.end
 		_ = f.pair.Server.Raw.SetLinger(0)
 	}
 	_ = f.pair.Client.Raw.Close()

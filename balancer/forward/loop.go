@@ -216,6 +216,7 @@ func (l *loop) run(ctx context.Context) {
 			l.killAll()
 			return
 		}
+		l.guard()
 		l.turns()
 		l.sweep()
 		l.rest()
@@ -531,17 +532,7 @@ func (l *loop) killAll() {
 			o.exported <- exported{nil, ErrOver}
 		}
 	}
-	for c := range l.sessions.chunks {
-		for i := range int32(chunkSize) {
-			id := int32(c)*chunkSize + i
-			if l.sessions.chunks[c] == nil {
-				break
-			}
-			if s := l.sessions.at(id); s.gen != 0 {
-				l.end(id, s, Killed, nil)
-			}
-		}
-	}
+	l.endAll(Killed, nil)
 	l.pipes.close()
 	l.unmap()
 	l.close()
@@ -552,4 +543,19 @@ func (l *loop) killAll() {
 func (l *loop) unmap() {
 	l.sessions.unmap()
 	l.keys.unmap()
+}
+
+// endAll ends every session.
+func (l *loop) endAll(why End, err error) {
+	for c := range l.sessions.chunks {
+		for i := range int32(chunkSize) {
+			id := int32(c)*chunkSize + i
+			if l.sessions.chunks[c] == nil {
+				break
+			}
+			if s := l.sessions.at(id); s.gen != 0 {
+				l.end(id, s, why, err)
+			}
+		}
+	}
 }

@@ -30,6 +30,7 @@ type Secured struct {
 // Pairs with a side that crypto/tls carries go to a [Copy] of its own.
 type Reactor struct {
 	loops     []*loop
+	gate      atomic.Int64 // until when bytes move, by CLOCK_BOOTTIME; 0 for ever
 	mode      KernelMode
 	kernel    Kernel
 	turn      atomic.Uint32
@@ -94,6 +95,14 @@ func (r *Reactor) SetIdle(limit time.Duration) {
 	for _, l := range r.loops {
 		l.idle.Store(int64(limit))
 	}
+}
+
+// SetGate lets bytes move until a time by CLOCK_BOOTTIME, in nanoseconds; zero is
+// for ever. After that sessions are killed as soon as they would move some, and
+// whatever is on its way to a back end is dropped.
+func (r *Reactor) SetGate(until int64) {
+	r.gate.Store(until)
+	r.copy.SetGate(until)
 }
 
 // Spliced counts the octets that went through splice(2).

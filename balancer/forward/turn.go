@@ -553,7 +553,9 @@ func (l *loop) end(id int32, s *slot, why End, err error) {
 	reset := err != nil && s.why == why
 	for side := range s.half {
 		h := &s.half[side]
-		if reset && !(side == 0 && why == ServerLost && unsent(h.fd)) {
+		// A back end must not hear later what was unsent when somebody wanted the
+		// session to end: an ordinary close would deliver it, minutes later perhaps.
+		if reset && !(side == 0 && why == ServerLost && unsent(h.fd)) || side == 1 && s.why == Killed {
 			_ = unix.SetsockoptLinger(int(h.fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 		} else if !reset && h.tls != none && h.flags&shut == 0 && h.out == none {
 			l.lastWord(h, record.CloseNotify)

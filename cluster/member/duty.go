@@ -33,8 +33,13 @@ func (n *Node) Look(now int64) {
 	n.moves(now)
 }
 
-// forget drops records that count no longer.
+// forget drops records that count no longer. It looks at all of them, so it does
+// not do so each time.
 func (n *Node) forget(now int64) {
+	if n.forgot != 0 && now-n.forgot < ForgetEvery {
+		return
+	}
+	n.forgot = now
 	for k, r := range n.records {
 		if r.holds == 0 && r.seen <= now {
 			delete(n.records, k)

@@ -87,7 +87,7 @@ func (h *holds) give(name uint64) (was hold, ok bool) {
 	ch := &h.chunks[i/chunkHolds]
 	*at = hold{next: ch.free}
 	ch.free = i % chunkHolds
-	if ch.used--; ch.used == 0 {
+	if ch.used--; ch.used == 0 && int(i/chunkHolds) > 0 { // the first is kept: a quiet node places, too
 		*ch = holdChunk{}
 	}
 	return was, true

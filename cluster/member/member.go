@@ -40,6 +40,8 @@ const (
 	ReportEvery = Second
 	// SayAgain is after how long a command is sent again whose effect is not seen.
 	SayAgain = Second
+	// ForgetEvery is the time between two looks for records that are over.
+	ForgetEvery = Second
 	// KickAgain is after how long connections are closed again that should be.
 	KickAgain = 250 * Millisecond
 )
@@ -75,6 +77,8 @@ type Node struct {
 	granted  int64 // when the newest granted report was sent; 0 for none
 
 	records map[place.Key]*record
+	down    map[uint16]bool // as seen from here
+	forgot  int64           // when records were last forgotten
 	holds   holds
 	had     map[uint64]bool // moves: there was a record of the user
 	said    map[string]int64

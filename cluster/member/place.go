@@ -54,12 +54,16 @@ func (n *Node) alone(now int64, p *table.Pool, k place.Key) Decision {
 	if n.o.Strict {
 		return Decision{Verdict: Isolated}
 	}
-	w := n.t.Present(p, k)
+	w := n.t.PresentBut(p, k, n.down)
 	if !w.OK {
 		return Decision{Verdict: NoPlace, Backend: w.Backend, Why: w.Why}
 	}
 	return n.register(now, p.Name, k, w)
 }
+
+// See tells what back ends this node sees as down, by id. It counts while the node
+// is alone; else the fleet's verdict does. The map is the Node's from then on.
+func (n *Node) See(down map[uint16]bool) { n.down = down }
 
 // register makes or extends the record of a user.
 func (n *Node) register(now int64, pool string, k place.Key, w table.Place) Decision {

@@ -81,6 +81,29 @@ func (t *Table) Present(p *Pool, k place.Key) Place {
 	return t.base(p.Active, k)
 }
 
+// PresentBut is Present for a node that is alone and sees for itself that some back
+// ends are down: with shared storage their users go where they would if they were.
+func (t *Table) PresentBut(p *Pool, k place.Key, down map[uint16]bool) Place {
+	now := t.Present(p, k)
+	if !down[now.Backend] || p.Storage == place.Local {
+		return now
+	}
+	list := slices.Clone(p.Active.list)
+	for i := range list {
+		if down[list[i].ID] {
+			list[i].State = place.Down
+		}
+	}
+	v, err := newView(p.Storage, list)
+	if err != nil {
+		return now // it was good a moment ago
+	}
+	if other := t.base(v, k); other.OK {
+		return other
+	}
+	return now
+}
+
 func (t *Table) base(v View, k place.Key) Place {
 	b, why, ok := place.Base(v.place, t.Pins[k].Backend, k)
 	return Place{Backend: b.ID, Why: why, OK: ok}

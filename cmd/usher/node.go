@@ -28,8 +28,9 @@ const firstProbes = 3 * time.Second
 type node struct {
 	log      *logger
 	engine   engine
-	places   *cluster.Single
-	entrance *turnstile // to the places
+	places   places
+	entrance *turnstile     // to the places
+	fleet    *cluster.Fleet // nil without [fleet]
 	server   *balancer.Server
 	ready    *health.Endpoint
 
@@ -71,6 +72,7 @@ type engine interface {
 	SetIdle(limit time.Duration)
 	Spliced() uint64
 	Adopted(path string) uint64
+	SetGate(until int64)
 }
 
 var kernelModes = map[config.DataPath]forward.KernelMode{
@@ -120,17 +122,15 @@ func sayKernel(path config.DataPath, k forward.Kernel, log *logger) {
 	}
 }
 
-// newNode joins the parts; nothing listens yet.
-func newNode(c *config.Config, log *logger) *node {
+// newNode joins the parts; nothing listens yet but the port of a fleet.
+func newNode(c *config.Config, log *logger) (*node, error) {
 	n := &node{log: log, engine: newEngine(c.DataPath, log), ready: new(health.Endpoint), reloads: new(admin.Reloads), started: time.Now(), checkers: make(map[checkKey]*running)}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
-	n.places = cluster.NewSingle(cluster.Options{Names: names(c.Users), Kick: func(pool, user, backend string) {
-		ended := n.server.LeaveBackend(pool, user, backend, "the back end cannot serve any more")
-		if ended > 0 {
-			n.log.Warn("sessions closed so that users can be moved", "pool", pool, "backend", backend, "sessions", ended)
-		}
-	}})
-	n.entrance = &turnstile{Single: n.places}
+	if err := n.openPlaces(c); err != nil {
+		n.cancel()
+		return nil, err
+	}
+	n.entrance = &turnstile{places: n.places}
 	n.server = balancer.New(balancer.Deps{
 		Log: log.Logger, Engine: n.engine, Placer: n.entrance,
 		Observe: n.observe, LoginFailed: log.loginFailed,
@@ -139,7 +139,8 @@ func newNode(c *config.Config, log *logger) *node {
 	n.ready.Add("pools", n.poolsUsable)
 	n.running.Go(func() { n.engine.Run(n.ctx) })
 	n.running.Go(n.tidy)
-	return n
+	n.runFleet()
+	return n, nil
 }
 
 const (
@@ -213,6 +214,8 @@ func (n *node) start(ctx context.Context, c *config.Config) error {
 	}
 	n.examine(w.checks)
 	n.awaitVerdicts(ctx)
+	n.awaitFleet(ctx)
+	n.keepPins(w)
 	return n.server.Apply(w.balancer)
 }
 
@@ -239,6 +242,7 @@ func (n *node) apply(c *config.Config) error {
 	n.engine.SetIdle(c.Limits.Idle)
 	n.log.setLevel(c.Log.Level)
 	n.examine(w.checks)
+	n.keepPins(w)
 	return nil
 }
 
@@ -247,6 +251,9 @@ func (n *node) apply(c *config.Config) error {
 func (n *node) place(w *wiring) error {
 	if err := n.places.Update(w.places); err != nil {
 		return err
+	}
+	if n.fleet != nil {
+		return nil // keepPins does it, which may take its time
 	}
 	var errs []error
 	for _, p := range w.places {
@@ -410,7 +417,9 @@ func (n *node) poolsUsable() []string {
 // stop drains until ctx is done, then closes, and returns when nothing runs.
 func (n *node) stop(ctx context.Context) {
 	n.draining.Store(true)
+	n.leaveFleet()
 	n.server.Drain(ctx)
+	n.closeFleet()
 	n.cancel()
 	n.running.Wait()
 }

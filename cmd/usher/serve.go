@@ -110,7 +110,10 @@ func (o orders) heed(steps ...func()) (end func()) {
 // bringUp starts a node and what answers for it. Who called it stops the node
 // and then closes the web.
 func bringUp(ctx context.Context, cfg *config.Config, log *logger) (*node, *web, error) {
-	n := newNode(cfg, log)
+	n, err := newNode(cfg, log)
+	if err != nil {
+		return nil, nil, err
+	}
 	web, err := n.openWeb(cfg.Admin)
 	if err != nil {
 		n.stop(expired())

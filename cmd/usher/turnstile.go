@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"sync/atomic"
-
-	"usher.example/cluster"
 )
 
 // A turnstile keeps logins from asking for a place while a reload goes on: the
@@ -13,7 +11,7 @@ import (
 // does not fit the other. It lasts milliseconds. Logins that have a place
 // already, and sessions, do not come by here.
 type turnstile struct {
-	*cluster.Single
+	places
 	closed atomic.Pointer[chan struct{}] // nil: open
 }
 
@@ -27,7 +25,7 @@ func (t *turnstile) close() (open func()) {
 	}
 }
 
-// Place is [cluster.Single.Place], as soon as the turnstile is open.
+// Place is that of the places, as soon as the turnstile is open.
 func (t *turnstile) Place(ctx context.Context, pool, user string) (backend, why string, hold uint64, err error) {
 	if opened := t.closed.Load(); opened != nil {
 		select {
@@ -36,5 +34,5 @@ func (t *turnstile) Place(ctx context.Context, pool, user string) (backend, why 
 			return "", "", 0, fmt.Errorf("pool %q: wait for a reload: %w", pool, context.Cause(ctx))
 		}
 	}
-	return t.Single.Place(ctx, pool, user)
+	return t.places.Place(ctx, pool, user)
 }

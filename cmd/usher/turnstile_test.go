@@ -13,7 +13,7 @@ import (
 // it leads to.
 func TestTurnstile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		gate := &turnstile{Single: cluster.NewSingle(cluster.Options{})}
+		gate := &turnstile{places: cluster.NewSingle(cluster.Options{})}
 		open := gate.close()
 		placed := make(chan string, 1)
 		go func() {

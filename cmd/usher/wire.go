@@ -33,7 +33,7 @@ func load(ctx context.Context, path string) (*config.Config, config.Problems, er
 	if err != nil {
 		return nil, nil, err
 	}
-	found := cfg.Check(ctx)
+	found := append(cfg.Check(ctx), checkFleet(cfg)...)
 	if bad := found.Errors(); len(bad) > 0 {
 		return nil, found.Warnings(), bad
 	}

@@ -15,6 +15,7 @@ type binder struct {
 	reporter
 	bad     map[string]bool // paths with a problem; what follows from them is no news
 	partial bool            // the document is only the beginning of the file
+	witness bool            // the file is a witness's, which serves nobody
 }
 
 // table fills v, a struct, from the table raw at path.

@@ -54,6 +54,7 @@ func (c *Config) Check(ctx context.Context) Problems { return c.check(ctx, thisH
 func (c *Config) check(ctx context.Context, m machine) Problems {
 	k := &checker{reporter: reporter{source: c.source}, machine: m, c: c}
 	k.admin()
+	k.fleet()
 	for i, l := range c.Listeners {
 		k.listener(element("listener", i), l)
 	}

@@ -1,6 +1,9 @@
 package config
 
-import "reflect"
+import (
+	"net"
+	"reflect"
+)
 
 // complete fills in what the defaults of single keys cannot: what one part of
 // the file takes from another. Nobody but the file has to be asked for it
@@ -11,6 +14,14 @@ func (b *binder) complete(c *Config) {
 	}
 	if !b.has("limits.sessions_per_address") {
 		c.Limits.SessionsPerAddress = min(c.Limits.SessionsPerAddress, c.Limits.Sessions)
+	}
+	if f := &c.Fleet; isPeer(f.Bind) {
+		f.Bind = withPort(f.Bind, DefaultFleetPort)
+		_, port, _ := net.SplitHostPort(f.Bind)
+		f.Advertise = withPort(f.Advertise, port)
+		for i := range f.Join {
+			f.Join[i] = withPort(f.Join[i], port)
+		}
 	}
 	for i := range c.Listeners {
 		l := &c.Listeners[i]

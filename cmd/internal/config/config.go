@@ -73,6 +73,9 @@ type Config struct {
 	// because mechanisms such as SCRAM sign it.
 	Users Users `toml:"users"`
 
+	// Several ushers that place users together. Without it this node is alone.
+	Fleet Fleet `toml:"fleet"`
+
 	// Certificates of all listeners that name none themselves. The client's
 	// SNI chooses; the first is for clients without a match. Renewed files are
 	// taken up by SIGHUP.

@@ -52,7 +52,11 @@ func TestDefaults(t *testing.T) {
 			DialTimeout: 5 * time.Second, DialTries: 3, DialWait: time.Second,
 			BackendLoginTime: 30 * time.Second,
 		},
-		Users:        Users{LowerCase: true},
+		Users: Users{LowerCase: true},
+		Fleet: Fleet{
+			Bind: ":7946", WhenIsolated: IsolatedServe, StateDir: "/var/lib/usher",
+			Retention: 15 * time.Minute, KickDelay: 2 * time.Second,
+		},
 		Certificates: []Certificate{{CertFile: "/c.pem", KeyFile: "/c.key"}},
 		Listeners: []Listener{{
 			Name: "imaps", Address: ":993", Protocol: IMAP, TLS: TLSImplicit, TLSMin: TLS12,

@@ -48,6 +48,18 @@ const (
 // Allowed lists the values.
 func (DataPath) Allowed() []string { return list(PathAuto, PathKernel, PathUser, PathCopy) }
 
+// WhenIsolated is what a node does that has lost its fleet.
+type WhenIsolated string
+
+// The two: rather somewhere, or rather nowhere.
+const (
+	IsolatedServe  WhenIsolated = "serve"
+	IsolatedRefuse WhenIsolated = "refuse"
+)
+
+// Allowed lists the values.
+func (WhenIsolated) Allowed() []string { return list(IsolatedServe, IsolatedRefuse) }
+
 // Protocol is what a listener speaks.
 type Protocol string
 

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"net"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -22,6 +23,7 @@ var forms = map[string]form{
 	"domain":     {`a host name such as "mail.example.org"`, isDomain},
 	"host":       {`a host name or address without a port, such as "mail1.example.org" or "192.0.2.1"`, isHost},
 	"listen":     {`an address and a port, such as "192.0.2.1:993", "[2001:db8::1]:993" or ":993" for all addresses`, isListen},
+	"peer":       {`a host name or an address, with or without a port, such as "usher2.example.org", "192.0.2.1:7946" or "[2001:db8::1]:7946"`, isPeer},
 	"strip":      {`a domain such as "example.org", or "*" for every one`, isStrip},
 	"path":       {`the path of a file`, isPath},
 	"word":       {`a text without control characters, of at most 255 bytes`, isWord},
@@ -72,6 +74,27 @@ func isHost(s string) bool {
 	last := strings.TrimSuffix(s, ".")
 	last = last[strings.LastIndexByte(last, '.')+1:]
 	return isDomain(s) && !only(last, digits)
+}
+
+// isPeer takes what isHost does, a port after it, and a port alone.
+func isPeer(s string) bool {
+	if isHost(s) {
+		return true
+	}
+	host, port, err := net.SplitHostPort(s)
+	if err != nil || host != "" && !isHost(host) {
+		return false
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	return err == nil && n > 0
+}
+
+// withPort is a peer with a port, that one where it has none.
+func withPort(peer, port string) string {
+	if _, _, err := net.SplitHostPort(peer); err == nil || peer == "" {
+		return peer
+	}
+	return net.JoinHostPort(peer, port)
 }
 
 func isListen(s string) bool {

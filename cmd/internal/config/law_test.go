@@ -59,8 +59,8 @@ func TestTags(t *testing.T) {
 		if _, known := forms[form]; elem.Kind() == reflect.String && !isEnum && !known {
 			t.Errorf("%s: a text of form %q can hold anything", path, form)
 		}
-		if isFile := strings.HasSuffix(path, "_file") || path == "admin.socket"; isFile != (form == "path") {
-			t.Errorf("%s: keys of files end in _file, and have the form of a path", path)
+		if isFile := strings.HasSuffix(path, "_file") || strings.HasSuffix(path, "_dir") || path == "admin.socket"; isFile != (form == "path") {
+			t.Errorf("%s: keys of files end in _file or _dir, and have the form of a path", path)
 		}
 	})
 }
@@ -94,10 +94,10 @@ func TestKeysAreUnique(t *testing.T) {
 	}
 }
 
-// NeedsRestart looks at single values outside of lists only.
+// NeedsRestart looks at values outside of lists of tables only.
 func TestReloadTags(t *testing.T) {
 	everyField(func(path string, f field) {
-		if f.tag.Get("reload") == "no" && (f.shape() != value || strings.HasPrefix(path, "listener") || strings.HasPrefix(path, "pool")) {
+		if f.tag.Get("reload") == "no" && (f.shape() != value && f.shape() != values || strings.HasPrefix(path, "listener") || strings.HasPrefix(path, "pool")) {
 			t.Errorf("%s: NeedsRestart does not see it", path)
 		}
 	})

@@ -20,7 +20,12 @@ const MaxFile = 256 << 10
 
 // Load reads the configuration at path. What is wrong in it is the error, as
 // [Problems]; other errors mean that it could not be read.
-func Load(path string) (*Config, error) {
+func Load(path string) (*Config, error) { return load(path, Parse) }
+
+// LoadWitness is Load for a node that only votes: [ParseWitness].
+func LoadWitness(path string) (*Config, error) { return load(path, ParseWitness) }
+
+func load(path string, parse func(string, []byte) (*Config, error)) (*Config, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("read configuration: %w", err)
@@ -30,14 +35,20 @@ func Load(path string) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read configuration: %w", err)
 	}
-	return Parse(path, data)
+	return parse(path, data)
 }
 
 // Parse reads a configuration. The name is the file's in problems, and relative
 // paths in the configuration start from its directory. An error is always a
 // [Problems] without warnings.
-func Parse(name string, data []byte) (*Config, error) {
-	b := &binder{reporter: reporter{source: source{file: name}}, bad: map[string]bool{}}
+func Parse(name string, data []byte) (*Config, error) { return parse(name, data, false) }
+
+// ParseWitness is Parse for a node that only votes: its file has a fleet, and
+// needs neither listeners nor pools.
+func ParseWitness(name string, data []byte) (*Config, error) { return parse(name, data, true) }
+
+func parse(name string, data []byte, witness bool) (*Config, error) {
+	b := &binder{reporter: reporter{source: source{file: name}}, bad: map[string]bool{}, witness: witness}
 	if len(data) > MaxFile {
 		b.at("", "the file is larger than %d bytes, which no configuration needs", MaxFile)
 		return nil, b.found

@@ -15,7 +15,7 @@ func NeedsRestart(first, later *Config) []string {
 			switch {
 			case f.shape() == table:
 				walk(sub, av, bv)
-			case f.tag.Get("reload") == "no" && !av.Equal(bv):
+			case f.tag.Get("reload") == "no" && !reflect.DeepEqual(av.Interface(), bv.Interface()):
 				keys = append(keys, sub)
 			}
 		}

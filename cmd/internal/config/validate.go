@@ -22,10 +22,11 @@ func (b *binder) validate(c *Config) {
 		b.rule("users.default_domain", "default_domain adds what strip_domain takes away: set one of them")
 	}
 	b.limits(c.Limits)
-	if len(c.Listeners) == 0 {
+	b.fleet(c)
+	if len(c.Listeners) == 0 && !b.witness {
 		b.rule("listener", "no [[listener]]: want at least one")
 	}
-	if len(c.Pools) == 0 {
+	if len(c.Pools) == 0 && !b.witness {
 		b.rule("pool", "no [[pool]]: want at least one")
 	}
 	names := unique{b: b, kind: "listener"}
