@@ -25,9 +25,9 @@ import (
 // A Local is what the fleet asks of this node. Its methods are called by several
 // goroutines, never under a lock, and do not wait for connections to end.
 type Local interface {
-	// Leave closes the connections of some holds, or if all is set, every one to
-	// a back end of a pool; logins on their way ask for a place again.
-	Leave(pool, backend string, holds []uint64, all bool)
+	// Leave closes the connections of some holds, which are to a back end of a pool;
+	// logins on their way ask for a place again.
+	Leave(pool, backend string, holds []uint64)
 	// Kick ends the sessions of a user and returns their number.
 	Kick(user, reason string) int
 	// Sessions lists what sessions a user has here, as JSON.
@@ -81,7 +81,7 @@ type Fleet struct {
 	gossip  *memberlist.Memberlist
 	raft    *raft.Raft
 	wal     *wal.WAL
-	meta    *metadb.BoltMetaDB // of the log
+	meta    *metadb.BoltMetaDB         // of the log
 	net     interface{ Close() error } // raft's transport
 	api     *http.Client
 	server  *http.Server

@@ -29,11 +29,11 @@ type sitter struct {
 	slow     chan struct{} // if not nil, closes wait for it
 }
 
-func (s *sitter) Leave(_, backend string, holds []uint64, all bool) {
+func (s *sitter) Leave(_, _ string, holds []uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for hold, at := range s.sessions {
-		if all && at == backend || slices.Contains(holds, hold) {
+	for hold := range s.sessions {
+		if slices.Contains(holds, hold) {
 			delete(s.sessions, hold)
 			go func() {
 				if s.slow != nil {

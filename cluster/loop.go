@@ -124,10 +124,10 @@ func (f *Fleet) look(now int64) {
 			return
 		}
 	}
-	for _, k := range kicks {
+	for at, holds := range kicks {
 		f.stats.Kicks.Add(1)
-		if f.o.Local != nil {
-			f.o.Local.Leave(k.pool, k.backend, k.holds, k.holds == nil)
+		if f.o.Local != nil && len(holds) > 0 {
+			f.o.Local.Leave(at.pool, at.backend, holds)
 		}
 	}
 	for _, c := range commands {
@@ -154,21 +154,23 @@ func (f *Fleet) seenDown() map[uint16]bool {
 	return down
 }
 
-// A kick is a member.Kick with names.
-type kick struct {
-	pool, backend string
-	holds         []uint64
-}
+// A kick is what has to be closed on a back end.
+type kick struct{ pool, backend string }
 
-// kicks is called with mu held.
-func (f *Fleet) kicks(list []member.Kick) []kick {
-	var out []kick
+// kicks joins what has to be closed by back end: many users may leave one at once.
+// It is called with mu held.
+func (f *Fleet) kicks(list []member.Kick) map[kick][]uint64 {
+	if len(list) == 0 {
+		return nil
+	}
+	out := make(map[kick][]uint64)
 	for _, k := range list {
 		name := ""
 		if p := f.table.Pools[k.Pool]; p != nil {
 			name = nameOf(p, k.Backend)
 		}
-		out = append(out, kick{k.Pool, name, k.Holds})
+		at := kick{k.Pool, name}
+		out[at] = append(out[at], k.Holds...)
 	}
 	return out
 }

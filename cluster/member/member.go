@@ -104,13 +104,12 @@ type record struct {
 	checked uint64 // epoch in preparation for which nothing is owed for him
 }
 
-// A Kick asks for connections to be closed by force: those of a back end or, if
-// Key is not 0, only those of a user there.
+// A Kick asks for a user's connections to a back end to be closed by force.
 type Kick struct {
 	Pool    string
 	Backend uint16
 	Key     place.Key
-	Holds   []uint64 // the user's; nil if all of the back end are meant
+	Holds   []uint64 // the user's
 }
 
 // New returns a Node of a table that is its owner's. Life is the one that was kept
@@ -161,6 +160,16 @@ type Effects struct {
 
 // Effects returns and forgets what is to be done.
 func (n *Node) Effects() Effects {
+	if len(n.kicks) > 0 {
+		users := make(map[place.Key][]uint64, len(n.kicks))
+		for _, k := range n.kicks {
+			users[k.Key] = nil
+		}
+		n.holds.of(users)
+		for i := range n.kicks {
+			n.kicks[i].Holds = users[n.kicks[i].Key]
+		}
+	}
 	e := Effects{n.persist, n.kicks, n.out}
 	n.persist, n.kicks, n.out = 0, nil, nil
 	return e

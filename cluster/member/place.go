@@ -177,7 +177,7 @@ func (n *Node) kick(now int64, k place.Key, r *record) {
 		return
 	}
 	r.kicked = now
-	n.kicks = append(n.kicks, Kick{Pool: r.pool, Backend: r.backend, Key: k, Holds: n.holds.of(k)})
+	n.kicks = append(n.kicks, Kick{Pool: r.pool, Backend: r.backend, Key: k})
 	if !n.o.Broken.Kept(rule.ClosingIsRecord) {
 		delete(n.records, k)
 	}

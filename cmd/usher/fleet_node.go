@@ -79,11 +79,7 @@ func (n *node) leave(pool, user, backend string) {
 type local node
 
 // Leave implements cluster.Local.
-func (l *local) Leave(pool, backend string, holds []uint64, all bool) {
-	if all {
-		(*node)(l).leave(pool, "", backend)
-		return
-	}
+func (l *local) Leave(pool, backend string, holds []uint64) {
 	if ended := l.server.LeaveHolds(holds, noMove); ended > 0 {
 		l.log.Info("sessions closed so that a user can be moved", "pool", pool, "backend", backend, "sessions", ended)
 	}
