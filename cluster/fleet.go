@@ -100,6 +100,7 @@ type Fleet struct {
 	extra   map[string]reported // of other nodes, while we lead
 	fatal   error
 	leaving bool
+	leased  bool // at the last look
 	applied uint64
 
 	peersMu sync.Mutex // guards peers; memberlist calls with it, so nothing is done under it
