@@ -90,7 +90,7 @@ func (f *Fleet) manage() {
 // look has node and leader look, and does what they want done.
 func (f *Fleet) look(now int64) {
 	f.mu.Lock()
-	before := f.node.Leased(now)
+	before := f.leased // by the last look: at this one a lease may have run out by itself
 	if !before {
 		f.node.See(f.seenDown())
 	}
@@ -100,13 +100,14 @@ func (f *Fleet) look(now int64) {
 	}
 	e := f.node.Effects()
 	until := f.node.Deadline()
-	lost := before && !f.node.Leased(now)
+	f.leased = f.node.Leased(now)
+	lost := before && !f.leased
 	commands := e.Commands
 	if f.leader != nil {
 		commands = append(commands, f.leader.Look(now)...)
 	}
 	kicks := f.kicks(e.Kicks)
-	if before != f.node.Leased(now) {
+	if before != f.leased {
 		f.news()
 	}
 	f.mu.Unlock()

@@ -243,6 +243,14 @@ func (f *Fleet) Confirm(hold uint64) {
 	f.node.Confirm(hold)
 }
 
+// Refused notes that the back end has refused a login: nothing of the user can reach
+// it any more.
+func (f *Fleet) Refused(hold uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.node.Refused(hold)
+}
+
 // Release gives a hold back: the connection to the back end is closed. Again, or
 // of 0, it does nothing.
 func (f *Fleet) Release(hold uint64) {
