@@ -108,6 +108,9 @@ type Fleet struct {
 	leased  bool // at the last look
 	applied uint64
 
+	unkept     uint64 // a life that is not on disk yet; the loop's own, as is what follows
+	complained int64
+
 	peersMu sync.Mutex // guards peers; memberlist calls with it, so nothing is done under it
 	peers   map[string]peer
 
