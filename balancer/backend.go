@@ -99,7 +99,10 @@ func (b *Backend) dial(ctx context.Context, p sniff.Protocol, client *clientInfo
 		return nil, fail(Internal, "dial back end %s: got %T", b.Name, c)
 	}
 	l := &link{raw: raw}
-	l.stop = context.AfterFunc(ctx, func() { _ = raw.SetDeadline(past) })
+	l.stop = context.AfterFunc(ctx, func() {
+		_ = raw.SetLinger(0) // what is unsent, a password perhaps, must not reach it later
+		_ = raw.SetDeadline(past)
+	})
 	l.limit(ctx, limit)
 	if b.Address == AddressProxy1 || b.Address == AddressProxy2 {
 		header, err := proxyHeader(b.Address, client)

@@ -84,6 +84,9 @@ func (f *Fleet) serveAPI() {
 		}
 		w.WriteHeader(http.StatusNoContent)
 	})
+	mux.HandleFunc("POST /v1/fresh", func(w http.ResponseWriter, _ *http.Request) {
+		reply(w, freshness{f.dir.id, f.fresh()})
+	})
 	mux.HandleFunc("POST /v1/kick", func(w http.ResponseWriter, r *http.Request) {
 		var k asked
 		if json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody)).Decode(&k) != nil || f.o.Local == nil {
@@ -113,6 +116,12 @@ func (f *Fleet) serveAPI() {
 		},
 		MaxIdleConnsPerHost: 2, IdleConnTimeout: time.Minute, DisableCompression: true,
 	}}
+}
+
+// freshness says whether a node has a log.
+type freshness struct {
+	Dir   string `json:"dir"`
+	Fresh bool   `json:"fresh"`
 }
 
 // asked is a question about a user.

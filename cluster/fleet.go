@@ -110,6 +110,8 @@ type Fleet struct {
 
 	unkept     uint64 // a life that is not on disk yet; the loop's own, as is what follows
 	complained int64
+	joined     int64 // when Join was last said
+	saidState  bool  // gossip knows that we have a log; the manager's own
 
 	peersMu sync.Mutex // guards peers; memberlist calls with it, so nothing is done under it
 	peers   map[string]peer

@@ -227,6 +227,13 @@ func (f *Fleet) begin() {
 		if !ok || p.State {
 			return
 		}
+		if v != f.o.Node {
+			// Gossip may be late: it asks the node itself.
+			var is freshness
+			if f.send(p.address, "/v1/fresh", struct{}{}, &is) != nil || !is.Fresh || is.Dir != p.Dir {
+				return
+			}
+		}
 		servers = append(servers, raft.Server{ID: serverID(v, p.Dir), Address: raft.ServerAddress(p.address)})
 	}
 	if err := f.raft.BootstrapCluster(raft.Configuration{Servers: servers}).Error(); err != nil {

@@ -49,10 +49,10 @@ func (f *Fleet) keep() {
 		case <-tick.C:
 		case <-f.poke:
 		}
-		now := bootTime()
-		f.look(now)
+		f.look()
 		_, who := f.raft.LeaderWithID()
 		f.mu.Lock()
+		now := bootTime()
 		due := now-reported >= member.ReportEvery || who != leader || life != f.node.Life() ||
 			f.unheard && now-reported >= int64(reportAgain)
 		if due {
@@ -60,9 +60,9 @@ func (f *Fleet) keep() {
 		}
 		leader, life = who, f.node.Life()
 		f.mu.Unlock()
-		if due && !f.o.Witness {
+		if due && !f.o.Witness && f.unkept == 0 { // a report names the life, which must be on disk
 			reported = now
-			f.report(now)
+			f.report()
 		}
 	}
 }
@@ -84,12 +84,17 @@ func (f *Fleet) manage() {
 		case <-tick.C:
 			f.reconcile()
 		}
+		if !f.saidState && !f.fresh() {
+			f.saidState = true
+			f.tell() // that we have a log: who starts without one must not found another fleet
+		}
 	}
 }
 
 // look has node and leader look, and does what they want done.
-func (f *Fleet) look(now int64) {
+func (f *Fleet) look() {
 	f.mu.Lock()
+	now := bootTime()  // under the lock: who was stopped before it must not look with an old time
 	before := f.leased // by the last look: at this one a lease may have run out by itself
 	if !before {
 		f.node.See(f.seenDown())
@@ -200,12 +205,13 @@ func nameOf(p *table.Pool, id uint16) string {
 }
 
 // join makes the node known to its fleet. It is called with mu held.
-func (f *Fleet) join(int64) {
+func (f *Fleet) join(now int64) {
 	m := f.table.Members[f.o.Node]
 	address := f.address()
-	if m != nil && m.Dir == f.dir.id && m.Address == address {
+	if m != nil && m.Dir == f.dir.id && m.Address == address || f.joined != 0 && now-f.joined < member.SayAgain {
 		return
 	}
+	f.joined = now
 	select {
 	case f.outbox <- table.Join{Node: f.o.Node, Dir: f.dir.id, Address: address, Witness: f.o.Witness}:
 	default:
@@ -251,8 +257,9 @@ func (f *Fleet) lead(on bool) {
 }
 
 // report tells the leader that we are there.
-func (f *Fleet) report(now int64) {
+func (f *Fleet) report() {
 	f.mu.Lock()
+	now := bootTime()
 	m := message{
 		Report: f.node.Report(now, f.leaving), Applied: f.applied, Verdicts: make(map[string]map[string]bool, len(f.health)), Fit: f.fit(),
 	}
@@ -284,9 +291,9 @@ func (f *Fleet) fit() bool { return f.gossip == nil || f.gossip.GetHealthScore()
 
 // reported takes a report while we lead.
 func (f *Fleet) reported(m message) bool {
-	now := bootTime()
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	now := bootTime()
 	if f.leader == nil {
 		return false
 	}
@@ -421,6 +428,14 @@ func (f *Fleet) admit() {
 		known[s.ID] = s
 	}
 	alive := f.alive()
+	for _, s := range servers {
+		if f.gone(s, alive) {
+			if f.raft.RemoveServer(s.ID, 0, applyTime).Error() != nil {
+				return
+			}
+			f.log.Info("a node that was forgotten is no part of the fleet's log any more", "server", s.ID)
+		}
+	}
 	for _, name := range sortedKeys(alive) {
 		p := alive[name]
 		id := serverID(name, p.Dir)
@@ -450,6 +465,17 @@ func (f *Fleet) admit() {
 			return // not the leader any more, most likely
 		}
 	}
+}
+
+// gone says whether a server of the log is a node that was forgotten.
+func (f *Fleet) gone(s raft.Server, alive map[string]peer) bool {
+	node, _, _ := cutID(s.ID)
+	if _, there := alive[node]; there || f.voter(node) {
+		return false
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.table.Members[node] == nil
 }
 
 // former finds the server that a node was before it lost its directory.

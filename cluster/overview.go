@@ -157,7 +157,7 @@ func (f *Fleet) Overview() Overview {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	o := Overview{
-		Fleet: f.o.Fleet, Node: f.o.Node, Leader: leader, Quorum: leader != "", Isolated: !f.node.Leased(now), Applied: f.applied,
+		Fleet: f.o.Fleet, Node: f.o.Node, Leader: leader, Quorum: leader != "", Isolated: !f.o.Witness && !f.node.Leased(now), Applied: f.applied,
 		Moves: len(f.table.Moves), Pins: len(f.table.Pins), Members: []NodeState{},
 	}
 	if f.fatal != nil {

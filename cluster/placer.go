@@ -230,6 +230,9 @@ func (f *Fleet) leave() {
 func (f *Fleet) Still(hold uint64) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if hold == 0 {
+		return nil // a directory's answer, which the fleet has no part in
+	}
 	if !f.node.Still(bootTime(), hold) {
 		return ErrIsolated
 	}

@@ -99,7 +99,7 @@ func (n *Node) begins(r sent, now int64) int64 {
 // enter asks for the life to be counted.
 func (n *Node) enter(now int64) {
 	own := n.t.Members[n.o.Name]
-	if own == nil || own.Dir != n.o.Dir {
+	if own == nil || own.Dir != n.o.Dir || n.leaving {
 		return // Join comes first; the owner sends it
 	}
 	n.say(now, "enter", table.Enter{Node: n.o.Name, Dir: n.o.Dir, Life: n.life})

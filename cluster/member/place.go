@@ -54,7 +54,10 @@ func (n *Node) alone(now int64, p *table.Pool, k place.Key) Decision {
 	if n.o.Strict {
 		return Decision{Verdict: Isolated}
 	}
-	w := n.t.PresentBut(p, k, n.down)
+	w := n.t.Present(p, k)
+	if n.me() == nil { // once it is counted, what does not fit the table keeps it alone
+		w = n.t.PresentBut(p, k, n.down)
+	}
 	if !w.OK {
 		return Decision{Verdict: NoPlace, Backend: w.Backend, Why: w.Why}
 	}
