@@ -105,6 +105,7 @@ type Fleet struct {
 	leaving bool
 	reseal  bool // the map key is sealed with a secret that is on its way out
 	unheard bool // nobody took the last report
+	drained bool // by an administrator
 	applied uint64
 
 	peersMu sync.Mutex // guards peers; memberlist calls with it, so nothing is done under it
