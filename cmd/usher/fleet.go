@@ -101,6 +101,14 @@ func printFleet(out io.Writer, st *admin.FleetStatus) error {
 	return printNodes(out, nodes)
 }
 
+// afterRotate is what to do when a step is taken; the empty one makes the secret.
+var afterRotate = map[cluster.RotateStep]string{
+	"":                    "copy it to all nodes, and name it in fleet.secret_file",
+	cluster.RotateAdd:     "copy it to all nodes and restart them, one after the other; then --rotate promote",
+	cluster.RotatePromote: "copy it to all nodes and restart them, one after the other; then --rotate drop",
+	cluster.RotateDrop:    "copy it to all nodes and restart them, one after the other",
+}
+
 func fleetSecret() *cobra.Command {
 	var rotate string
 	c := &cobra.Command{
@@ -124,22 +132,15 @@ of a node's state directory only together with the secret of its time.`,
 		Example: "  usher fleet secret /etc/usher/fleet.secret\n  usher fleet secret --rotate add /etc/usher/fleet.secret",
 		Args:    usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			next := "copy it to all nodes, and name it in fleet.secret_file"
-			var err error
-			switch step := cluster.RotateStep(rotate); step {
-			case "":
-				err = cluster.CreateSecretFile(args[0])
-			case cluster.RotateAdd, cluster.RotatePromote, cluster.RotateDrop:
-				next = "copy it to all nodes and restart them, one after the other"
-				switch step {
-				case cluster.RotateAdd:
-					next += "; then --rotate promote"
-				case cluster.RotatePromote:
-					next += "; then --rotate drop"
-				}
-				err = cluster.RotateSecretFile(args[0], step)
-			default:
+			next, known := afterRotate[cluster.RotateStep(rotate)]
+			if !known {
 				return usageError("--rotate %q: want add, promote or drop, in this order", rotate)
+			}
+			var err error
+			if rotate == "" {
+				err = cluster.CreateSecretFile(args[0])
+			} else {
+				err = cluster.RotateSecretFile(args[0], cluster.RotateStep(rotate))
 			}
 			if err != nil {
 				return err
