@@ -43,6 +43,9 @@ type Placer interface {
 	// Still says whether a login with a hold may send its credentials now; an
 	// error is temporary. It does not block.
 	Still(hold uint64) error
+	// Refused notes that the back end has refused a login with a hold. It does not
+	// block.
+	Refused(hold uint64)
 	// Confirm notes that a login has succeeded. It does not block.
 	Confirm(hold uint64)
 	// Release gives a hold back. Again, or of 0, it does nothing. It does not

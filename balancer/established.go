@@ -209,14 +209,15 @@ func (r *registry) release(tag uint64) (e entry, user string, ok bool) {
 	return e, r.nameOf(tag, at), true
 }
 
-// forget frees an entry.
-func (r *registry) forget(tag uint64) {
+// forget frees an entry. It returns why the session was to be ended, if it was.
+func (r *registry) forget(tag uint64) (ended *Failure) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	e := r.at(tag)
 	if e == nil {
-		return
+		return nil
 	}
+	ended = e.ended
 	if e.flags&claimed != 0 {
 		r.disclaim(network(e.client().Addr()))
 	}
@@ -230,6 +231,7 @@ func (r *registry) forget(tag uint64) {
 	}
 	r.established--
 	r.checkEmpty()
+	return ended
 }
 
 // nameOf is called with mu held.

@@ -47,8 +47,9 @@ var (
 // Export hands the established sessions over, one after the other. Until take
 // returns, the user's place is held here, so that he can be nowhere else; what it
 // returns is called if the session was to be ended meanwhile. If take fails, the
-// session goes on here, and Export returns the error. Sessions that end, and those
-// that crypto/tls carries, are left: they are not counted in n.
+// session goes on here, and Export returns the error. Sessions that end, those that
+// crypto/tls carries, and those that the engine is just taking over are left: they
+// are not counted in n.
 func (srv *Server) Export(take func(*Handover) (end func(reason string), err error)) (n int, err error) {
 	engine, ok := srv.deps.Engine.(mover)
 	if !ok {
@@ -93,8 +94,7 @@ func (srv *Server) departed(tag uint64) *Failure {
 	e.b.stats.LoggedIn.Add(-1)
 	e.b.stats.Open.Add(-1)
 	srv.letGo(e.backend, e.hold)
-	srv.sessions.forget(tag)
-	return e.ended
+	return srv.sessions.forget(tag)
 }
 
 // Resume goes on with a session of another node. The listener, pool and back end

@@ -147,6 +147,7 @@ func (s *session) converseBack(ctx context.Context, l *link, b *Backend, login *
 		case sniff.Accepted:
 			return &acceptance{ev.Accepted, out.Rest()}, nil
 		case sniff.Refused:
+			s.srv.deps.Placer.Refused(s.hold)
 			return nil, b.refused(ev.Refusal)
 		default:
 			return nil, b.fault(ctx, fail(BackendProtocol, "back end %s: unexpected %v", b.Name, ev.Kind))

@@ -142,6 +142,8 @@ func (*fixed) Still(uint64) error { return nil }
 
 func (*fixed) Confirm(uint64) {}
 
+func (*fixed) Refused(uint64) {}
+
 func (f *fixed) Normal(user string) string { return strings.ToLower(user) }
 
 func (f *fixed) set(backend string, err error) {

@@ -287,6 +287,7 @@ func (s *session) adopt(server *link, yes *acceptance) error {
 	pair.ToServer = append(pair.ToServer, ahead...) // behind what was read already
 	if ahead, err = detach(&pair.Server, server.tls); err != nil {
 		server.close()
+		pair.Client.Secured.Wipe()
 		return &Failure{Kind: BackendGone, Err: err}
 	}
 	pair.ToClient = append(pair.ToClient, ahead...)

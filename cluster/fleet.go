@@ -106,7 +106,11 @@ type Fleet struct {
 	reseal  bool // the map key is sealed with a secret that is on its way out
 	unheard bool // nobody took the last report
 	drained bool // by an administrator
+	leased  bool // at the last look
 	applied uint64
+
+	unkept     uint64 // a life that is not on disk yet; the loop's own, as is what follows
+	complained int64
 
 	peersMu sync.Mutex // guards peers; memberlist calls with it, so nothing is done under it
 	peers   map[string]peer

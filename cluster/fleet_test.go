@@ -47,7 +47,8 @@ func (s *sitter) Leave(_, _ string, holds []uint64) {
 func (s *sitter) Kick(string, string) int         { return 0 }
 func (s *sitter) Sessions(string) ([]byte, error) { return []byte("[]"), nil }
 func (s *sitter) Gate(until int64)                { s.mu.Lock(); defer s.mu.Unlock(); s.gate = until }
-func (s *sitter) count() int                      { s.mu.Lock(); defer s.mu.Unlock(); return len(s.sessions) }
+
+func (s *sitter) count() int { s.mu.Lock(); defer s.mu.Unlock(); return len(s.sessions) }
 
 // login places a user and keeps him there.
 func (s *sitter) login(t testing.TB, user string) (backend, why string) {
@@ -106,7 +107,7 @@ func startNode(t testing.TB, o FleetOptions, pools ...Pool) (s *sitter, end func
 		t.Fatal(err)
 	}
 	s.f = f
-	ctx, stop := context.WithCancel(context.Background())
+	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan struct{})
 	go func() { defer close(done); f.Run(ctx) }()
 	if len(pools) > 0 {

@@ -176,5 +176,9 @@ func (s *Single) hold(key place.Key, u user) uint64 {
 // may.
 func (*Single) Still(uint64) error { return nil }
 
-// Confirm notes that a login has succeeded. The only node has nobody to tell.
+// Confirm notes that a login has succeeded, Refused that it was not let in. The only
+// node has nobody to tell.
 func (*Single) Confirm(uint64) {}
+
+// Refused is as Confirm.
+func (*Single) Refused(uint64) {}

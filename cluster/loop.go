@@ -90,7 +90,7 @@ func (f *Fleet) manage() {
 // look has node and leader look, and does what they want done.
 func (f *Fleet) look(now int64) {
 	f.mu.Lock()
-	before := f.node.Leased(now)
+	before := f.leased // by the last look: at this one a lease may have run out by itself
 	if !before {
 		f.node.See(f.seenDown())
 	}
@@ -100,13 +100,14 @@ func (f *Fleet) look(now int64) {
 	}
 	e := f.node.Effects()
 	until := f.node.Deadline()
-	lost := before && !f.node.Leased(now)
+	f.leased = f.node.Leased(now)
+	lost := before && !f.leased
 	commands := e.Commands
 	if f.leader != nil {
 		commands = append(commands, f.leader.Look(now)...)
 	}
 	kicks := f.kicks(e.Kicks)
-	if before != f.node.Leased(now) {
+	if before != f.leased {
 		f.news()
 	}
 	f.mu.Unlock()
@@ -118,23 +119,35 @@ func (f *Fleet) look(now int64) {
 	if f.o.Strict && f.o.Local != nil {
 		f.o.Local.Gate(until)
 	}
-	if e.Persist != 0 {
-		if err := f.dir.keepLife(e.Persist); err != nil {
-			f.log.Error("the node's life is not kept; it cannot enter", "err", err)
-			return
-		}
-	}
 	for at, holds := range kicks {
 		f.stats.Kicks.Add(1)
 		if f.o.Local != nil && len(holds) > 0 {
 			f.o.Local.Leave(at.pool, at.backend, holds)
 		}
 	}
+	if e.Persist != 0 {
+		f.unkept = e.Persist
+	}
+	if f.unkept != 0 {
+		if err := f.dir.keepLife(f.unkept); err != nil {
+			f.complain("the node's life is not kept; it cannot enter its fleet", err)
+			return // what it would say names that life
+		}
+		f.unkept = 0
+	}
 	for _, c := range commands {
 		select {
 		case f.outbox <- c:
 		default: // it is said again
 		}
+	}
+}
+
+// complain logs a fault that is tried again at each look, once a minute.
+func (f *Fleet) complain(what string, err error) {
+	if now := bootTime(); f.complained == 0 || now-f.complained > int64(complainEvery) {
+		f.complained = now
+		f.log.Error(what, "err", err)
 	}
 }
 

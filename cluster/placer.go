@@ -85,9 +85,9 @@ func (f *Fleet) Place(ctx context.Context, pool, user string) (backend, why stri
 		}
 	}
 	key := k.keys.Key(pool, k.names.Normal(user))
-	backend, why, hold, err, changed := f.try(pool, key)
-	if changed == nil {
-		return backend, why, hold, err
+	a := f.try(pool, key)
+	if a.changed == nil {
+		return a.backend, a.why, a.hold, a.err
 	}
 	f.stats.Held.Add(1)
 	if !f.enter() {
@@ -99,7 +99,7 @@ func (f *Fleet) Place(ctx context.Context, pool, user string) (backend, why stri
 	defer limit.Stop()
 	for {
 		select {
-		case <-changed:
+		case <-a.changed:
 		case <-limit.C:
 			f.stats.Expired.Add(1)
 			return "", "", 0, fmt.Errorf("pool %q: after %v: %w", pool, f.o.Hold, ErrHeld)
@@ -107,22 +107,30 @@ func (f *Fleet) Place(ctx context.Context, pool, user string) (backend, why stri
 			f.stats.Expired.Add(1)
 			return "", "", 0, fmt.Errorf("pool %q: %w: %w", pool, ErrHeld, context.Cause(ctx))
 		}
-		if backend, why, hold, err, changed = f.try(pool, key); changed == nil {
-			if err == nil {
+		if a = f.try(pool, key); a.changed == nil {
+			if a.err == nil {
 				f.stats.Moves.Add(1)
 			}
-			return backend, why, hold, err
+			return a.backend, a.why, a.hold, a.err
 		}
 	}
 }
 
-// try asks once. A channel says that the answer is not known yet: it is closed when
-// it may be.
-func (f *Fleet) try(pool string, key place.Key) (backend, why string, hold uint64, err error, changed <-chan struct{}) {
+// A placement is an answer to a login. A channel says that it is not known yet: it
+// is closed when it may be.
+type placement struct {
+	backend, why string
+	hold         uint64
+	err          error
+	changed      <-chan struct{}
+}
+
+// try asks once.
+func (f *Fleet) try(pool string, key place.Key) placement {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.leaving {
-		return "", "", 0, fmt.Errorf("pool %q: %w: it is being stopped", pool, ErrIsolated), nil
+		return placement{err: fmt.Errorf("pool %q: %w: it is being stopped", pool, ErrIsolated)}
 	}
 	d := f.node.Place(bootTime(), pool, key)
 	p := f.table.Pools[pool]
@@ -136,20 +144,20 @@ func (f *Fleet) try(pool string, key place.Key) (backend, why string, hold uint6
 		default:
 			f.stats.Homes.Add(1)
 		}
-		return nameOf(p, d.Backend), d.Why, d.Hold, nil, nil
+		return placement{backend: nameOf(p, d.Backend), why: d.Why, hold: d.Hold}
 	case member.Held:
-		return "", "", 0, nil, f.changed
+		return placement{changed: f.changed}
 	case member.NoPool:
 		if f.pending(pool) {
-			return "", "", 0, nil, f.changed
+			return placement{changed: f.changed}
 		}
-		return "", "", 0, fmt.Errorf("pool %q: %w", pool, ErrNoPool), nil
+		return placement{err: fmt.Errorf("pool %q: %w", pool, ErrNoPool)}
 	case member.Isolated:
-		return "", "", 0, fmt.Errorf("pool %q: %w", pool, ErrIsolated), nil
+		return placement{err: fmt.Errorf("pool %q: %w", pool, ErrIsolated)}
 	case member.NoPlace:
 	}
 	f.stats.Refused.Add(1)
-	return "", "", 0, f.noBackend(pool, nameOf(p, d.Backend)), nil
+	return placement{err: f.noBackend(pool, nameOf(p, d.Backend))}
 }
 
 // pending says whether a pool is configured here that the fleet has not heard of:
@@ -233,6 +241,14 @@ func (f *Fleet) Confirm(hold uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.node.Confirm(hold)
+}
+
+// Refused notes that the back end has refused a login: nothing of the user can reach
+// it any more.
+func (f *Fleet) Refused(hold uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.node.Refused(hold)
 }
 
 // Release gives a hold back: the connection to the back end is closed. Again, or

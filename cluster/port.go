@@ -40,8 +40,9 @@ type port struct {
 	udp       *net.UDPConn
 	advertise *net.TCPAddr
 
+	id *identity
+
 	mu       sync.Mutex // guards what follows
-	id       *identity
 	complain time.Time
 	kept     int // refusals since
 
@@ -100,19 +101,6 @@ func (p *port) close() {
 	p.running.Wait()
 }
 
-// rekey has new connections use another identity.
-func (p *port) rekey(id *identity) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.id = id
-}
-
-func (p *port) identity() *identity {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.id
-}
-
 // accept takes connections and sorts them by protocol.
 func (p *port) accept() {
 	slots := make(chan struct{}, maxHandshakes)
@@ -141,7 +129,7 @@ func (p *port) accept() {
 
 // welcome does TLS with a peer and hands the connection on.
 func (p *port) welcome(raw net.Conn) {
-	c := tls.Server(raw, p.identity().config(protoRaft, protoGossip, protoAPI))
+	c := tls.Server(raw, p.id.config(protoRaft, protoGossip, protoAPI))
 	ctx, cancel := context.WithTimeout(context.Background(), handshakeTime)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
@@ -208,7 +196,7 @@ func (p *port) receive() {
 
 // dial connects to another node's fleet port.
 func (p *port) dial(ctx context.Context, address, protocol string) (net.Conn, error) {
-	d := &tls.Dialer{NetDialer: &net.Dialer{}, Config: p.identity().config(protocol)}
+	d := &tls.Dialer{NetDialer: &net.Dialer{}, Config: p.id.config(protocol)}
 	c, err := d.DialContext(ctx, "tcp", address)
 	if err != nil {
 		return nil, err

@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/ed25519"
@@ -189,19 +188,6 @@ func (id *identity) config(protocols ...string) *tls.Config {
 		ClientAuth: tls.RequireAndVerifyClientCert, MinVersion: tls.VersionTLS13, NextProtos: protocols,
 		SessionTicketsDisabled: true,
 	}
-}
-
-// sameSecrets says whether two lists are alike, for reloads.
-func sameSecrets(a, b []Secret) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if !bytes.Equal(a[i][:], b[i][:]) {
-			return false
-		}
-	}
-	return true
 }
 
 // errNoSecret means that a fleet of several was asked for without a secret.

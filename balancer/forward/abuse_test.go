@@ -101,7 +101,7 @@ func stalled(l *loop) (n int) {
 	inLoop(l, func() {
 		for _, c := range l.sessions.chunks {
 			for i := 0; c != nil && i < chunkSize; i++ {
-				if s := &c.slots[i]; s.gen != 0 && s.half[0].flags&canWrite == 0 && s.half[0].out != none {
+				if s := &c.slots[i]; s.gen != 0 && s.half[0].flags&canWrite == 0 && (s.half[0].out != none || s.half[0].pipe != none) {
 					n++
 				}
 			}

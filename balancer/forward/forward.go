@@ -148,7 +148,8 @@ func (f Flow) IdleFor() time.Duration {
 	return f.of.idleFor(f.ref)
 }
 
-// Path names the way the bytes take: "splice", "user" or "copy".
+// Path names the way the bytes take: "splice", "ktls", "user" or
+// "copy".
 func (f Flow) Path() string {
 	if f.of == nil {
 		return ""

@@ -51,7 +51,7 @@ var (
 // Export takes a live session out of the engine, which forgets it: the Pair's Done
 // is not called, and the Flow is over for good. An error is ErrOver or ErrBound, and the
 // session stays where it is. Data goes on to flow until the moment itself, and
-// what is on its way then is in the Handover.
+// what is on its way then is in the Handover. Run must have been started.
 func (r *Reactor) Export(f Flow) (*Handover, error) {
 	l, ok := f.of.(*loop)
 	if !ok {
@@ -72,16 +72,17 @@ type exported struct {
 
 // export takes a session out of the loop.
 func (l *loop) export(r ref) (*Handover, error) {
-	m := l.meters.find(r)
-	if m == nil || m.over.Load() || m.at == none {
+	id := l.meters.slotOf(r)
+	if id == none {
 		return nil, ErrOver
 	}
-	id := m.at
 	s := l.sessions.at(id)
+	m := l.meters.at(s.meter)
 	if s.grace != 0 || s.errno != 0 || s.half[1].flags&(gone|atEOF) != 0 {
 		return nil, ErrOver // in a moment
 	}
 	h := &Handover{
+		Client: Handed{FD: none}, Server: Handed{FD: none},
 		In: m.in.Load(), Out: m.out.Load(), Quiet: time.Duration(l.clock - s.last), Why: s.why, Noted: s.noted,
 	}
 	for side, to := range []*Handed{&h.Client, &h.Server} {

@@ -3,6 +3,7 @@ package forward
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 	"time"
 
 	"usher.example/balancer/record"
@@ -33,6 +34,14 @@ const (
 // it, for another process. The octets are secret, and good for one Resume only:
 // afterwards forget them and the Handover's secrets.
 func (h *Handover) AppendState(dst []byte) []byte {
+	size := 64 // of what has a fixed size, and then some
+	for _, s := range []*Handed{&h.Client, &h.Server} {
+		size += len(s.Pending) + record.ReaderStateLen + record.WriterStateLen
+		if s.Secured != nil {
+			size += len(s.Secured.Ciphertext)
+		}
+	}
+	dst = slices.Grow(dst, size) // at once: an array that was outgrown would keep secrets
 	dst = append(dst, handoverVersion)
 	for _, n := range []uint64{h.In, h.Out, uint64(h.Quiet)} {
 		dst = binary.BigEndian.AppendUint64(dst, n)

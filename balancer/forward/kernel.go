@@ -90,9 +90,11 @@ func sendControl(fd int, typ byte, body []byte) error {
 	return err
 }
 
+// noRecord is the type of nothing: the stream has ended.
+const noRecord byte = 0
+
 // receiveControl receives what is first in a connection's queue: a record of any
-// type, of data at most len(buf) octets. No octets and TypeData is the end of the
-// stream.
+// type, of data at most len(buf) octets, or noRecord.
 func receiveControl(fd int, buf []byte) (n int, typ byte, err error) {
 	oob := make([]byte, unix.CmsgSpace(1))
 	var oobn int
@@ -104,6 +106,9 @@ func receiveControl(fd int, buf []byte) (n int, typ byte, err error) {
 		return 0, 0, err
 	}
 	if oobn < unix.CmsgLen(1) {
+		if n == 0 {
+			return 0, noRecord, nil
+		}
 		return n, record.TypeData, nil
 	}
 	if h := header(oob); h.Level != unix.SOL_TLS || h.Type != getRecordType {

@@ -70,6 +70,25 @@ func (m *meters) find(r ref) *meter {
 	return &c.meters[r.id%meterChunkSize]
 }
 
+// seat notes the slot of a session.
+func (m *meters) seat(i, slot int32) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.at(i).at = slot
+}
+
+// slotOf returns the slot of a session, none if it is over or has no slot yet. A free
+// meter may be taken for another session at any time, so it is asked for under mu.
+func (m *meters) slotOf(r ref) int32 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	t := m.find(r)
+	if t == nil || t.over.Load() {
+		return none
+	}
+	return t.at
+}
+
 // take makes a meter for a session that begins.
 func (m *meters) take(p *Pair, w way) ref {
 	m.mu.Lock()

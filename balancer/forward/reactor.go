@@ -24,6 +24,16 @@ type Secured struct {
 	Closed bool
 }
 
+// Wipe forgets keys and data of a side that nobody goes on with; nil is fine.
+func (s *Secured) Wipe() {
+	if s == nil {
+		return
+	}
+	s.Reader.Wipe()
+	s.Writer.Wipe()
+	clear(s.Ciphertext)
+}
+
 // Reactor is the engine with event loops: an idle session is a record in a slab
 // and two descriptors, without goroutine, buffer or pipe.
 //
@@ -71,10 +81,8 @@ func NewReactor(o Options) (*Reactor, error) {
 	if n == 0 {
 		n = max(1, runtime.GOMAXPROCS(0)/coresALoop)
 	}
-	r := &Reactor{ready: make(chan struct{}, 1), mode: o.Kernel}
-	if o.Kernel != KernelOff {
-		r.kernel = ProbeKernel()
-	}
+	// Also when the kernel is to get no TLS: a session that is resumed may have it.
+	r := &Reactor{ready: make(chan struct{}, 1), mode: o.Kernel, kernel: ProbeKernel()}
 	for range n {
 		l, err := newLoop(r)
 		if err != nil {
@@ -206,7 +214,7 @@ func (a *adoption) way() way {
 	return w
 }
 
-// Kernel returns what the kernel can do for TLS; nothing if it was not asked.
+// Kernel returns what the kernel can do for TLS.
 func (r *Reactor) Kernel() Kernel { return r.kernel }
 
 // take takes a connection away from the runtime's poller: what is returned is

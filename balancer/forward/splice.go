@@ -5,6 +5,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"usher.example/balancer/record"
 )
 
 const (
@@ -15,6 +17,10 @@ const (
 
 	// smallPipe is the size of a pipe that the kernel gives without asking.
 	smallPipe = 64 << 10
+
+	// maxPipes bounds the pipes that sessions whose receivers do not read may hold,
+	// at two descriptors each; further ones are copied.
+	maxPipes = 128
 
 	// sparePipes is how many empty pipes a loop keeps.
 	sparePipes = 32
@@ -43,6 +49,9 @@ func (p *pipes) take() (int32, error) {
 		i := p.idle[n-1]
 		p.idle = p.idle[:n-1]
 		return i, nil
+	}
+	if p.open >= maxPipes {
+		return none, unix.EMFILE
 	}
 	var fd [2]int
 	if err := unix.Pipe2(fd[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
@@ -95,10 +104,11 @@ func (l *loop) pumpSplice(id int32, s *slot, from, budget int) (int, error) {
 	src, dst := &s.half[from], &s.half[1-from]
 	i, err := l.pipes.take()
 	if err != nil {
-		return 0, err
+		return l.pumpCopy(id, s, from) // there are other ways than this one
 	}
 	p := &l.pipes.all[i]
-	size := p.size // a megabyte takes a quarter of a millisecond: others can wait for that
+	var behind error // what ended a gathering
+	size := p.size   // a megabyte takes a quarter of a millisecond: others can wait for that
 	got, err := retry(func() (int, error) {
 		n, err := unix.Splice(int(src.fd), nil, p.w, nil, size, unix.SPLICE_F_MOVE|unix.SPLICE_F_NONBLOCK)
 		return int(n), err
@@ -108,7 +118,12 @@ func (l *loop) pumpSplice(id int32, s *slot, from, budget int) (int, error) {
 			l.pipes.give(i)
 			return l.control(id, s, from, err)
 		}
-		got += l.gather(src, p, size-got, budget-1)
+		more, records, gerr := l.gather(src, p, size-got, budget-1)
+		if got, behind = got+more, gerr; records == budget-1 {
+			src.window = min(src.window*2, aloneBudget)
+		} else {
+			src.window = max(src.window/2, 1)
+		}
 		if err := l.passed(src); err != nil {
 			l.pipes.discard(i)
 			return 0, err
@@ -119,20 +134,43 @@ func (l *loop) pumpSplice(id int32, s *slot, from, budget int) (int, error) {
 		l.pipes.give(i)
 		return 0, err
 	}
-	if got == size {
+	if got == size && src.flags&opening == 0 {
 		src.window = min(src.window*2, aloneBudget)
 	}
 	// A short splice does not mean that the socket is empty: a pipe has a bound
 	// of pieces, too, and a busy kernel gives small ones. Read on until EAGAIN,
 	// unless not even pieces of one octet would have filled it.
-	if got < p.pieces && src.flags&hungUp == 0 {
+	if got < p.pieces && src.flags&(hungUp|opening) == 0 {
 		src.flags &^= canRead
 	}
 	p.n, dst.pipe = got, i
 	l.count(id, 1-from, got)
 	l.spliced.Add(uint64(got))
+	gen := s.gen
 	l.flushPipe(id, s, 1-from)
+	if behind != nil && l.sessions.find(id, gen) != nil {
+		return l.control(id, s, from, behind)
+	}
 	return max(1, got/(16<<10)), nil
+}
+
+// pumpCopy does by reading and writing what pumpSplice would do if there were a pipe.
+func (l *loop) pumpCopy(id int32, s *slot, from int) (int, error) {
+	src := &s.half[from]
+	got, err := retry(func() (int, error) { return unix.Read(int(src.fd), l.open[:smallPipe]) })
+	if src.flags&opening != 0 && (got <= 0 || err != nil) {
+		return l.control(id, s, from, err)
+	}
+	got, eof, err := src.drained(got, err)
+	if err != nil || eof || got == 0 {
+		return 0, err
+	}
+	if err := l.passed(src); err != nil {
+		return 0, err
+	}
+	l.iov = append(l.iov[:0], l.open[:got])
+	l.handOn(id, s, from, got)
+	return max(1, got/record.MaxPlaintext), nil
 }
 
 // flushPipe moves a side's pipe into its socket; true when it is empty.
@@ -165,19 +203,29 @@ func (l *loop) flushPipe(id int32, s *slot, side int) bool {
 }
 
 // gather has more of the records that the kernel opens follow into the pipe: it
-// gives one at a time. An error is found again by who reads next.
-func (l *loop) gather(src *half, p *pipe, room, records int) (got int) {
-	for ; records > 0 && room > 0; records-- {
+// gives one at a time. What ended it has to be looked at: the kernel says some
+// things only once.
+func (l *loop) gather(src *half, p *pipe, room, most int) (got, records int, err error) {
+	for records < most && room > 0 {
 		n, err := retry(func() (int, error) {
 			n, err := unix.Splice(int(src.fd), nil, p.w, nil, room, unix.SPLICE_F_MOVE|unix.SPLICE_F_NONBLOCK)
 			return int(n), err
 		})
-		if n <= 0 || err != nil {
-			break
+		switch {
+		case errors.Is(err, unix.EAGAIN):
+			src.flags &^= canRead
+			return got, records, nil
+		case err != nil:
+			return got, records, err
+		case n == 0: // the end, which is found again, or a record without data
+			if !hasEnded(src.fd) {
+				_, err = l.keys.at(src.tls).r.Handle(record.TypeData, nil)
+			}
+			return got, records, err
 		}
-		got, room = got+n, room-n
+		got, room, records = got+n, room-n, records+1
 	}
-	return got
+	return got, records, nil
 }
 
 // discard reads what a client says to a back end that is gone.

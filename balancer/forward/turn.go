@@ -120,7 +120,8 @@ func (l *loop) pumpSeal(id int32, s *slot, from, budget int) (int, error) {
 	src, dst := &s.half[from], &s.half[1-from]
 	k := l.keys.at(dst.tls)
 	if err := l.rekey(dst, k, budget); err != nil {
-		return 0, err
+		l.end(id, s, lost(1-from), err)
+		return 0, nil
 	}
 	if !l.flush(id, s, 1-from) {
 		return 0, nil // a KeyUpdate goes first, and the socket is full
@@ -150,14 +151,16 @@ func (l *loop) pumpSeal(id int32, s *slot, from, budget int) (int, error) {
 	}
 	a, err := l.aead(dst.tls, true, &k.w.Keys)
 	if err != nil {
-		return 0, err
+		l.end(id, s, lost(1-from), err)
+		return 0, nil
 	}
 	records, size := 0, 0
 	for left := got; left > 0; records++ {
 		n := min(left, record.MaxPlaintext)
 		rec, err := k.w.SealSlot(l.seal[records*stride:][:head+n+tail], a, n)
 		if err != nil {
-			return 0, err
+			l.end(id, s, lost(1-from), err)
+			return 0, nil
 		}
 		size, left = records*stride+len(rec), left-n
 	}
@@ -242,36 +245,38 @@ func (l *loop) openAll(id int32, s *slot, from int, buf []byte) (used, records i
 		case record.None, record.Ticket:
 		}
 	}
-	return used, records, errors.Join(err, l.handOn(id, s, from, total))
+	l.handOn(id, s, from, total)
+	return used, records, err
 }
 
-// handOn sends on what l.iov holds of a side's data, total octets.
-func (l *loop) handOn(id int32, s *slot, from, total int) error {
+// handOn sends on what l.iov holds of a side's data, total octets. The session may
+// have ended afterwards.
+func (l *loop) handOn(id int32, s *slot, from, total int) {
 	dst := &s.half[1-from]
 	if total == 0 || dst.flags&shut != 0 || s.half[1].flags&atEOF != 0 && from == 0 { // as in pump
-		return nil
+		return
 	}
 	l.count(id, 1-from, total)
 	if !dst.seals() {
 		l.sendv(id, s, 1-from, l.iov, total)
-		return nil
+		return
 	}
 	k := l.keys.at(dst.tls)
-	if err := l.rekey(dst, k, len(l.iov)); err != nil {
-		return err
-	}
-	out := l.seal[:0]
-	a, err := l.aead(dst.tls, true, &k.w.Keys)
-	if err != nil {
-		return err
+	out, err := l.seal[:0], l.rekey(dst, k, len(l.iov))
+	var a cipher.AEAD
+	if err == nil {
+		a, err = l.aead(dst.tls, true, &k.w.Keys)
 	}
 	for _, data := range l.iov {
-		if out, err = k.w.Append(out, a, data); err != nil {
-			return err
+		if err == nil {
+			out, err = k.w.Append(out, a, data)
 		}
 	}
+	if err != nil {
+		l.end(id, s, lost(1-from), err)
+		return
+	}
 	l.send(id, s, 1-from, out)
-	return nil
 }
 
 // sealTo appends data in records under a side's keys.
@@ -527,7 +532,7 @@ func (l *loop) failWrite(id int32, s *slot, side int, err error) {
 // True means that the session goes on for what the client has still to get.
 func (l *loop) failRead(id int32, s *slot, side int, err error) bool {
 	h := &s.half[side]
-	if errno := syscall.Errno(0); side == 1 && errors.As(err, &errno) {
+	if errno := syscall.Errno(0); side == 1 && errors.As(err, &errno) && !errors.Is(err, errNoRekey) {
 		s.errno = uint32(errno)
 		h.flags |= atEOF | hungUp
 		return true
@@ -557,7 +562,7 @@ func (l *loop) end(id int32, s *slot, why End, err error) {
 		// session to end: an ordinary close would deliver it, minutes later perhaps.
 		if reset && !(side == 0 && why == ServerLost && unsent(h.fd)) || side == 1 && s.why == Killed {
 			_ = unix.SetsockoptLinger(int(h.fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
-		} else if !reset && h.tls != none && h.flags&shut == 0 && h.out == none {
+		} else if !reset && h.tls != none && h.flags&shut == 0 && h.out == none && h.pipe == none {
 			l.lastWord(h, record.CloseNotify)
 		}
 		_ = unix.Close(int(h.fd))

@@ -55,12 +55,16 @@ func (l *loop) passed(h *half) error {
 	return l.keys.at(h.tls).r.Moved()
 }
 
-// sealed counts the records that the kernel makes of n octets: at most one more
-// than are full.
+// partRecords is how many records that are not full the kernel may make of one call:
+// spliced, it ends a record after some 17 pieces of pages, and a pipe has at most 256.
+const partRecords = 256/16 + 1
+
+// sealed counts the records that the kernel makes of n octets, rather too many than
+// too few.
 func (l *loop) sealed(h *half, n int) {
 	if h.flags&sealing != 0 && n > 0 {
 		k := l.keys.at(h.tls)
-		k.w.SetSeq(k.w.Seq() + uint64(n)/record.MaxPlaintext + 1)
+		k.w.SetSeq(k.w.Seq() + uint64(n)/record.MaxPlaintext + partRecords)
 	}
 }
 
@@ -101,7 +105,7 @@ func (l *loop) control(id int32, s *slot, from int, why error) (int, error) {
 		return 1, err
 	case err != nil:
 		return 0, kernelFault(err)
-	case n == 0 && typ == record.TypeData:
+	case n == 0 && typ == noRecord:
 		src.flags |= atEOF
 		return 0, nil
 	}
@@ -112,7 +116,8 @@ func (l *loop) control(id int32, s *slot, from int, why error) (int, error) {
 	switch ev.Kind {
 	case record.Data: // it came while we looked
 		l.iov = append(l.iov[:0], ev.Data)
-		return 1, l.handOn(id, s, from, n)
+		l.handOn(id, s, from, n)
+		return 1, nil
 	case record.Closed:
 		src.flags |= atEOF
 	case record.Updated:
@@ -137,11 +142,16 @@ func hasEnded(fd int32) bool {
 
 // ahead is how many records a turn may make of what the kernel seals; new keys
 // are due that much before the limit.
-const ahead = 2 * bulkPipe / record.MaxPlaintext
+const ahead = 2 * (bulkPipe/record.MaxPlaintext + partRecords)
 
-// owes tells whether a KeyUpdate has to go ahead of data that the kernel seals.
+// owes tells whether a KeyUpdate has to go ahead of data that the kernel seals, or
+// no data may go any more: rekeyKernel knows what to do.
 func (l *loop) owes(h *half) bool {
-	return h.flags&sealing != 0 && l.r.kernel.Rekey && l.keys.at(h.tls).w.Due(ahead, 0)
+	if h.flags&sealing == 0 {
+		return false
+	}
+	k := l.keys.at(h.tls)
+	return l.r.kernel.Rekey && k.w.Due(ahead, 0) || k.w.Ready(ahead) != nil
 }
 
 // rekeyKernel is called before data goes to a side, and sends a KeyUpdate ahead of
@@ -153,7 +163,7 @@ func (l *loop) rekeyKernel(id int32, s *slot, side int) bool {
 		return true
 	}
 	k := l.keys.at(h.tls)
-	if l.owes(h) {
+	if l.r.kernel.Rekey && k.w.Due(ahead, 0) {
 		m := record.KeyUpdateMessage(false)
 		err := sendControl(int(h.fd), record.TypeHandshake, m[:])
 		if errors.Is(err, unix.EAGAIN) {

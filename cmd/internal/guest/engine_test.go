@@ -31,13 +31,18 @@ func TestEngineInQEMU(t *testing.T) {
 	}
 }
 
+// notThere are the tests that say nothing there: the table has a guest of its own,
+// and three look into buffers of the loop for what the kernel holds, or take most
+// of their time for layouts that the host runs as well.
+const notThere = "^(TestPath.*|TestHalfRecords|TestHeldIsSeen|TestHalfCloses)$"
+
 func engineIn(t *testing.T, g *guest.Guest, run string, env ...string) map[string]int64 {
 	t.Helper()
 	binary := guest.BuildTest(t, "usher.example/balancer/forward")
 	if one := os.Getenv("USHER_GUEST_RUN"); one != "" { // to look at one test
 		run = one
 	}
-	r, err := g.Run(t.Context(), binary, []string{"-test.v", "-test.timeout", "4m", "-test.run", run, "-test.skip", "^TestPath"}, append(env, insideVar+"=1"))
+	r, err := g.Run(t.Context(), binary, []string{"-test.v", "-test.timeout", "4m", "-test.run", run, "-test.skip", notThere}, append(env, insideVar+"=1"))
 	if err != nil {
 		t.Fatal(err)
 	}
