@@ -105,6 +105,7 @@ type Fleet struct {
 	leaving bool
 	reseal  bool // the map key is sealed with a secret that is on its way out
 	unheard bool // nobody took the last report
+	drained bool // by an administrator
 	leased  bool // at the last look
 	applied uint64
 

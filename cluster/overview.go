@@ -212,6 +212,8 @@ func (f *Fleet) Reasons() []string {
 		return []string{"the fleet has not been joined yet"}
 	case !f.node.Leased(bootTime()) && f.o.Strict:
 		return []string{"isolated from the fleet: logins are refused"}
+	case f.drained:
+		return []string{"drained by an administrator"}
 	}
 	return nil
 }

@@ -6,6 +6,14 @@
 //	GET  /v1/user?user=[&pool=]  where a user's next login would go, and why
 //	POST /v1/kick              {"user": …} or {"session": …}: end sessions
 //
+// and of a node that is in a fleet:
+//
+//	GET  /v1/fleet  /v1/nodes  /v1/backends   the fleet, with counts of all nodes
+//	POST /v1/node/{drain,forget}              a node
+//	POST /v1/backend/{state,weight}           a back end, on all nodes
+//	POST /v1/user/{move,pin,unpin,kick}       a user, on all nodes
+//	GET  /v1/user/sessions?user=              where he is connected
+//
 // Laws, each held by a test:
 //
 //   - Who may open the socket may do everything: its mode is the only access
@@ -60,6 +68,8 @@ type Options struct {
 
 	Node   *balancer.Server
 	Places Places
+	// Fleet is the node's. Nil: it is in none, and orders to one are refused.
+	Fleet Fleet
 	// Health lists what the checkers know. A back end that it leaves out is
 	// shown without health. Nil: all are.
 	Health func() []BackendHealth

@@ -9,13 +9,15 @@ import (
 type Refusal struct {
 	Message string `json:"error"` // what is wrong
 	Next    string `json:"next"`  // what to do about it
+	// NoQuorum says that no order can be given now, as too few voters are there.
+	NoQuorum bool `json:"no_quorum,omitempty"`
 }
 
 // Error names both.
 func (r *Refusal) Error() string { return r.Message + "; " + r.Next }
 
 func refuse(w http.ResponseWriter, status int, message, next string) {
-	write(w, status, Refusal{message, next})
+	write(w, status, Refusal{Message: message, Next: next})
 }
 
 func answer(w http.ResponseWriter, v any) { write(w, http.StatusOK, v) }

@@ -35,6 +35,11 @@ const (
 // kicked is the reason in the log line of a session that was ended by an order.
 const kicked = "kicked by an administrator"
 
+// NoPin is what a Refusal says when there is no pin to take away.
+const NoPin = "the user has no pin"
+
+var errNoPin = errors.New(NoPin)
+
 // Sessions is the answer of SessionsPath.
 type Sessions struct {
 	Sessions []balancer.SessionInfo `json:"sessions"` // in the order of their beginning
@@ -60,9 +65,10 @@ func (s *Server) routes() http.Handler {
 	mux.Handle(SessionsPath, only(http.MethodGet, s.sessions))
 	mux.Handle(UserPath, only(http.MethodGet, s.user))
 	mux.Handle(KickPath, only(http.MethodPost, s.kick))
+	s.fleetRoutes(mux)
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		refuse(w, http.StatusNotFound, "nothing is served under this path",
-			"ask for one of "+strings.Join([]string{StatusPath, SessionsPath, UserPath, KickPath}, ", "))
+			"ask for one of "+strings.Join([]string{StatusPath, SessionsPath, UserPath, KickPath, FleetPath, NodesPath, BackendsPath}, ", "))
 	})
 	return mux
 }
@@ -89,28 +95,33 @@ func (s *Server) user(w http.ResponseWriter, r *http.Request) {
 	if !ok || !named(w, q.Get("user")) {
 		return
 	}
+	if where, ok := s.whereabouts(w, q.Get("pool"), q.Get("user")); ok {
+		answer(w, where)
+	}
+}
+
+// whereabouts finds a user in a pool, or in the only one; else it refuses.
+func (s *Server) whereabouts(w http.ResponseWriter, pool, user string) (cluster.Whereabouts, bool) {
 	var pools []string
 	for _, p := range s.o.Places.Status() {
 		pools = append(pools, p.Name)
 	}
-	pool := q.Get("pool")
 	if pool == "" && len(pools) == 1 {
 		pool = pools[0]
 	}
 	hint := "say pool=NAME; there are: " + strings.Join(pools, ", ")
 	if pool == "" {
 		refuse(w, http.StatusBadRequest, "which pool is not said", hint)
-		return
+		return cluster.Whereabouts{}, false
 	}
-	where, err := s.o.Places.Where(pool, q.Get("user"))
+	where, err := s.o.Places.Where(pool, user)
 	switch {
 	case errors.Is(err, cluster.ErrNoPool):
 		refuse(w, http.StatusNotFound, err.Error(), hint)
 	case err != nil:
 		refuse(w, http.StatusInternalServerError, err.Error(), "ask again; if it stays so, report it")
-	default:
-		answer(w, where)
 	}
+	return where, err == nil
 }
 
 func (s *Server) kick(w http.ResponseWriter, r *http.Request) {

@@ -53,7 +53,7 @@ var house = []map[string]string{
 		"cluster/sim": "cluster/lead cluster/member cluster/place cluster/rule cluster/table",
 	},
 	{
-		"balancer/admin":        "balancer balancer/forward cluster health",
+		"balancer/admin":        "balancer balancer/forward cluster cluster/place cluster/table health",
 		"balancer/balancertest": "balancer sniff",
 		"balancer/directory":    "balancer",
 	},

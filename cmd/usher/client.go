@@ -123,8 +123,12 @@ func isTimeout(err error) bool {
 // refused makes an error of an answer that is none.
 func refused(status int, d *json.Decoder) error {
 	code := exitFailed
-	if status >= http.StatusInternalServerError {
+	switch {
+	case status == http.StatusNotImplemented: // it never will
+	case status >= http.StatusInternalServerError, status == http.StatusConflict:
 		code = exitTemporary
+	case status == http.StatusNotFound:
+		code = exitNotFound
 	}
 	var r admin.Refusal
 	if err := d.Decode(&r); err != nil || r.Message == "" {

@@ -11,8 +11,9 @@ import (
 const (
 	exitFailed    = 1  // for another reason
 	exitUsage     = 2  // the command was not understood
+	exitNoUser    = 67 // the user has none of what was asked for
 	exitNotFound  = 68 // there is nothing that was asked for
-	exitTemporary = 75 // usher does not answer; later it may
+	exitTemporary = 75 // usher does not answer, or cannot do it now; later it may
 )
 
 // An exitError ends the process with a status.

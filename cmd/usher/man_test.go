@@ -16,7 +16,7 @@ func TestManCommand(t *testing.T) {
 	if status != 0 || !strings.Contains(out, " manual pages in "+dir) {
 		t.Fatalf("got %d, %v, %q", status, err, out)
 	}
-	for _, name := range []string{"usher", "usher-status", "usher-sessions", "usher-kick", "usher-man", "usher-serve", "usher-completion-bash"} {
+	for _, name := range []string{"usher", "usher-status", "usher-sessions", "usher-kick", "usher-man", "usher-serve", "usher-completion-bash", "usher-user-move", "usher-fleet-recover", "usher-witness"} {
 		page, err := os.ReadFile(filepath.Join(dir, name+".8"))
 		if err != nil {
 			t.Error(err)

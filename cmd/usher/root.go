@@ -31,6 +31,7 @@ func newRoot() *cobra.Command {
 	root.AddCommand(
 		serveCommand(), checkCommand(), configCommand(), demoCommand(),
 		statusCommand(), sessionsCommand(), kickCommand(), manCommand(),
+		userCommand(), backendCommand(), nodeCommand(), fleetCommand(), witnessCommand(),
 	)
 	return root
 }

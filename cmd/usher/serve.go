@@ -70,7 +70,7 @@ func live(ctx context.Context, path string, out io.Writer, o orders) error {
 	defer web.close() // last: an operator can watch the drain
 	log.Info("usher is ready", "version", version(), "listeners", len(cfg.Listeners), "config", path)
 	notify(daemon.SdNotifyReady + "\n" + n.statusLine())
-	stopWatchdog := watchdog(n)
+	stopWatchdog := watchdog(n.statusLine)
 	defer stopWatchdog()
 
 	first := cfg
@@ -183,7 +183,7 @@ func notify(state string) {
 
 // watchdog feeds systemd's watchdog, if it asks for that, and refreshes the
 // status line. The returned function ends it.
-func watchdog(n *node) (stop func()) {
+func watchdog(status func() string) (stop func()) {
 	interval, err := daemon.SdWatchdogEnabled(false)
 	if err != nil || interval <= 0 {
 		return func() {}
@@ -198,9 +198,9 @@ func watchdog(n *node) (stop func()) {
 			case <-ctx.Done():
 				return
 			case <-tick.C:
-				// Counts takes the lock that every session needs: if it hangs,
+				// The status takes the lock that everything needs: if it hangs,
 				// so do we, and systemd starts us anew.
-				notify(daemon.SdNotifyWatchdog + "\n" + n.statusLine())
+				notify(daemon.SdNotifyWatchdog + "\n" + status())
 			}
 		}
 	})

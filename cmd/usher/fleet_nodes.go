@@ -1,0 +1,155 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"usher.example/balancer/admin"
+	"usher.example/cluster"
+)
+
+func nodeCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "node",
+		Short: "see the nodes of the fleet, drain them, forget them",
+		Long:  "node has the commands about the nodes of the fleet. Any node can be asked.",
+	}
+	c.AddCommand(nodeList(), nodeDrain(), nodeForget())
+	return c
+}
+
+func nodeList() *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "list",
+		Short: "show the nodes with their users and sessions",
+		Long: `list shows the nodes: the role (voter, witness or member); the state, which is alive or
+absent as this node sees it, and drained for one that should get no new clients;
+whether it leads; whether the others wait for it when users are moved (COUNTED); and
+its users and sessions. Nodes that did not answer are named on standard error.` + exitText,
+		Example: "  usher node list",
+		Args:    usageArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			all, err := askNodes(cmd)
+			if err != nil {
+				return err
+			}
+			warnMissing(cmd, all.Missing)
+			if asJSON {
+				return printJSON(cmd.OutOrStdout(), all)
+			}
+			return printNodes(cmd.OutOrStdout(), all.Nodes)
+		},
+	}
+	jsonFlag(c, &asJSON)
+	return c
+}
+
+func askNodes(cmd *cobra.Command) (*admin.Nodes, error) {
+	client, err := adminOf(cmd)
+	if err != nil {
+		return nil, err
+	}
+	var all admin.Nodes
+	return &all, client.get(cmd.Context(), admin.NodesPath, nil, &all)
+}
+
+func printNodes(out io.Writer, nodes []cluster.FleetNode) error {
+	t := newTable(out, "NODE", "ADDRESS", "ROLE", "STATE", "LEADS", "COUNTED", "USERS", "SESSIONS")
+	yes := map[bool]string{true: "yes", false: "-"}
+	for _, n := range nodes {
+		state, users, holds := n.State, "-", "-"
+		if n.Drained {
+			state = "drained"
+		}
+		if n.Answered {
+			users, holds = strconv.Itoa(n.Users), strconv.Itoa(n.Holds)
+		}
+		t.row(cell(n.Node), cell(n.Address), cell(n.Role), cell(state), yes[n.Leads], yes[n.Counted], users, holds)
+	}
+	return t.print()
+}
+
+func nodeDrain() *cobra.Command {
+	var order admin.NodeDrain
+	var wait, asJSON bool
+	c := &cobra.Command{
+		Use:   "drain NODE",
+		Short: "have no new clients sent to a node",
+		Long: `drain has a node say on /readyz that it is not ready, so that whoever spreads clients
+over the nodes (keepalived, a balancer, DNS checks) sends it no new ones. Its sessions
+go on, and clients that come nevertheless are served. It lasts until --undo or a
+restart of that node. To stop a node, stop its service: that drains as well.
+
+--wait waits until the node has no session left.` + exitText,
+		Example: "  usher node drain usher2 --wait && ssh usher2 apt upgrade usher",
+		Args:    usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			order.Node = args[0]
+			if wait && order.Undo {
+				return usageError("--wait and --undo exclude each other")
+			}
+			if err := give(cmd, admin.NodeDrainPath, order, asJSON); err != nil || !wait {
+				return err
+			}
+			return awaitNode(cmd, order.Node)
+		},
+	}
+	c.Flags().BoolVar(&order.Undo, "undo", false, "let the node get clients again")
+	c.Flags().BoolVar(&wait, "wait", false, "wait until the node has no session left; ^C ends the wait only")
+	jsonFlag(c, &asJSON)
+	return c
+}
+
+// awaitNode waits until a node has no sessions.
+func awaitNode(cmd *cobra.Command, name string) error {
+	tick := time.NewTicker(drainTick)
+	defer tick.Stop()
+	told := -1
+	for {
+		all, err := askNodes(cmd)
+		if err != nil {
+			return err
+		}
+		for _, n := range all.Nodes {
+			switch {
+			case n.Node != name || !n.Answered && n.State == "alive":
+			case !n.Answered:
+				return &exitError{exitTemporary, fmt.Errorf("node %q cannot be seen any more", name)}
+			case n.Holds == 0:
+				fmt.Fprintln(cmd.ErrOrStderr(), "no session is left")
+				return nil
+			case n.Holds != told:
+				told = n.Holds
+				fmt.Fprintf(cmd.ErrOrStderr(), "%s left\n", plural(told, "session"))
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-cmd.Context().Done():
+			return cmd.Context().Err()
+		}
+	}
+}
+
+func nodeForget() *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "forget NODE",
+		Short: "take a node out of the fleet that is gone for good",
+		Long: `forget takes a node out of the fleet's table. It has to be stopped, and for half a
+minute, since its leases have to end first. One that is started again comes back. A
+node that votes also has to be taken out of voters, on all nodes.` + exitText,
+		Example: "  usher node forget usher4",
+		Args:    usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return give(cmd, admin.NodeForgetPath, admin.NodeForget{Node: args[0]}, asJSON)
+		},
+	}
+	jsonFlag(c, &asJSON)
+	return c
+}

@@ -1,0 +1,161 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"usher.example/balancer/admin"
+	"usher.example/cluster"
+)
+
+func userMove() *cobra.Command {
+	var o bulk
+	var home, asJSON bool
+	c := &cobra.Command{
+		Use:   "move (USER BACKEND | --home USER | --map FILE)",
+		Short: "move users to another back end, and pin them there",
+		Long: `move closes the sessions of a user on all nodes, waits until the last is closed and
+kick_delay is over, and has his next login go to the back end, where he is pinned from
+then on. In between his logins wait. Nobody is on two back ends at any time. With
+--home he is not pinned: he goes where his pin or the hash says.
+
+--map moves many: FILE has lines of a user and a back end ("-" is standard input;
+empty lines and lines with # are skipped). All of the file is checked first. Users
+who are pinned there already are skipped, so a run that was interrupted can be
+repeated. After two seconds, progress goes to standard error.
+
+--dry-run says who would be moved from where to where, and changes nothing.` + exitText,
+		Example: "  usher user move joe@example.org mail2\n  usher user move --map moves.txt --dry-run",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			client, err := adminOf(cmd)
+			if err != nil {
+				return err
+			}
+			o.client, o.cmd, o.asJSON = client, cmd, asJSON
+			switch {
+			case o.file != "" && len(args) == 0 && !home:
+				return o.run()
+			case o.file == "" && home && len(args) == 1:
+				return o.one(args[0], "")
+			case o.file == "" && !home && len(args) == 2:
+				return o.one(args[0], args[1])
+			}
+			return usageError("say USER BACKEND, --home USER or --map FILE; see %s --help", cmd.CommandPath())
+		},
+	}
+	poolFlag(c, &o.pool)
+	c.Flags().StringVar(&o.file, "map", "", "file of users and back ends")
+	c.Flags().BoolVar(&home, "home", false, "send the user where his pin or the hash says")
+	c.Flags().BoolVar(&o.dry, "dry-run", false, "say what would be done, and do nothing")
+	c.Flags().IntVar(&o.parallel, "parallel", 64, "how many users of --map are moved at once")
+	jsonFlag(c, &asJSON)
+	return c
+}
+
+// one moves one user.
+func (o *bulk) one(name, backend string) error {
+	if o.dry {
+		var w cluster.Whereabouts
+		if err := o.client.where(o.cmd, o.pool, name, &w); err != nil {
+			return err
+		}
+		to := backend
+		if to == "" {
+			if to = w.Pin; to == "" {
+				to = w.Home
+			}
+		}
+		_, err := fmt.Fprintf(o.cmd.OutOrStdout(), "%s: %s -> %s\n", cell(name), cell(w.Place), cell(to))
+		return err
+	}
+	var done admin.Done
+	order := admin.Move{Pool: o.pool, User: name, Backend: backend, By: whoAmI()}
+	if err := o.client.post(o.cmd.Context(), admin.MovePath, order, &done); err != nil {
+		return err
+	}
+	return printDone(o.cmd, done, o.asJSON)
+}
+
+// printDone tells how an order went.
+func printDone(cmd *cobra.Command, done admin.Done, asJSON bool) error {
+	if asJSON {
+		if err := printJSON(cmd.OutOrStdout(), done); err != nil {
+			return err
+		}
+	} else if done.Done {
+		if _, err := fmt.Fprintln(cmd.OutOrStdout(), "done"); err != nil {
+			return err
+		}
+	}
+	if !done.Done {
+		return &exitError{exitTemporary, errors.New(safe(done.Pending) + "; usher fleet status shows what it waits for")}
+	}
+	return nil
+}
+
+func userPin() *cobra.Command {
+	var order admin.Move
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "pin USER [BACKEND]",
+		Short: "keep a user on a back end",
+		Long: `pin gives a user a place of his own, which comes before the hash: the back end, or
+without one that where he is now. If he is elsewhere he is moved, as by user move. A
+pin lasts until user unpin, also over restarts.` + exitText,
+		Example: "  usher user pin joe@example.org",
+		Args:    usageArgs(cobra.RangeArgs(1, 2)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			order.User, order.By = args[0], whoAmI()
+			if len(args) > 1 {
+				order.Backend = args[1]
+			}
+			return give(cmd, admin.PinPath, order, asJSON)
+		},
+	}
+	poolFlag(c, &order.Pool)
+	jsonFlag(c, &asJSON)
+	return c
+}
+
+func userUnpin() *cobra.Command {
+	var order admin.Unpin
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "unpin USER",
+		Short: "let the hash place a user again",
+		Long: `unpin takes a user's pin away and moves him home, as by user move. Pins of a
+pins_file come back with the next reload: take them out there too.
+
+The exit status is 67 if he has no pin.` + exitText,
+		Example: "  usher user unpin joe@example.org",
+		Args:    usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			order.User, order.By = args[0], whoAmI()
+			err := give(cmd, admin.UnpinPath, order, asJSON)
+			var refusal *admin.Refusal
+			var exit *exitError
+			if errors.As(err, &refusal) && errors.As(err, &exit) && refusal.Message == admin.NoPin {
+				exit.code = exitNoUser
+			}
+			return err
+		},
+	}
+	poolFlag(c, &order.Pool)
+	jsonFlag(c, &asJSON)
+	return c
+}
+
+// give gives an order and tells how it went.
+func give(cmd *cobra.Command, path string, order any, asJSON bool) error {
+	client, err := adminOf(cmd)
+	if err != nil {
+		return err
+	}
+	var done admin.Done
+	if err := client.post(cmd.Context(), path, order, &done); err != nil {
+		return err
+	}
+	return printDone(cmd, done, asJSON)
+}
