@@ -132,6 +132,10 @@ func reply(w http.ResponseWriter, v any) {
 
 // send asks another node. Body is JSON, or octets as they are.
 func (f *Fleet) send(address, path string, body, into any) error {
+	return f.ask(f.ctx, address, path, body, into)
+}
+
+func (f *Fleet) ask(ctx context.Context, address, path string, body, into any) error {
 	b, ok := body.([]byte)
 	if !ok {
 		var err error
@@ -139,7 +143,7 @@ func (f *Fleet) send(address, path string, body, into any) error {
 			return err
 		}
 	}
-	req, err := http.NewRequestWithContext(f.ctx, http.MethodPost, "https://"+address+path, bytes.NewReader(b))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+address+path, bytes.NewReader(b))
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 // TestFleetAllRestart kills all nodes at once. When they are back, a pin, an
 // admin state and everybody's home are as they were.
 func TestFleetAllRestart(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, rigOptions{servers: 3})
 	r.start()
 	admin := r.administrator("")
@@ -85,6 +86,7 @@ func TestFleetAllRestart(t *testing.T) {
 // TestFleetLostDirectory takes a voter's state directory away: it comes back as
 // another voter, by itself, and with the others makes a quorum.
 func TestFleetLostDirectory(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, rigOptions{})
 	r.start()
 	admin := r.administrator("")
@@ -120,8 +122,10 @@ func TestFleetLostDirectory(t *testing.T) {
 // after the lease; by refuse they get a temporary error, and sessions are closed.
 // Orders say that there is no quorum.
 func TestFleetNoQuorum(t *testing.T) {
+	t.Parallel()
 	for _, refuse := range []bool{false, true} {
 		t.Run(map[bool]string{false: "serve", true: "refuse"}[refuse], func(t *testing.T) {
+			t.Parallel()
 			r := newRig(t, rigOptions{refuse: refuse})
 			r.start()
 			admin := r.administrator("")
@@ -206,6 +210,7 @@ func TestFleetNoQuorum(t *testing.T) {
 
 // TestFleetDirectoryLock wants one process only in a state directory.
 func TestFleetDirectoryLock(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, rigOptions{})
 	r.start()
 	second := r.add("edge-1")
