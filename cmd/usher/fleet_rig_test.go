@@ -58,7 +58,8 @@ type rigOptions struct {
 	head    string // keys ahead of [fleet]
 	more    string // keys of [fleet]
 	kick    time.Duration
-	homes   []netHome // of the nodes; nil: loopback
+	users   map[string]string // nil: everybody is one
+	homes   []netHome         // of the nodes; nil: loopback
 
 	address func(i int) dovecot.Options
 }
@@ -95,6 +96,7 @@ func newRig(t testing.TB, o rigOptions) *rig {
 		if o.address != nil {
 			so = o.address(i)
 		}
+		so.Users = o.users
 		so.Name, so.Storage, so.Authority, so.RequireTLS, so.Extra = fmt.Sprintf("mail%d", i+1), storage, authority, true, stamped
 		r.servers[i] = dovecot.Start(t, so)
 	}
