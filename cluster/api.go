@@ -164,7 +164,7 @@ func (f *Fleet) ask(ctx context.Context, address, path string, body, into any) e
 
 // apply commits a command while we lead.
 func (f *Fleet) apply(c table.Command) (uint64, error) {
-	future := f.raft.Apply(table.Encode(c), applyTime)
+	future := f.raft.Apply(sealEntry(table.Encode(c)), applyTime)
 	if err := future.Error(); err != nil {
 		if errors.Is(err, raft.ErrNotLeader) || errors.Is(err, raft.ErrLeadershipLost) || errors.Is(err, raft.ErrLeadershipTransferInProgress) {
 			err = fmt.Errorf("%w: %w", ErrNoLeader, err)
