@@ -186,16 +186,31 @@ func (f *Fleet) propose(c table.Command) error {
 	}
 	address, _ := f.raft.LeaderWithID()
 	if address == "" || f.port == nil {
-		return ErrNoLeader
+		return f.noLeader()
 	}
 	var p proposal
 	if err := f.send(string(address), "/v1/propose", table.Encode(c), &p); err != nil {
-		return fmt.Errorf("%w: %w", ErrNoLeader, err)
+		return fmt.Errorf("%w: %w", f.noLeader(), err)
 	}
 	if p.Error != "" {
 		return &remote{p.Error, known[p.Kind]}
 	}
 	return f.await(p.Index)
+}
+
+// noLeader is ErrNoLeader with the voters that are missed.
+func (f *Fleet) noLeader() error {
+	alive := f.alive()
+	var absent []string
+	for _, name := range f.o.Voters {
+		if _, there := alive[name]; !there {
+			absent = append(absent, name)
+		}
+	}
+	if len(absent) == 0 || f.gossip == nil {
+		return ErrNoLeader
+	}
+	return fmt.Errorf("%w; not there: %s", ErrNoLeader, strings.Join(absent, ", "))
 }
 
 // await waits until an entry is applied here.

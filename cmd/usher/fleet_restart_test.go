@@ -170,6 +170,9 @@ func TestFleetNoQuorum(t *testing.T) {
 			if !errors.Is(err, cluster.ErrNoLeader) {
 				t.Errorf("an order: %v, want %v", err, cluster.ErrNoLeader)
 			}
+			if err != nil && !strings.Contains(err.Error(), "edge-1, edge-2") {
+				t.Errorf("an order: %v: who is missed is not said", err)
+			}
 			t.Logf("an order was refused after %v: %v", since(asked), err)
 			if !refuse {
 				if !ok {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-
 	"net/http"
 	"os"
 	"path/filepath"
@@ -227,7 +226,7 @@ func (r *rig) administrator(host string) *cluster.Fleet {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	ctx, stop := context.WithCancel(context.Background()) //nolint:usetesting // ends in the cleanup
+	ctx, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { f.Run(ctx) })
 	r.t.Cleanup(func() { stop(); running.Wait(); f.Close() })
