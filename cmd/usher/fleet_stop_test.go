@@ -2,6 +2,8 @@ package main_test
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -44,7 +46,7 @@ func testStopped(t *testing.T, refuse bool, stop time.Duration) {
 		t.Fatal(c.err)
 	}
 	began := time.Now()
-	victim.p.signal(syscall.SIGSTOP)
+	victim.freeze()
 	c.send("z1 CREATE woke-%s", "x")
 	moved := make(chan error, 1)
 	go func() { moved <- admin.Move(deadlineCtx(t), "main", user, to, "test") }()
@@ -101,6 +103,26 @@ func testStopped(t *testing.T, refuse bool, stop time.Duration) {
 	}
 }
 
+// freeze stops the process and waits until all of its threads have: one that was
+// about to run may still have gone round its loop.
+func (e *edge) freeze() {
+	e.t.Helper()
+	e.p.signal(syscall.SIGSTOP)
+	eventually(e.t, e.name+" is stopped", func() bool {
+		stats, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", e.p.pid()))
+		if err != nil || len(stats) == 0 {
+			return false
+		}
+		for _, path := range stats {
+			text, err := os.ReadFile(path)
+			if _, rest, _ := strings.Cut(string(text), ") "); err != nil || !strings.HasPrefix(rest, "T") { // proc(5)
+				return false
+			}
+		}
+		return true
+	})
+}
+
 // TestFleetStoppedLeader stops the leader until another one is elected: what it
 // says when it wakes up is nothing to anybody.
 func TestFleetStoppedLeader(t *testing.T) {
@@ -110,7 +132,7 @@ func TestFleetStoppedLeader(t *testing.T) {
 	admin := r.administrator("")
 	leader := r.leads(admin)
 	began := time.Now()
-	leader.p.signal(syscall.SIGSTOP)
+	leader.freeze()
 	eventually(t, "another node leads", func() bool {
 		name := admin.Overview().Leader
 		return name != "" && name != leader.name
