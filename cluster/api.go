@@ -146,6 +146,12 @@ func (f *Fleet) send(address, path string, body, into any) error {
 }
 
 func (f *Fleet) sendWithin(address, path string, body, into any, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(f.ctx, limit)
+	defer cancel()
+	return f.ask(ctx, address, path, body, into)
+}
+
+func (f *Fleet) ask(ctx context.Context, address, path string, body, into any) error {
 	b, ok := body.([]byte)
 	if !ok {
 		var err error
@@ -153,8 +159,6 @@ func (f *Fleet) sendWithin(address, path string, body, into any, limit time.Dura
 			return err
 		}
 	}
-	ctx, cancel := context.WithTimeout(f.ctx, limit)
-	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+address+path, bytes.NewReader(b))
 	if err != nil {
 		return err
@@ -176,7 +180,7 @@ func (f *Fleet) sendWithin(address, path string, body, into any, limit time.Dura
 
 // apply commits a command while we lead.
 func (f *Fleet) apply(c table.Command) (uint64, error) {
-	future := f.raft.Apply(table.Encode(c), applyTime)
+	future := f.raft.Apply(sealEntry(table.Encode(c)), applyTime)
 	if err := future.Error(); err != nil {
 		if errors.Is(err, raft.ErrNotLeader) || errors.Is(err, raft.ErrLeadershipLost) || errors.Is(err, raft.ErrLeadershipTransferInProgress) {
 			err = fmt.Errorf("%w: %w", ErrNoLeader, err)
@@ -200,16 +204,31 @@ func (f *Fleet) proposeWithin(c table.Command, limit time.Duration) error {
 	}
 	address, _ := f.raft.LeaderWithID()
 	if address == "" || f.port == nil {
-		return ErrNoLeader
+		return f.noLeader()
 	}
 	var p proposal
 	if err := f.sendWithin(string(address), "/v1/propose", table.Encode(c), &p, limit); err != nil {
-		return fmt.Errorf("%w: %w", ErrNoLeader, err)
+		return fmt.Errorf("%w: %w", f.noLeader(), err)
 	}
 	if p.Error != "" {
 		return &remote{p.Error, known[p.Kind]}
 	}
 	return f.await(p.Index)
+}
+
+// noLeader is ErrNoLeader with the voters that are missed.
+func (f *Fleet) noLeader() error {
+	alive := f.alive()
+	var absent []string
+	for _, name := range f.o.Voters {
+		if _, there := alive[name]; !there {
+			absent = append(absent, name)
+		}
+	}
+	if len(absent) == 0 || f.gossip == nil {
+		return ErrNoLeader
+	}
+	return fmt.Errorf("%w; not there: %s", ErrNoLeader, strings.Join(absent, ", "))
 }
 
 // await waits until an entry is applied here.

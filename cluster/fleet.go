@@ -229,9 +229,48 @@ func (f *Fleet) Run(ctx context.Context) {
 	f.running.Wait()
 }
 
+// farewellTime bounds the last words of a node that is being stopped.
+const farewellTime = 1 * time.Second
+
+// farewell hands on what others would wait for: the lead, and the word that this
+// life is over, so that its lease need not run out. Sessions are closed by now.
+func (f *Fleet) farewell() {
+	f.mu.Lock()
+	leaving := f.leaving && !f.o.Witness
+	f.mu.Unlock()
+	if f.raft == nil || f.port == nil || f.ctx.Err() != nil {
+		return
+	}
+	if f.raft.State() == raft.Leader && len(f.o.Voters) > 1 {
+		_ = f.raft.LeadershipTransfer().Error() // else they elect somebody by themselves
+	}
+	if !leaving {
+		return
+	}
+	ctx, cancel := context.WithTimeout(f.ctx, farewellTime)
+	defer cancel()
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		if address, _ := f.raft.LeaderWithID(); address != "" && string(address) != f.address() {
+			f.mu.Lock()
+			m := message{Report: f.node.Report(bootTime(), true)}
+			f.mu.Unlock()
+			if f.ask(ctx, string(address), "/v1/report", m, nil) == nil {
+				return
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+		}
+	}
+}
+
 // Close ends the node's part. A clean end takes a snapshot, so that the next start
 // has a table without asking anybody.
 func (f *Fleet) Close() {
+	f.farewell()
 	f.stop()
 	f.running.Wait()
 	if f.raft != nil {
@@ -239,9 +278,6 @@ func (f *Fleet) Close() {
 			if err := f.raft.Snapshot().Error(); err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) {
 				f.log.Warn("no snapshot at the end", "err", err)
 			}
-		}
-		if f.raft.State() == raft.Leader && len(f.o.Voters) > 1 {
-			_ = f.raft.LeadershipTransfer().Error() // who comes next has less to wait for
 		}
 	}
 	if f.gossip != nil {

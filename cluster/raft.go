@@ -48,6 +48,9 @@ func (f *Fleet) openRaft(p *port) error {
 		return fmt.Errorf("state directory: the log cannot be read: %w; if it is damaged, move %s away, and the node joins anew", err, f.dir.path)
 	}
 	f.wal = log
+	if err := examine(log); err != nil {
+		return fmt.Errorf("state directory: the log cannot be used: %w; move %s away, and the node joins anew", err, f.dir.path)
+	}
 	snapshots, err := raft.NewFileSnapshotStoreWithLogger(f.dir.path, 2, c.Logger)
 	if err != nil {
 		return fmt.Errorf("state directory: %w", err)
@@ -107,7 +110,15 @@ func (m *machine) ApplyBatch(logs []*raft.Log) []any {
 			answers[i] = f.fatal
 			continue
 		}
-		c, err := table.Decode(l.Data)
+		var c table.Command
+		data, err := openEntry(l.Data)
+		if err == nil {
+			c, err = table.Decode(data)
+		}
+		if errors.Is(err, errDamaged) {
+			f.fatal = fmt.Errorf("entry %d of the fleet's log: %w: move the state directory away, and the node joins anew", l.Index, err)
+			f.log.Error("the node cannot follow its fleet any more", "err", f.fatal)
+		}
 		if errors.Is(err, table.ErrUnknown) {
 			// To go on would make this table another than the others'.
 			f.fatal = fmt.Errorf("entry %d of the fleet's log: %w: this node is older than its fleet; upgrade it", l.Index, err)

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -127,6 +128,9 @@ func (s *site) launch(env ...string) *proc {
 	p := &proc{t: s.t, host: s.host, path: s.write(), log: new(transcript), done: make(chan struct{})}
 	p.cmd = exec.Command(binary, "serve", "-c", p.path)
 	p.cmd.Args[0] = "usher"
+	if len(s.within) > 0 {
+		p.cmd = exec.Command(s.within[0], append(slices.Clone(s.within[1:]), binary, "serve", "-c", p.path)...)
+	}
 	out, in, err := os.Pipe()
 	if err != nil {
 		s.t.Fatal(err)

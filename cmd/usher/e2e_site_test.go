@@ -34,8 +34,9 @@ type site struct {
 	dir       string
 	authority *dovecot.Authority
 
-	journal   bool   // usher is to think that journald reads its log
-	head      string // keys and tables ahead of all others
+	within    []string // a command that runs usher in a place of its own
+	journal   bool     // usher is to think that journald reads its log
+	head      string   // keys and tables ahead of all others
 	listeners []listener
 	pools     []pool
 }

@@ -13,6 +13,7 @@ import (
 // TestFleetCrash kills a node that does not lead: its users come back by the
 // others to the server where they were, and no login elsewhere waits.
 func TestFleetCrash(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, rigOptions{})
 	r.start()
 	admin := r.administrator("")
@@ -81,8 +82,10 @@ func change(t *testing.T, admin *cluster.Fleet, state table.Admin, limit time.Du
 // TestFleetLeaderCrash kills the leader: logins elsewhere do not notice, and views
 // can be changed again after a while, soon if its process is back soon.
 func TestFleetLeaderCrash(t *testing.T) {
+	t.Parallel()
 	for _, back := range []bool{true, false} {
 		t.Run(map[bool]string{true: "back", false: "gone"}[back], func(t *testing.T) {
+			t.Parallel()
 			r := newRig(t, rigOptions{})
 			r.start()
 			admin := r.administrator("")
@@ -118,6 +121,7 @@ func TestFleetLeaderCrash(t *testing.T) {
 // that nobody knew comes: the change waits for the one, and the other is let in
 // and does not vote.
 func TestFleetRestart(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, rigOptions{})
 	r.start()
 	admin := r.administrator("")

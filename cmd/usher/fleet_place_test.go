@@ -15,6 +15,7 @@ import (
 // drained while users are live, and one of them is moved while he is connected on
 // all nodes.
 func TestFleetPlaces(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, rigOptions{})
 	r.start()
 	logins := 0

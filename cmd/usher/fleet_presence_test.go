@@ -26,45 +26,49 @@ var (
 	stampForm = "2006-01-02 15:04:05.999999"
 )
 
-// presences reads a log; at the times of kills all sessions ended.
+// presences reads a log; at the times of kills all sessions ended. Several
+// processes write it, so that a short session may end in it before it begins.
 func presences(server, log string, kills []time.Time) []presence {
 	var list []presence
-	open := map[string]int{}
-	ended := func(until time.Time) {
-		for _, at := range open {
-			list[at].to = until
-		}
-		clear(open)
-	}
+	ends := map[string]time.Time{}
 	for line := range strings.Lines(log) {
-		came, went := cameLine.FindStringSubmatch(line), wentLine.FindStringSubmatch(line)
-		if came == nil && went == nil {
-			continue
-		}
-		m := came
+		m, came := cameLine.FindStringSubmatch(line), true
 		if m == nil {
-			m = went
+			m, came = wentLine.FindStringSubmatch(line), false
+		}
+		if m == nil {
+			continue
 		}
 		at, err := time.ParseInLocation(stampForm, m[1], time.Local)
-		if err != nil {
+		switch {
+		case err != nil:
+		case came:
+			list = append(list, presence{m[2], server, m[3], at, time.Time{}})
+		default:
+			ends[m[3]] = at
+		}
+	}
+	for i := range list {
+		p := &list[i]
+		if end, ok := ends[p.session]; ok {
+			p.to = later(end, p.from)
 			continue
 		}
-		for len(kills) > 0 && at.After(kills[0]) {
-			ended(kills[0])
-			kills = kills[1:]
+		for _, at := range kills {
+			if at.After(p.from) {
+				p.to = at
+				break
+			}
 		}
-		if came != nil {
-			open[m[3]] = len(list)
-			list = append(list, presence{m[2], server, m[3], at, time.Time{}})
-		} else if i, ok := open[m[3]]; ok {
-			list[i].to = at
-			delete(open, m[3])
-		}
-	}
-	if len(kills) > 0 {
-		ended(kills[0])
 	}
 	return list
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // overlaps lists who was on two servers at once.
@@ -178,5 +182,34 @@ func TestPresenceChecker(t *testing.T) {
 	r.last("eve", 2)
 	if bad := overlaps(r.presences()); len(bad) != 1 || !strings.HasPrefix(bad[0], "eve: ") {
 		t.Errorf("found %q, want eve at two servers", bad)
+	}
+}
+
+// TestPresenceLines reads logs that are hard to read.
+func TestPresenceLines(t *testing.T) {
+	const (
+		came = "2026-01-02 10:00:0%d.000000 imap-login: Info: Login: user=<joe>, method=PLAIN, TLS, session=<%s>\n"
+		went = "2026-01-02 10:00:0%d.000000 imap(joe)<7><%s>: Info: Disconnected: Connection closed in=0 out=4\n"
+	)
+	line := func(form string, second int, session string) string { return fmt.Sprintf(form, second, session) }
+	killed := time.Date(2026, 1, 2, 10, 0, 5, 0, time.Local)
+	for _, tt := range []struct {
+		name     string
+		one, two string
+		kills    []time.Time // of one
+		want     int
+	}{
+		{"one after the other", line(came, 1, "a") + line(went, 2, "a"), line(came, 3, "b"), nil, 0},
+		{"at once", line(came, 1, "a") + line(went, 4, "a"), line(came, 3, "b"), nil, 1},
+		{"the first does not end", line(came, 1, "a"), line(came, 3, "b"), nil, 1},
+		{"the end is written first", line(went, 1, "a") + line(came, 1, "a"), line(came, 3, "b"), nil, 0},
+		{"the first is killed", line(came, 1, "a"), line(came, 6, "b"), []time.Time{killed}, 0},
+		{"the first is killed too late", line(came, 1, "a"), line(came, 4, "b"), []time.Time{killed}, 1},
+		{"it was killed before", line(came, 6, "a"), line(came, 7, "b"), []time.Time{killed}, 1},
+	} {
+		list := append(presences("one", tt.one, tt.kills), presences("two", tt.two, nil)...)
+		if bad := overlaps(list); len(bad) != tt.want {
+			t.Errorf("%s: got %q, want %d", tt.name, bad, tt.want)
+		}
 	}
 }

@@ -1,10 +1,12 @@
 package main_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -16,6 +18,7 @@ import (
 // TestFleetAllRestart kills all nodes at once. When they are back, a pin, an
 // admin state and everybody's home are as they were.
 func TestFleetAllRestart(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, rigOptions{servers: 3})
 	r.start()
 	admin := r.administrator("")
@@ -85,6 +88,7 @@ func TestFleetAllRestart(t *testing.T) {
 // TestFleetLostDirectory takes a voter's state directory away: it comes back as
 // another voter, by itself, and with the others makes a quorum.
 func TestFleetLostDirectory(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, rigOptions{})
 	r.start()
 	admin := r.administrator("")
@@ -120,8 +124,10 @@ func TestFleetLostDirectory(t *testing.T) {
 // after the lease; by refuse they get a temporary error, and sessions are closed.
 // Orders say that there is no quorum.
 func TestFleetNoQuorum(t *testing.T) {
+	t.Parallel()
 	for _, refuse := range []bool{false, true} {
 		t.Run(map[bool]string{false: "serve", true: "refuse"}[refuse], func(t *testing.T) {
+			t.Parallel()
 			r := newRig(t, rigOptions{refuse: refuse})
 			r.start()
 			admin := r.administrator("")
@@ -163,6 +169,9 @@ func TestFleetNoQuorum(t *testing.T) {
 			err := admin.SetAdmin(deadlineCtx(t), "main", "mail1", table.Draining, "test")
 			if !errors.Is(err, cluster.ErrNoLeader) {
 				t.Errorf("an order: %v, want %v", err, cluster.ErrNoLeader)
+			}
+			if err != nil && !strings.Contains(err.Error(), "edge-1, edge-2") {
+				t.Errorf("an order: %v: who is missed is not said", err)
 			}
 			t.Logf("an order was refused after %v: %v", since(asked), err)
 			if !refuse {
@@ -206,6 +215,7 @@ func TestFleetNoQuorum(t *testing.T) {
 
 // TestFleetDirectoryLock wants one process only in a state directory.
 func TestFleetDirectoryLock(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, rigOptions{})
 	r.start()
 	second := r.add("edge-1")
@@ -221,5 +231,125 @@ func TestFleetDirectoryLock(t *testing.T) {
 	second.p.err = nil // as was wanted
 	if got := second.p.log.lines("another usher has it"); len(got) != 1 {
 		t.Errorf("it said %s", second.p.log)
+	}
+}
+
+// TestFleetStartsAlone starts one of three nodes that were all stopped in good
+// order: without a quorum it serves after a while from the table that it has.
+func TestFleetStartsAlone(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, rigOptions{})
+	r.start()
+	admin := r.administrator("")
+	if err := admin.Move(deadlineCtx(t), "main", "pinned", "mail1", "test"); err != nil {
+		t.Fatal(err)
+	}
+	if err := admin.Move(deadlineCtx(t), "main", "other", "mail2", "test"); err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range r.nodes {
+		e.p.signal(syscall.SIGTERM)
+	}
+	for _, e := range r.nodes {
+		e.p.wait()
+	}
+	alone := r.nodes[1]
+	began := time.Now()
+	alone.begin()
+	alone.ready()
+	t.Logf("the node serves alone after %v", since(began))
+	if took := time.Since(began); took > 14*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	for user, want := range map[string]string{"pinned": "mail1", "other": "mail2"} {
+		if ok, verdict := alone.tries(user); !ok {
+			t.Errorf("%s: %s", user, verdict)
+		}
+		if at := r.last(user, 1); at != want {
+			t.Errorf("%s is at %s, want %s", user, at, want)
+		}
+	}
+}
+
+// TestFleetDamaged starts nodes whose logs are damaged as disks do it: what is torn
+// at the end is dropped, what is broken inside is refused in words or mended by the
+// others, and no pin is lost.
+func TestFleetDamaged(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, rigOptions{})
+	r.start()
+	admin := r.administrator("")
+	for i := range 20 {
+		if err := admin.Move(deadlineCtx(t), "main", fmt.Sprintf("user%02d", i), "mail1", "test"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	victim := r.follows(admin)
+	for _, damage := range []struct {
+		name string
+		do   func(text []byte, end int) []byte
+	}{
+		{"torn", func(text []byte, end int) []byte { clear(text[end-7:]); return text }},
+		{"cut", func(text []byte, end int) []byte { return text[:end-20] }},
+		{"flipped", func(text []byte, _ int) []byte { // mail1 becomes mail3, of which nobody knows
+			text[bytes.LastIndex(text, []byte("mail1"))+4] ^= 2
+			return text
+		}},
+	} {
+		victim.kill()
+		files, err := filepath.Glob(filepath.Join(victim.state(), "log", "*.wal"))
+		if err != nil || len(files) == 0 {
+			t.Fatalf("no log: %v, %v", files, err)
+		}
+		file := files[len(files)-1]
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		end := len(bytes.TrimRight(text, "\x00"))
+		if err := os.WriteFile(file, damage.do(text, end), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		victim.begin()
+		serves := poll(patience, func() bool {
+			select {
+			case <-victim.p.done:
+				return true
+			default:
+			}
+			status, _ := victim.p.ask("/readyz")
+			return status == 200
+		})
+		select {
+		case <-victim.p.done:
+			victim.p.err = nil // it may refuse, in words
+			said := victim.p.log.String()
+			t.Logf("%s: refused: %s", damage.name, said[max(0, len(said)-400):])
+			if !strings.Contains(said, "state directory") {
+				t.Errorf("%s: it does not say what is wrong", damage.name)
+			}
+			if err := os.RemoveAll(victim.state()); err != nil { // as it says
+				t.Fatal(err)
+			}
+			victim.begin()
+			victim.ready()
+		default:
+			t.Logf("%s: it serves: %v", damage.name, serves)
+			if !serves {
+				t.Errorf("%s: neither serves nor ends", damage.name)
+			}
+		}
+		for i := range 20 {
+			user := fmt.Sprintf("user%02d", i)
+			if ok, verdict := victim.tries(user); !ok {
+				t.Errorf("%s: %s: %s", damage.name, user, verdict)
+			}
+		}
+	}
+	r.checkPresence(60)
+	for _, p := range r.presences() {
+		if p.server != "mail1" {
+			t.Errorf("%s was at %s", p.user, p.server)
+		}
 	}
 }

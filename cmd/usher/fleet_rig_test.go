@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-
 	"net/http"
 	"os"
 	"path/filepath"
@@ -58,7 +57,8 @@ type rigOptions struct {
 	head    string // keys ahead of [fleet]
 	more    string // keys of [fleet]
 	kick    time.Duration
-	hosts   []string // addresses of nodes; nil: loopback
+	users   map[string]string // nil: everybody is one
+	homes   []netHome         // of the nodes; nil: loopback
 
 	address func(i int) dovecot.Options
 }
@@ -66,8 +66,9 @@ type rigOptions struct {
 // An edge is a node of the rig.
 type edge struct {
 	*site
-	p    *proc // nil until it is started
-	name string
+	p     *proc // nil until it is started
+	name  string
+	peers string // address at which other nodes find it
 }
 
 // newRig starts the servers and writes the configuration of the nodes.
@@ -94,6 +95,7 @@ func newRig(t testing.TB, o rigOptions) *rig {
 		if o.address != nil {
 			so = o.address(i)
 		}
+		so.Users = o.users
 		so.Name, so.Storage, so.Authority, so.RequireTLS, so.Extra = fmt.Sprintf("mail%d", i+1), storage, authority, true, stamped
 		r.servers[i] = dovecot.Start(t, so)
 	}
@@ -118,8 +120,9 @@ func (r *rig) add(name string) *edge {
 	r.t.Helper()
 	e := &edge{name: name, site: newSite(r.t, "shared", r.servers...)}
 	e.pools[0].health = r.o.health
-	if i := len(r.nodes); i < len(r.o.hosts) {
-		e.host = r.o.hosts[i]
+	e.peers = e.host
+	if i := len(r.nodes); i < len(r.o.homes) {
+		e.host, e.peers, e.within = r.o.homes[i].mail, r.o.homes[i].fleet, r.o.homes[i].within()
 		e.renew()
 	}
 	r.nodes = append(r.nodes, e)
@@ -132,7 +135,7 @@ func (r *rig) add(name string) *edge {
 func (r *rig) fleetTable(e *edge) string {
 	var join []string
 	for _, n := range r.nodes {
-		join = append(join, fmt.Sprintf("%q", hostPort(n.host, portFleet)))
+		join = append(join, fmt.Sprintf("%q", hostPort(n.peers, portFleet)))
 	}
 	isolated := "serve"
 	if r.o.refuse {
@@ -140,7 +143,7 @@ func (r *rig) fleetTable(e *edge) string {
 	}
 	return fmt.Sprintf("[fleet]\nname = \"test\"\nnode = %q\nsecret_file = %q\nbind = %q\njoin = [%s]\nvoters = [\"%s\"]\n"+
 		"state_dir = %q\nwhen_isolated = %q\nkick_delay = %q\n%s",
-		e.name, r.secret, hostPort(e.host, portFleet), strings.Join(join, ", "), strings.Join(voterNames, `", "`),
+		e.name, r.secret, hostPort(e.peers, portFleet), strings.Join(join, ", "), strings.Join(voterNames, `", "`),
 		e.state(), isolated, r.o.kick, r.o.more)
 }
 
@@ -214,7 +217,7 @@ func (r *rig) administrator(host string) *cluster.Fleet {
 	}
 	var join []string
 	for _, n := range r.nodes {
-		join = append(join, hostPort(n.host, portFleet))
+		join = append(join, hostPort(n.peers, portFleet))
 	}
 	f, err := cluster.OpenFleet(cluster.FleetOptions{
 		Fleet: "test", Node: "admin", Secrets: secrets, Bind: hostPort(host, portFleet), Join: join, Voters: voterNames, Witness: true,
@@ -223,7 +226,7 @@ func (r *rig) administrator(host string) *cluster.Fleet {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	ctx, stop := context.WithCancel(context.Background()) //nolint:usetesting // ends in the cleanup
+	ctx, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { f.Run(ctx) })
 	r.t.Cleanup(func() { stop(); running.Wait(); f.Close() })
