@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/memberlist"
 	"github.com/hashicorp/raft"
 	wal "github.com/hashicorp/raft-wal"
+	"github.com/hashicorp/raft-wal/metadb"
 
 	"usher.example/cluster/lead"
 	"usher.example/cluster/member"
@@ -80,6 +81,7 @@ type Fleet struct {
 	gossip  *memberlist.Memberlist
 	raft    *raft.Raft
 	wal     *wal.WAL
+	meta    metadb.BoltMetaDB          // of wal, which does not close it
 	net     interface{ Close() error } // raft's transport
 	api     *http.Client
 	server  *http.Server
@@ -240,6 +242,14 @@ func (f *Fleet) Close() {
 	f.shut()
 }
 
+// Abandon ends the node's part as the death of its process would: it takes leave of
+// nobody, hands nothing over and takes no snapshot. It is for trials.
+func (f *Fleet) Abandon() {
+	f.stop()
+	f.running.Wait()
+	f.shut()
+}
+
 // shut closes what is open.
 func (f *Fleet) shut() {
 	if f.gossip != nil {
@@ -258,6 +268,7 @@ func (f *Fleet) shut() {
 	if f.wal != nil {
 		_ = f.wal.Close()
 	}
+	_ = f.meta.Close()
 	if f.port != nil {
 		f.port.close()
 	}

@@ -41,7 +41,7 @@ func (f *Fleet) openRaft(p *port) error {
 		c.HeartbeatTimeout, c.ElectionTimeout, c.LeaderLeaseTimeout = 50*time.Millisecond, 50*time.Millisecond, 50*time.Millisecond
 		c.CommitTimeout = 5 * time.Millisecond
 	}
-	log, err := wal.Open(mustDir(f.dir.path, "log"), wal.WithLogger(c.Logger))
+	log, err := wal.Open(mustDir(f.dir.path, "log"), wal.WithLogger(c.Logger), wal.WithMetaStore(&f.meta))
 	if err != nil {
 		return fmt.Errorf("state directory: the log cannot be read: %w; if it is damaged, move %s away, and the node joins anew", err, f.dir.path)
 	}
