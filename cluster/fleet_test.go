@@ -160,6 +160,31 @@ func TestFleetOfOne(t *testing.T) {
 	}
 }
 
+// TestOpenAgain holds that an end, of either kind, leaves nothing open that the next
+// start in the same process would wait for.
+func TestOpenAgain(t *testing.T) {
+	o := FleetOptions{State: t.TempDir(), Log: testLog(t)}
+	for _, end := range []func(*Fleet){(*Fleet).Abandon, (*Fleet).Close, (*Fleet).Close} {
+		opened := make(chan *Fleet, 1)
+		go func() { // ends with the opening
+			f, err := OpenFleet(o)
+			if err != nil {
+				t.Error(err)
+			}
+			opened <- f
+		}()
+		select {
+		case f := <-opened:
+			if f == nil {
+				return
+			}
+			end(f)
+		case <-time.After(patience):
+			t.Fatal("the state directory cannot be opened again")
+		}
+	}
+}
+
 // trio opens a fleet of three.
 func trio(t testing.TB, change func(o *FleetOptions)) []*sitter {
 	t.Helper()
