@@ -106,6 +106,10 @@ func (s *Server) whereabouts(w http.ResponseWriter, pool, user string) (cluster.
 	for _, p := range s.o.Places.Status() {
 		pools = append(pools, p.Name)
 	}
+	if len(pools) == 0 && s.o.Fleet != nil {
+		write(w, http.StatusServiceUnavailable, Refusal{"the fleet knows no pool yet", s.quorumHint(), true})
+		return cluster.Whereabouts{}, false
+	}
 	if pool == "" && len(pools) == 1 {
 		pool = pools[0]
 	}

@@ -128,8 +128,9 @@ Take each step on one node, copy the file to all others, and restart every node,
 after the other; usher node list shows when each is back. Only when all nodes have been
 restarted, and before drop also usher fleet status shows a quorum, take the next step:
 nodes that are a step apart understand each other, and nodes that are two apart do not,
-and with the new version in use the leader seals anew what the old one had sealed. A step that does not follow is refused. Keep a backup
-of a node's state directory only together with the secret of its time.`,
+and with the new version in use the leader seals anew what the old one had sealed. A step
+that does not follow is refused. Keep a backup of a node's state directory only together
+with the secret of its time.`,
 		Example: "  usher fleet secret /etc/usher/fleet.secret\n  usher fleet secret --rotate add /etc/usher/fleet.secret",
 		Args:    usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {

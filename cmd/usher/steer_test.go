@@ -145,6 +145,9 @@ func TestSteerWithoutQuorum(t *testing.T) {
 	if status != exitTemporary || err == nil || !strings.Contains(err.Error(), "missing voters: u2, u3; start them") || !strings.Contains(out, "without a quorum") {
 		t.Errorf("got %d, %v\n%s", status, err, out)
 	}
+	if _, status, err := o.run(t, "user", "move", "joe", "mail1"); status != exitTemporary || !strings.Contains(fmt.Sprint(err), "missing voters: u2, u3") {
+		t.Errorf("got %d, %v", status, err)
+	}
 	out, status, err = o.run(t, "node", "list")
 	if status != 0 || !strings.Contains(out, "u3") || !strings.Contains(out, "absent") {
 		t.Errorf("got %d, %v\n%s", status, err, out)
