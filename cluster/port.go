@@ -44,7 +44,8 @@ type port struct {
 
 	mu       sync.Mutex // guards what follows
 	complain time.Time
-	kept     int // refusals since
+	kept     int                   // refusals since
+	open     map[net.Conn]struct{} // that came in; nil when closed
 
 	packets chan *memberlist.Packet
 	streams chan net.Conn
@@ -72,7 +73,7 @@ func openPort(bind, advertise string, id *identity, log *slog.Logger) (*port, er
 	p := &port{
 		log: log, tcp: tcp, udp: udp, id: id, advertise: at,
 		packets: make(chan *memberlist.Packet), streams: make(chan net.Conn), raft: make(chan net.Conn), api: make(chan net.Conn),
-		done: make(chan struct{}),
+		done: make(chan struct{}), open: make(map[net.Conn]struct{}),
 	}
 	if advertise != "" {
 		if p.advertise, err = net.ResolveTCPAddr("tcp", advertise); err != nil {
@@ -97,8 +98,41 @@ func (p *port) close() {
 		close(p.done)
 		_ = p.tcp.Close()
 		_ = p.udp.Close()
+		p.mu.Lock()
+		open := p.open
+		p.open = nil
+		p.mu.Unlock()
+		for c := range open { // raft does not close what came in by itself
+			_ = c.Close()
+		}
 	})
 	p.running.Wait()
+}
+
+// An incoming connection is closed with the port.
+type incoming struct {
+	net.Conn
+	p *port
+}
+
+// keep has a connection closed with the port.
+func (p *port) keep(c net.Conn) net.Conn {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.open == nil {
+		_ = c.Close()
+	} else {
+		p.open[c] = struct{}{}
+	}
+	return incoming{c, p}
+}
+
+// Close implements net.Conn.
+func (i incoming) Close() error {
+	i.p.mu.Lock()
+	delete(i.p.open, i.Conn)
+	i.p.mu.Unlock()
+	return i.Conn.Close()
 }
 
 // accept takes connections and sorts them by protocol.
@@ -122,7 +156,7 @@ func (p *port) accept() {
 		}
 		p.running.Go(func() {
 			defer func() { <-slots }()
-			p.welcome(c)
+			p.welcome(p.keep(c))
 		})
 	}
 }

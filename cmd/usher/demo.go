@@ -28,10 +28,11 @@ func demoCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "demo",
 		Short: "show usher at work on this machine",
-		Long: "demo starts three small IMAP servers and one usher in front of them, logs a dozen users in,\n" +
-			"stops a server, and shows who landed where. It needs no root, no network and no files but\n" +
-			"those in a temporary folder, which it removes. After the tour it serves until Ctrl-C, so that\n" +
-			"you can look around with the lines that it prints.",
+		Long: "demo starts three small IMAP servers and a fleet of three ushers in front of them, logs a dozen\n" +
+			"users in, kills an usher, moves a user, drains a server, stops another, and shows who landed\n" +
+			"where. It needs no root, no network and no files but those in a temporary folder, which it\n" +
+			"removes. After the tour it serves until Ctrl-C, so that you can look around with the lines that\n" +
+			"it prints.",
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
@@ -72,7 +73,7 @@ func runDemo(ctx context.Context, o demoOptions, stdout, stderr io.Writer) (err 
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	t := &tour{out: &tourWriter{to: stdout, failed: cancel}, site: site, log: log, demoOptions: o}
+	t := newTourOf(site, &tourWriter{to: stdout, failed: cancel}, log, o)
 	defer t.leave()
 	if err := t.walk(ctx); err != nil {
 		if ctx.Err() != nil {
@@ -87,44 +88,18 @@ func runDemo(ctx context.Context, o demoOptions, stdout, stderr io.Writer) (err 
 		t.out.say("\nEvery step held.\n")
 		return nil
 	}
-	t.out.say("\nEvery step held. usher serves until Ctrl-C.\n")
+	t.out.say("\nEvery step held. The ushers serve until Ctrl-C.\n")
 	<-ctx.Done()
 	t.out.say("\nStopping, and removing %s.\n", site.Dir)
 	return nil
 }
 
-// start brings usher up as serve does, from the site's usher.toml.
-func (t *tour) start(ctx context.Context) error {
-	for try := 1; ; try++ {
-		cfg, warnings, err := load(ctx, t.site.ConfigFile())
-		if err != nil {
-			return err
-		}
-		log := newLogger(t.log, cfg.Log)
-		warn(log, warnings)
-		t.cfg = cfg
-		t.node, t.web, err = bringUp(ctx, cfg, log)
-		if !errors.Is(err, syscall.EADDRINUSE) || try == demoTries {
-			return err
-		}
-		if err := t.site.Configure(); err != nil {
-			return err
-		}
-	}
-}
-
-// leave logs everybody out and stops usher, if it runs.
+// leave logs everybody out and stops the ushers that run.
 func (t *tour) leave() {
 	for _, l := range t.live {
 		l.Cut()
 	}
-	if t.node == nil {
-		return
-	}
-	drain, cancel := context.WithTimeout(context.Background(), t.cfg.Drain)
-	defer cancel()
-	t.node.stop(drain)
-	t.web.close()
+	t.stopAll()
 }
 
 // tail is the end of a file, in whole lines.

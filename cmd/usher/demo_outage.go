@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"usher.example/cmd/internal/demo"
@@ -29,39 +30,48 @@ func (t *tour) outage(ctx context.Context) error {
 	begin := time.Now()
 	t.stopped.Stop()
 	t.out.say("   %s is gone: its port is closed, and so are its connections.\n", t.stopped.Name)
-	for _, user := range t.moved {
+	if err := t.awaitEnds(ctx, t.moved, begin); err != nil {
+		return err
+	}
+	if err := t.othersAlive(ctx); err != nil {
+		return err
+	}
+	took, err := t.awaitHealth(ctx, t.stopped.Name, false)
+	if err != nil {
+		return err
+	}
+	t.out.say("   Most ushers have it down since the %d. failed probe, so the fleet has, after %v.\n", demo.ProbeFall, took.Round(time.Millisecond))
+	return t.checkReady(ctx)
+}
+
+// awaitEnds waits until the sessions of some users have ended.
+func (t *tour) awaitEnds(ctx context.Context, users []string, begin time.Time) error {
+	for _, user := range users {
 		select {
 		case <-t.live[user].Ended():
 		case <-time.After(time.Until(begin.Add(endOfSession))):
-			return fmt.Errorf("the session of %s on %s did not end within %v", user, t.stopped.Name, endOfSession)
+			return fmt.Errorf("the session of %s on %s did not end within %v", user, t.live[user].Backend, endOfSession)
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 		t.live[user].Cut()
 		delete(t.live, user)
 	}
-	t.out.say("   The sessions of its %d users ended within %v.\n", len(t.moved), time.Since(begin).Round(time.Millisecond))
-	if err := t.othersAlive(ctx); err != nil {
-		return err
-	}
-	t.out.say("   The sessions of the %d others are alive.\n", len(t.live))
-	took, err := t.awaitHealth(ctx, t.stopped.Name, false)
-	if err != nil {
-		return err
-	}
-	t.out.say("   usher takes %s for down since its %d. failed probe, after %v.\n", t.stopped.Name, demo.ProbeFall, took.Round(time.Millisecond))
-	return t.checkReady(ctx)
+	t.out.say("   The sessions of its %d users ended within %v.\n", len(users), time.Since(begin).Round(time.Millisecond))
+	return nil
 }
 
-// othersAlive asks on the session of everybody whose back end is well.
+// othersAlive asks on every session that should be open.
 func (t *tour) othersAlive(ctx context.Context) error {
 	var errs []error
 	for _, user := range slices.Sorted(maps.Keys(t.live)) {
-		if t.homes[user] != t.stopped.Name {
-			errs = append(errs, t.live[user].Alive(ctx))
-		}
+		errs = append(errs, t.live[user].Alive(ctx))
 	}
-	return errors.Join(errs...)
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	t.out.say("   The other %d sessions are alive.\n", len(t.live))
+	return nil
 }
 
 // again logs everybody in: those of the dead back end land on the others,
@@ -70,8 +80,10 @@ func (t *tour) again(ctx context.Context) error {
 	var rows [][]string
 	var errs []error
 	landed := make(map[string]int)
-	for _, user := range t.site.Users {
-		l, err := t.site.LogIn(ctx, demo.Entrance{Address: t.site.IMAPS.String()}, user)
+	open := maps.Clone(t.live)
+	for i, user := range t.site.Users {
+		d := t.pick(i + 1) // another one than before
+		l, err := t.logIn(ctx, d, user)
 		if err != nil {
 			return err
 		}
@@ -80,7 +92,7 @@ func (t *tour) again(ctx context.Context) error {
 		case home == t.stopped.Name:
 			note = "re-placed"
 			landed[l.Backend]++
-			t.live[user] = l // stays open
+			t.live[user], t.through[user] = l, d // stays open
 			if l.Backend == home {
 				errs = append(errs, fmt.Errorf("%s is on %s, which is stopped", user, home))
 			}
@@ -93,7 +105,9 @@ func (t *tour) again(ctx context.Context) error {
 		rows = append(rows, []string{user, t.homes[user], l.Backend, note})
 	}
 	t.out.table("user\tbefore\tnow\t", rows)
-	errs = append(errs, t.othersAlive(ctx))
+	for user := range open {
+		errs = append(errs, t.live[user].Alive(ctx))
+	}
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
@@ -121,64 +135,84 @@ func (t *tour) comeBack(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	t.out.say("   %s runs again; usher trusts it after %v: two good probes, and a pause for having fallen.\n\n",
+	t.out.say("   %s runs again; the fleet trusts it after %v: two good probes, and a pause for having fallen.\n\n",
 		t.stopped.Name, took.Round(time.Millisecond))
-	var rows [][]string
-	var errs []error
-	for _, user := range t.moved {
-		old := t.live[user]
-		beside, err := t.visit(ctx, user)
-		if err != nil {
-			return err
-		}
-		if err := t.logOut(ctx, user); err != nil {
-			return err
-		}
-		after, err := t.visit(ctx, user)
-		if err != nil {
-			return err
-		}
-		rows = append(rows, []string{user, old.Backend, beside, after})
-		if beside != old.Backend {
-			errs = append(errs, fmt.Errorf("%s is on %s and %s at once", user, old.Backend, beside))
-		}
-		if after != t.homes[user] {
-			errs = append(errs, fmt.Errorf("%s did not come back to %s but to %s", user, t.homes[user], after))
-		}
+	rows, errs := make([][]string, len(t.moved)), make([]error, len(t.moved))
+	var wg sync.WaitGroup
+	for i, user := range t.moved {
+		wg.Go(func() { rows[i], errs[i] = t.goHome(ctx, user, t.live[user], t.through[user]) })
 	}
-	t.out.table("user\tlogged in at\tanother login beside\tafter logging out", rows)
-	errs = append(errs, t.othersAlive(ctx))
+	wg.Wait()
+	for _, user := range t.moved {
+		delete(t.live, user)
+	}
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	t.out.say("\n   All are home again. The %d others have not noticed anything.\n", len(t.live))
+	t.out.table("user\tlogged in at\tanother login beside\tlogged out and sent home", rows)
+	t.out.say("\n   All are home again; without an order they would be within five minutes of logging out.\n")
+	if err := t.othersAlive(ctx); err != nil {
+		return err
+	}
 	return t.goodbye(ctx)
 }
 
+// goHome logs a user in beside his session, ends that, and sends him home by an
+// administrator's word: to where he is pinned, or else to where the hash says.
+func (t *tour) goHome(ctx context.Context, user string, old *demo.Login, d *demoNode) (row []string, err error) {
+	other := t.pick(slices.Index(t.running(), d) + 1)
+	beside, err := t.visit(ctx, other, user)
+	if err != nil {
+		return nil, err
+	}
+	if beside != old.Backend {
+		err = fmt.Errorf("%s is on %s and %s at once", user, old.Backend, beside)
+	}
+	if err := errors.Join(err, t.logOut(ctx, user, old, d)); err != nil {
+		return nil, err
+	}
+	w, err := d.node.places.Where(demo.Pool, user)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.node.fleet.Move(ctx, demo.Pool, user, w.Pin, "demo"); err != nil {
+		return nil, fmt.Errorf("send %s home: %w", user, err)
+	}
+	after, err := t.visit(ctx, other, user)
+	if err == nil && after != t.homes[user] {
+		err = fmt.Errorf("%s did not come back to %s but to %s", user, t.homes[user], after)
+	}
+	return []string{user, old.Backend, beside, after}, err
+}
+
 // logOut ends a user's open session and waits until usher has let him go.
-func (t *tour) logOut(ctx context.Context, user string) error {
-	l := t.live[user]
-	delete(t.live, user)
+func (t *tour) logOut(ctx context.Context, user string, l *demo.Login, d *demoNode) error {
 	if err := l.LogOut(ctx); err != nil {
 		return err
 	}
 	_, err := t.await(ctx, user+" is logged out", func() bool {
-		w, err := t.node.places.Where(demo.Pool, user)
+		w, err := d.node.places.Where(demo.Pool, user)
 		return err == nil && w.Holds == 0
 	})
 	return err
 }
 
-// goodbye logs everybody out; usher then has no session left.
+// goodbye logs everybody out; the ushers then have no session left.
 func (t *tour) goodbye(ctx context.Context) error {
 	for _, user := range slices.Sorted(maps.Keys(t.live)) {
-		if err := t.logOut(ctx, user); err != nil {
+		l := t.live[user]
+		delete(t.live, user)
+		if err := t.logOut(ctx, user, l, t.through[user]); err != nil {
 			return err
 		}
 	}
 	_, err := t.await(ctx, "no session is left", func() bool {
-		sessions, _ := t.node.server.Counts()
-		return sessions == 0
+		for _, d := range t.running() {
+			if sessions, _ := d.node.server.Counts(); sessions > 0 {
+				return false
+			}
+		}
+		return true
 	})
 	return err
 }

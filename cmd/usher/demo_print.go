@@ -90,9 +90,10 @@ func (w *tourWriter) remind() (done func()) {
 // paste prints what one would try next.
 func (t *tour) paste(context.Context) error {
 	user, ca := t.site.Users[0], shellQuote(t.site.CAFile())
-	imaps, imap := t.site.IMAPS, t.site.IMAP
+	first := t.nodes[0]
+	imaps, imap := first.IMAPS, first.IMAP
 	verify := "-servername " + demo.Host + " -verify_hostname " + demo.Host + " -verify_return_error -CAfile " + ca
-	usher, socket, config := shellQuote(ownCommand()), shellQuote(t.site.Socket()), shellQuote(t.site.ConfigFile())
+	usher, socket, config := shellQuote(ownCommand()), shellQuote(first.Socket()), shellQuote(first.ConfigFile())
 	if t.once {
 		t.out.say("   (The demo ends here; without --once it goes on, for these.)\n\n")
 	}
@@ -109,8 +110,8 @@ func (t *tour) paste(context.Context) error {
 		},
 		{"What usher knows:", fmt.Sprintf("%s status --socket %s", usher, socket)},
 		{"", fmt.Sprintf("%s sessions --socket %s", usher, socket)},
-		{"What monitoring sees:", fmt.Sprintf("curl http://%s/readyz", t.site.HTTP)},
-		{"", fmt.Sprintf("curl http://%s/metrics", t.site.HTTP)},
+		{"What monitoring sees:", fmt.Sprintf("curl http://%s/readyz", first.HTTP)},
+		{"", fmt.Sprintf("curl http://%s/metrics", first.HTTP)},
 		{"Its configuration:", fmt.Sprintf("%s check -c %s", usher, config)},
 		{"", "cat " + config},
 	} {

@@ -51,7 +51,7 @@ func TestDemoOnce(t *testing.T) {
 		t.Errorf("left behind: %v, %v", left, err)
 	}
 	text := out.String()
-	for i := 1; i <= 9; i++ {
+	for i := 1; i <= 13; i++ {
 		if !strings.Contains(text, fmt.Sprintf("\n%d. ", i)) {
 			t.Errorf("step %d is missing", i)
 		}
@@ -145,18 +145,27 @@ func checkPlaces(t *testing.T, text string) {
 	for _, row := range rows(4) {
 		homes[row[0]] = row[1]
 		used[row[1]] = true
-		if len(row) != 5 || row[2] != row[1] || row[3] != row[1] || row[4] != row[1] {
+		if len(row) != 6 || row[2] != row[1] || row[3] != row[1] || row[4] != row[1] || row[5] != row[1] {
 			t.Errorf("at first: %q, want one place", row)
 		}
 	}
 	if len(homes) != 12 || len(used) != 3 {
 		t.Errorf("%d users on %d back ends, want 12 on 3", len(homes), len(used))
 	}
-	dead, _, _ := strings.Cut(strings.TrimSpace(section(6)[len("A server dies"):]), " ")
+	for _, row := range rows(6) {
+		if len(row) != 5 || row[3] != homes[row[0]] || row[4] != row[3] || row[1] == row[2] {
+			t.Errorf("after the death of an usher: %q, want the place that it was by another usher", row)
+		}
+	}
+	if len(rows(6)) != 4 {
+		t.Errorf("%d users of the usher that died, want 4", len(rows(6)))
+	}
+	checkSteered(t, section, rows, homes, used)
+	dead, _, _ := strings.Cut(strings.TrimSpace(section(10)[len("A server dies"):]), " ")
 	if !used[dead] {
 		t.Fatalf("%q is dead, want one of %v", dead, used)
 	}
-	after := rows(7)
+	after := rows(11)
 	if len(after) != len(homes) {
 		t.Errorf("%d users log in again, want %d", len(after), len(homes))
 	}
@@ -173,7 +182,7 @@ func checkPlaces(t *testing.T, text string) {
 			moved++
 		}
 	}
-	back := rows(8)
+	back := rows(12)
 	if len(back) != moved || moved == 0 {
 		t.Errorf("%d users come home, want %d and more than none", len(back), moved)
 	}
@@ -181,6 +190,30 @@ func checkPlaces(t *testing.T, text string) {
 		if len(row) != 4 || row[1] != row[2] || row[3] != dead {
 			t.Errorf("%q, want that he stays while he is logged in and is then on %s", row, dead)
 		}
+	}
+}
+
+// checkSteered reads who was moved and what was drained. Whoever was moved is at
+// home where he was moved to.
+func checkSteered(t *testing.T, section func(int) string, rows func(int) [][]string, homes map[string]string, used map[string]bool) {
+	t.Helper()
+	on := regexp.MustCompile(`(?m)^   usher\d +(\S+)$`).FindAllStringSubmatch(section(8), -1)
+	moved, _, _ := strings.Cut(strings.TrimSpace(section(8)[len("A user is moved"):]), " ")
+	if len(on) != 3 || on[0][1] == homes[moved] || !used[on[0][1]] || on[1][1] != on[0][1] || on[2][1] != on[0][1] {
+		t.Fatalf("%q is on %q, want one other place through three ushers", moved, on)
+	}
+	homes[moved] = on[0][1]
+	drained, _, _ := strings.Cut(strings.TrimSpace(section(9)[len("A server is drained"):]), " ")
+	seen := map[string]int{}
+	for _, row := range rows(9) {
+		is := row[1]
+		seen[is]++
+		if at := row[len(row)-1]; !used[at] || (at == drained) != (is == "logged") {
+			t.Errorf("%q while %s drains, want that only who is logged in stays", row, drained)
+		}
+	}
+	if seen["logged"] == 0 || seen["new"] != 3 {
+		t.Errorf("while %s drains: %v, want some who are logged in and 3 who are new", drained, seen)
 	}
 }
 

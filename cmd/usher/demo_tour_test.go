@@ -26,10 +26,7 @@ func newTour(t *testing.T) (*tour, *strings.Builder) {
 		t.Fatal(err)
 	}
 	var said strings.Builder
-	to := &tour{
-		out: &tourWriter{to: &said, failed: func(error) {}}, site: site, log: t.Output(),
-		homes: make(map[string]string), live: make(map[string]*demo.Login),
-	}
+	to := newTourOf(site, &tourWriter{to: &said, failed: func(error) {}}, t.Output(), demoOptions{})
 	t.Cleanup(func() {
 		to.leave()
 		if err := site.Close(); err != nil {
@@ -75,8 +72,8 @@ func TestDemoLeavesNothing(t *testing.T) {
 		t.Errorf("left behind: %v, %v", files, err)
 	}
 	addresses := regexp.MustCompile(`127\.0\.0\.1:\d+`).FindAllString(said.String(), -1)
-	if len(addresses) < 6 { // three back ends, two listeners, HTTP
-		t.Fatalf("the tour names %d addresses, want at least 6:\n%s", len(addresses), said.String())
+	if len(addresses) < 15 { // three back ends; two listeners, HTTP, fleet of three ushers
+		t.Fatalf("the tour names %d addresses, want at least 15:\n%s", len(addresses), said.String())
 	}
 	for _, address := range addresses {
 		c, err := net.Dial("tcp", address)
@@ -98,7 +95,7 @@ func TestDemoNoticesWhatDoesNotHold(t *testing.T) {
 		want  string
 	}{
 		{"a back end that is dead from the beginning", func(to *tour) []func(context.Context) error {
-			return []func(context.Context) error{to.showNode, func(ctx context.Context) error {
+			return []func(context.Context) error{to.showNodes, func(ctx context.Context) error {
 				for _, b := range to.site.Backends {
 					b.Stop()
 				}
@@ -106,7 +103,7 @@ func TestDemoNoticesWhatDoesNotHold(t *testing.T) {
 			}}
 		}, "UNAVAILABLE"},
 		{"a user who moves for no reason", func(to *tour) []func(context.Context) error {
-			return []func(context.Context) error{to.showNode, to.everybody, to.outage, func(ctx context.Context) error {
+			return []func(context.Context) error{to.showNodes, to.everybody, to.outage, func(ctx context.Context) error {
 				for _, user := range to.site.Users {
 					if home := to.homes[user]; home != to.stopped.Name {
 						to.homes[user] = "elsewhere"
@@ -117,23 +114,44 @@ func TestDemoNoticesWhatDoesNotHold(t *testing.T) {
 			}}
 		}, "for no reason"},
 		{"a user who does not come home", func(to *tour) []func(context.Context) error {
-			return []func(context.Context) error{to.showNode, to.everybody, to.outage, to.again, func(ctx context.Context) error {
+			return []func(context.Context) error{to.showNodes, to.everybody, to.outage, to.again, func(ctx context.Context) error {
 				to.homes[to.moved[0]] = "elsewhere"
 				return to.comeBack(ctx)
 			}}
 		}, "did not come back"},
 		{"a session that should be alive", func(to *tour) []func(context.Context) error {
-			return []func(context.Context) error{to.showNode, to.everybody, func(ctx context.Context) error {
-				for user, home := range to.homes {
-					if len(to.usersOf(home)) == 2 { // it will not be the one that is stopped
-						to.live[user].Cut()
-					}
+			return []func(context.Context) error{to.showNodes, to.everybody, func(ctx context.Context) error {
+				for _, b := range to.site.Backends { // some user's session on each
+					to.live[to.usersOf(b.Name)[0]].Cut()
 				}
 				return to.outage(ctx)
 			}}
 		}, "session of"},
+		{"a user who is elsewhere through another usher", func(to *tour) []func(context.Context) error {
+			return []func(context.Context) error{to.showNodes, to.everybody, func(ctx context.Context) error {
+				for user := range to.homes {
+					to.homes[user] = "elsewhere"
+				}
+				return to.nodeDies(ctx)
+			}}
+		}, "was on elsewhere"},
+		{"a user on two back ends", func(to *tour) []func(context.Context) error {
+			return []func(context.Context) error{to.showNodes, to.everybody, func(ctx context.Context) error {
+				to.homes[to.site.Users[0]] = "elsewhere"
+				return to.move(ctx)
+			}}
+		}, "by the servers' record"},
+		{"a drained server that takes a new user", func(to *tour) []func(context.Context) error {
+			return []func(context.Context) error{to.showNodes, to.everybody, func(ctx context.Context) error {
+				for user, l := range to.live {
+					l.Cut()
+					delete(to.live, user)
+				}
+				return to.drain(ctx)
+			}}
+		}, "while"},
 		{"weights that are others", func(to *tour) []func(context.Context) error {
-			return []func(context.Context) error{to.showNode, func(ctx context.Context) error {
+			return []func(context.Context) error{to.showNodes, func(ctx context.Context) error {
 				to.site.Backends[0].Weight = 200
 				return to.weights(ctx)
 			}}

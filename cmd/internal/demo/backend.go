@@ -35,6 +35,7 @@ type Backend struct {
 	Weight int
 
 	mail   storage
+	seats  *seats
 	cert   tls.Certificate
 	addr   netip.AddrPort
 	door   *door // nil while it is stopped
@@ -61,7 +62,7 @@ func (b *Backend) Start() error {
 	}
 	server := imapserver.New(&imapserver.Options{
 		NewSession: func(c *imapserver.Conn) (imapserver.Session, *imapserver.GreetingData, error) {
-			return &session{backend: b.Name, conn: c, mail: b.mail}, nil, nil
+			return &session{backend: b.Name, conn: c, mail: b.mail, seats: b.seats}, nil, nil
 		},
 		Caps:   imap.CapSet{imap.CapIMAP4rev1: {}, imap.CapIMAP4rev2: {}},
 		Logger: log.New(io.Discard, "", 0), // it has nothing to say but that connections end
@@ -100,6 +101,7 @@ func (b *Backend) Stop() {
 	}
 	b.door.slam()
 	<-b.served
+	b.seats.clear(b.Name)
 	b.door = nil
 }
 

@@ -16,24 +16,60 @@ var configText string
 
 var configTemplate = template.Must(template.New("usher.toml").Funcs(template.FuncMap{"quote": quote}).Parse(configText))
 
-// Configure chooses free ports for the balancer and writes the usher.toml. A
-// port may be taken by somebody else until the balancer listens there: then
-// configure again.
+// A Node is what one balancer of the site is given.
+type Node struct {
+	// Name is that of the node, which no other has.
+	Name string
+	// IMAPS, IMAP, HTTP and Fleet are where it is to listen: implicit TLS,
+	// STARTTLS, health and metrics, and other nodes. [Site.Configure] sets them.
+	IMAPS, IMAP, HTTP, Fleet netip.AddrPort
+
+	site *Site
+}
+
+// ConfigFile is the node's usher.toml.
+func (n *Node) ConfigFile() string { return n.site.file(n.Name + ".toml") }
+
+// Socket is where the configuration wants the admin socket.
+func (n *Node) Socket() string { return n.site.file(n.Name + ".sock") }
+
+// StateDir is where the node keeps what makes it this node.
+func (n *Node) StateDir() string { return n.site.file(n.Name + ".state") }
+
+// Configure chooses free ports for the balancers and writes an usher.toml for each.
+// A port may be taken by somebody else until the balancer listens there: then
+// stop all and configure again. What they kept is removed: it names old ports.
 func (s *Site) Configure() error {
-	if err := freePorts(&s.IMAPS, &s.IMAP, &s.HTTP); err != nil {
+	var free []*netip.AddrPort
+	for _, n := range s.Nodes {
+		free = append(free, &n.IMAPS, &n.IMAP, &n.HTTP, &n.Fleet)
+	}
+	if err := freePorts(free...); err != nil {
 		return fmt.Errorf("find free ports: %w", err)
 	}
+	for _, n := range s.Nodes {
+		if err := os.RemoveAll(n.StateDir()); err != nil {
+			return fmt.Errorf("remove the state of %s: %w", n.Name, err)
+		}
+		if err := s.write(n); err != nil {
+			return fmt.Errorf("write the usher.toml of %s: %w", n.Name, err)
+		}
+	}
+	return nil
+}
+
+func (s *Site) write(n *Node) error {
 	var b strings.Builder
 	err := configTemplate.Execute(&b, map[string]any{
-		"Host": Host, "IMAPS": s.IMAPS, "IMAP": s.IMAP, "HTTP": s.HTTP, "Socket": s.Socket(),
+		"Host": Host, "Node": n, "Nodes": s.Nodes, "SecretFile": s.SecretFile(),
 		"CAFile": s.CAFile(), "CertFile": s.certFile(), "KeyFile": s.keyFile(),
 		"Interval": ProbeInterval, "Fall": ProbeFall, "Rise": ProbeRise, "Backends": s.backends(),
-		"Pool": Pool, "Address": loopback,
+		"Pool": Pool, "Address": loopback, "KickDelay": KickDelay,
 	})
 	if err != nil {
-		return fmt.Errorf("write usher.toml: %w", err)
+		return err
 	}
-	return os.WriteFile(s.ConfigFile(), []byte(b.String()), 0o600)
+	return os.WriteFile(n.ConfigFile(), []byte(b.String()), 0o600)
 }
 
 // freePorts sets each to a loopback address with a port that is free, no two

@@ -204,7 +204,8 @@ func TestStopAndStart(t *testing.T) {
 func TestFiles(t *testing.T) {
 	s := open(t)
 	for name, mode := range map[string]fs.FileMode{
-		s.Dir: 0o700 | fs.ModeDir, s.CAFile(): 0o644, s.certFile(): 0o644, s.keyFile(): 0o600, s.ConfigFile(): 0o600,
+		s.Dir: 0o700 | fs.ModeDir, s.CAFile(): 0o644, s.certFile(): 0o644, s.keyFile(): 0o600,
+		s.Nodes[0].ConfigFile(): 0o600, s.Nodes[1].ConfigFile(): 0o600, s.Nodes[2].ConfigFile(): 0o600,
 	} {
 		info, err := os.Stat(name)
 		if err != nil {
@@ -214,33 +215,67 @@ func TestFiles(t *testing.T) {
 		}
 	}
 	entries, err := os.ReadDir(s.Dir)
-	if err != nil || len(entries) != 4 {
-		t.Errorf("%d files, %v; want 4: the authority's key is not one", len(entries), err)
+	if err != nil || len(entries) != 6 {
+		t.Errorf("%d files, %v; want 6: the authority's key is not one", len(entries), err)
 	}
 }
 
 func TestConfigureAgain(t *testing.T) {
 	s := open(t)
-	taken, err := net.Listen("tcp", s.IMAPS.String())
+	taken, err := net.Listen("tcp", s.Nodes[0].IMAPS.String())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer taken.Close()
+	if err := os.MkdirAll(s.Nodes[0].StateDir(), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	if err := s.Configure(); err != nil {
 		t.Fatal(err)
 	}
-	text, err := os.ReadFile(s.ConfigFile())
-	if err != nil {
-		t.Fatal(err)
+	if _, err := os.Stat(s.Nodes[0].StateDir()); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the state of before: %v, want that it does not exist", err)
 	}
 	seen := map[string]bool{taken.Addr().String(): true}
-	for _, addr := range []string{s.IMAPS.String(), s.IMAP.String(), s.HTTP.String(), s.Backends[0].Addr().String()} {
-		if seen[addr] {
-			t.Errorf("%s is there twice", addr)
+	for _, n := range s.Nodes {
+		text, err := os.ReadFile(n.ConfigFile())
+		if err != nil {
+			t.Fatal(err)
 		}
-		seen[addr] = true
-		if _, port, _ := net.SplitHostPort(addr); !strings.Contains(string(text), port) {
-			t.Errorf("usher.toml does not name %s", addr)
+		for _, addr := range []string{n.IMAPS.String(), n.IMAP.String(), n.HTTP.String(), n.Fleet.String()} {
+			if seen[addr] {
+				t.Errorf("%s is there twice", addr)
+			}
+			seen[addr] = true
+			if !strings.Contains(string(text), addr) {
+				t.Errorf("the usher.toml of %s does not name %s", n.Name, addr)
+			}
 		}
+		for _, addr := range []string{s.Backends[0].Addr().String(), s.Nodes[0].Fleet.String(), s.Nodes[1].Fleet.String(), s.Nodes[2].Fleet.String()} {
+			if _, port, _ := net.SplitHostPort(addr); !strings.Contains(string(text), port) {
+				t.Errorf("the usher.toml of %s does not name %s", n.Name, addr)
+			}
+		}
+	}
+}
+
+// TestSeats has one user on two back ends, past any balancer: their record must
+// say so.
+func TestSeats(t *testing.T) {
+	s := open(t)
+	user := s.Users[0]
+	for i, want := range []int{0, 1} {
+		l, err := s.LogIn(t.Context(), relay(t, s, s.Backends[i]), strings.ToUpper(user))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Cut()
+		if got := len(s.Twice()); got != want || len(s.At(user)) != i+1 {
+			t.Errorf("after login %d: %v, at %v; want %d lines", i, s.Twice(), s.At(user), want)
+		}
+	}
+	s.Backends[0].Stop()
+	if at := s.At(user); len(at) != 1 || at[0] != s.Backends[1].Name {
+		t.Errorf("at %v after the other died, want %s", at, s.Backends[1].Name)
 	}
 }

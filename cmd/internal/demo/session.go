@@ -38,6 +38,7 @@ type session struct {
 	backend string
 	conn    *imapserver.Conn
 	mail    storage
+	seats   *seats
 }
 
 var _ imapserver.SessionIMAP4rev2 = (*session)(nil)
@@ -48,12 +49,19 @@ func (s *session) Login(name, password string) error {
 	if err != nil {
 		return err
 	}
+	s.seats.take(s, name, s.backend)
 	addr, how := s.client()
 	if err := deliver(u, fmt.Sprintf(welcome, s.backend, name, addr, how)); err != nil {
 		return err
 	}
 	s.UserSession = imapmemserver.NewUserSession(u)
 	return nil
+}
+
+// Close implements imapserver.Session: the connection has ended.
+func (s *session) Close() error {
+	s.seats.leave(s)
+	return s.UserSession.Close() // nil is fine
 }
 
 // client tells where the client came from and how, by the PROXY header alone.
