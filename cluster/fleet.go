@@ -97,7 +97,9 @@ type Fleet struct {
 	pools   []Pool // as configured here
 	defined string // what of that a leader has told the fleet
 	health  map[string]map[string]bool
-	extra   map[string]reported // of other nodes, while we lead
+	untold  bool                // something of health that is not reported yet
+	extra   map[string]reported // of all nodes, while we lead
+	unheard bool                // something of health that is not judged yet
 	fatal   error
 	leaving bool
 	leased  bool // at the last look

@@ -45,14 +45,16 @@ func (f *Fleet) keep() {
 		f.look(now)
 		_, who := f.raft.LeaderWithID()
 		f.mu.Lock()
-		due := now-reported >= member.ReportEvery || who != leader || life != f.node.Life()
-		leader, life = who, f.node.Life()
+		due := now-reported >= member.ReportEvery || who != leader || life != f.node.Life() || f.untold
+		leader, life, f.untold = who, f.node.Life(), false
+		unheard := f.unheard
+		f.unheard = false
 		f.mu.Unlock()
 		if due && !f.o.Witness {
 			reported = now
 			f.report(now)
 		}
-		if now-reconciled >= int64(reconcileEvery) {
+		if now-reconciled >= int64(reconcileEvery) || unheard {
 			reconciled = now
 			f.reconcile()
 		}
@@ -222,6 +224,9 @@ func (f *Fleet) reported(m message) bool {
 		return false
 	}
 	f.leader.Report(now, m.Report)
+	if !maps.EqualFunc(f.extra[m.Node].verdicts, m.Verdicts, maps.Equal[map[string]bool]) {
+		f.unheard = true
+	}
 	f.extra[m.Node] = reported{now, m.Applied, m.Verdicts, m.Fit}
 	f.wake()
 	return true

@@ -39,6 +39,9 @@ func (f *Fleet) SetHealth(pool, backend string, up bool) {
 	if f.health[pool] == nil {
 		f.health[pool] = make(map[string]bool)
 	}
+	if was, ok := f.health[pool][backend]; !ok || was != up {
+		f.untold = true
+	}
 	f.health[pool][backend] = up
 	f.wake()
 }
