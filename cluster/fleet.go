@@ -100,11 +100,12 @@ type Fleet struct {
 	led     int64  // since when we lead
 	defined string // what of that a leader has told the fleet
 	health  map[string]map[string]bool
-	extra   map[string]reported // of other nodes, while we lead
+	untold  bool                // something of health that is not reported yet
+	extra   map[string]reported // of all nodes, while we lead
 	fatal   error
 	leaving bool
 	reseal  bool // the map key is sealed with a secret that is on its way out
-	unheard bool // nobody took the last report
+	untaken bool // nobody took the last report
 	drained bool // by an administrator
 	leased  bool // at the last look
 	applied uint64
@@ -365,3 +366,11 @@ func (f *Fleet) voter(name string) bool { return slices.Contains(f.o.Voters, nam
 // serverID is a node's name in raft: one that lost its directory has forgotten its
 // votes, and is another one.
 func serverID(node, dir string) raft.ServerID { return raft.ServerID(fmt.Sprintf("%s/%s", node, dir)) }
+
+// tellManager has the leader look at once whether all is as it should be.
+func (f *Fleet) tellManager() {
+	select {
+	case f.told <- struct{}{}:
+	default:
+	}
+}

@@ -53,10 +53,10 @@ func (f *Fleet) keep() {
 		_, who := f.raft.LeaderWithID()
 		f.mu.Lock()
 		now := bootTime()
-		due := now-reported >= member.ReportEvery || who != leader || life != f.node.Life() ||
-			f.unheard && now-reported >= int64(reportAgain)
+		due := now-reported >= member.ReportEvery || who != leader || life != f.node.Life() || f.untold ||
+			f.untaken && now-reported >= int64(reportAgain)
 		if due {
-			f.unheard = false
+			f.untold, f.untaken = false, false
 		}
 		leader, life = who, f.node.Life()
 		f.mu.Unlock()
@@ -280,7 +280,7 @@ func (f *Fleet) report() {
 		if f.port == nil || f.send(string(address), "/v1/report", m, nil) != nil {
 			f.mu.Lock()
 			defer f.mu.Unlock()
-			f.unheard = true
+			f.untaken = true
 		}
 	})
 }
@@ -298,6 +298,9 @@ func (f *Fleet) reported(m message) bool {
 		return false
 	}
 	f.leader.Report(now, m.Report)
+	if !maps.EqualFunc(f.extra[m.Node].verdicts, m.Verdicts, maps.Equal[map[string]bool]) {
+		f.tellManager() // there is something to judge
+	}
 	f.extra[m.Node] = reported{now, m.Applied, m.Verdicts, m.Fit}
 	f.wake()
 	return true

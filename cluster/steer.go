@@ -27,10 +27,7 @@ func (f *Fleet) Update(pools []Pool) error {
 			f.health[p.Name] = make(map[string]bool)
 		}
 	}
-	select {
-	case f.told <- struct{}{}:
-	default:
-	}
+	f.tellManager()
 	return nil
 }
 
@@ -41,6 +38,9 @@ func (f *Fleet) SetHealth(pool, backend string, up bool) {
 	defer f.mu.Unlock()
 	if f.health[pool] == nil {
 		f.health[pool] = make(map[string]bool)
+	}
+	if was, ok := f.health[pool][backend]; !ok || was != up {
+		f.untold = true
 	}
 	f.health[pool][backend] = up
 	f.wake()

@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"usher.example/cluster"
 	"usher.example/cluster/table"
 )
 
@@ -21,13 +23,61 @@ func TestFleetChaos(t *testing.T) {
 		t.Skip("SKIPPED, takes a minute: USHER_LONG=1")
 	}
 	t.Parallel()
-	const users, workers, length = 12, 4, time.Minute
 	r := newRig(t, rigOptions{servers: 3})
 	for _, e := range r.nodes {
 		e.head = "drain = \"300ms\"\n" + r.fleetTable(e)
 	}
 	r.start()
-	admin := r.administrator("")
+	r.chaos(t, r.administrator(""), func(rnd *rand.Rand, e *edge) (what string) {
+		what = "kill"
+		if status, _ := e.p.ask("/readyz"); status == 200 && rnd.IntN(2) == 0 {
+			what = "restart"
+			e.p.signal(syscall.SIGTERM)
+			e.p.wait()
+		} else {
+			e.kill()
+		}
+		e.begin()
+		return what
+	})
+}
+
+// TestFleetPartitionChaos is the same with strict nodes that are cut off from the
+// others for a while, one at a time.
+func TestFleetPartitionChaos(t *testing.T) {
+	if !long() {
+		t.Skip("SKIPPED, takes a minute: USHER_LONG=1")
+	}
+	t.Parallel()
+	if !inNetwork(t) {
+		return
+	}
+	homes := networks(t)
+	r := newRig(t, rigOptions{servers: 3, refuse: true, homes: homes, address: inMail(t)})
+	r.start()
+	cut := -1
+	r.chaos(t, r.administrator("10.78.0.1"), func(rnd *rand.Rand, e *edge) string {
+		if cut >= 0 && rnd.IntN(3) == 0 {
+			homes[cut].heal(t)
+			cut = -1
+			return "heal"
+		}
+		if cut < 0 {
+			cut = slices.Index(r.nodes, e)
+			homes[cut].cut(t)
+			return "cut"
+		}
+		return "as it is"
+	}, func() {
+		if cut >= 0 {
+			homes[cut].heal(t)
+		}
+	})
+}
+
+// chaos gives orders and has faults made under load; in the end the mend is made.
+func (r *rig) chaos(t *testing.T, admin *cluster.Fleet, fault func(rnd *rand.Rand, e *edge) string, mend ...func()) {
+	const users, workers, length = 12, 4, time.Minute
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 1))
@@ -80,15 +130,7 @@ func TestFleetChaos(t *testing.T) {
 	for ; ctx.Err() == nil; <-pause.C {
 		switch e := r.nodes[rnd.IntN(len(r.nodes))]; rnd.IntN(10) {
 		case 0, 1:
-			if status, _ := e.p.ask("/readyz"); status == 200 && rnd.IntN(2) == 0 {
-				e.p.signal(syscall.SIGTERM)
-				e.p.wait()
-				orders["restart"]++
-			} else {
-				e.kill()
-				orders["kill"]++
-			}
-			e.begin()
+			orders[fault(rnd, e)]++
 		case 2, 3, 4:
 			state := []table.Admin{table.Active, table.Draining, table.Down}[rnd.IntN(3)]
 			backend := fmt.Sprintf("mail%d", 1+rnd.IntN(2)) // mail3 is always there
@@ -99,6 +141,9 @@ func TestFleetChaos(t *testing.T) {
 		}
 	}
 	running.Wait()
+	for _, do := range mend {
+		do()
+	}
 	t.Logf("logins: %v, orders: %v", verdicts, orders)
 	for _, e := range r.nodes {
 		e.ready()

@@ -164,6 +164,9 @@ func (p *partition) served() {
 	}
 	p.t.Logf("the user was moved by the others %v after the cut", since(p.at))
 	p.moved()
+	if bad := overlaps(p.presences()); len(bad) == 0 { // what "serve" takes into the bargain
+		p.t.Error("the user is at two servers, and the checker does not see it")
+	}
 	if !p.live.works() {
 		p.t.Errorf("the session by the node that is cut off: %v", p.live.err)
 	}

@@ -127,15 +127,21 @@ func (r *rig) at(user string) []string {
 	return list
 }
 
+// stays lists where a user has been, one after the other.
+func (r *rig) stays(user string) []presence {
+	ps := slices.DeleteFunc(r.presences(), func(p presence) bool { return p.user != user })
+	slices.SortFunc(ps, func(a, b presence) int { return a.from.Compare(b.from) })
+	return ps
+}
+
 // last waits for the user's n-th login and says where it was.
 func (r *rig) last(user string, n int) string {
 	r.t.Helper()
 	var ps []presence
 	eventually(r.t, fmt.Sprintf("login %d of %s is in a server's log", n, user), func() bool {
-		ps = slices.DeleteFunc(r.presences(), func(p presence) bool { return p.user != user })
+		ps = r.stays(user)
 		return len(ps) >= n
 	})
-	slices.SortFunc(ps, func(a, b presence) int { return a.from.Compare(b.from) })
 	return ps[len(ps)-1].server
 }
 
