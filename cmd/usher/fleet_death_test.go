@@ -7,7 +7,7 @@ import (
 )
 
 // TestFleetBackendDeath kills a Dovecot under a fleet: its end is agreed, and its
-// users are let in elsewhere; when it is back it is used again.
+// users are let in elsewhere; when it is back it is used again (USHER_LONG).
 func TestFleetBackendDeath(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, rigOptions{
@@ -54,6 +54,10 @@ func TestFleetBackendDeath(t *testing.T) {
 				t.Errorf("%s by %s: %s", user, r.nodes[i].name, verdict)
 			}
 		}
+	}
+	r.checkPresence(12)
+	if !long() { // it stays down for ten seconds at least
+		return
 	}
 	began = time.Now()
 	r.servers[0].Restart(t)

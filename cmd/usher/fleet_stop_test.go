@@ -18,11 +18,11 @@ import (
 // does not fit, enter anew and serve. With 20 s behind USHER_LONG.
 func TestFleetStopped(t *testing.T) {
 	t.Parallel()
-	stops := []time.Duration{10 * time.Second}
+	stops, ways := []time.Duration{10 * time.Second}, []bool{true}
 	if long() {
-		stops = append(stops, 20*time.Second)
+		stops, ways = append(stops, 20*time.Second), append(ways, false)
 	}
-	for _, refuse := range []bool{true, false} {
+	for _, refuse := range ways {
 		for _, stop := range stops {
 			name := fmt.Sprintf("%s/%v", map[bool]string{false: "serve", true: "refuse"}[refuse], stop)
 			t.Run(name, func(t *testing.T) { testStopped(t, refuse, stop) })
