@@ -132,6 +132,9 @@ func refused(status int, d *json.Decoder) error {
 	}
 	var r admin.Refusal
 	if err := d.Decode(&r); err != nil || r.Message == "" {
+		if code == exitNotFound {
+			code = exitFailed // the path is what was not found
+		}
 		return &exitError{code, fmt.Errorf("usher answered %d %s; are both of the same version?", status, http.StatusText(status))}
 	}
 	return &exitError{code, fmt.Errorf("usher refused: %w", &r)}
