@@ -19,6 +19,7 @@ build: ## build bin/usher
 .PHONY: test
 test: deps check ## install what the tests need, then check and test everything
 	USHER_REQUIRE_REAL=1 CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout $(TESTTIME) ./...
+	$(GO) test -timeout $(TESTTIME) ./cluster/sim # has no goroutines: all of it, at full speed
 
 .PHONY: test-long
 test-long: deps ## also the tests that take minutes, three times over
