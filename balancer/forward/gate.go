@@ -21,7 +21,8 @@ func over(gate *atomic.Int64) bool {
 	return unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts) == nil && ts.Nano() >= until
 }
 
-// guard kills every session once the gate is closed.
+// guard kills every session once the gate is closed, also those that are quiet. Before
+// each turn it is asked again: only the turn that is under way may still move bytes.
 func (l *loop) guard() {
 	if l.sessions.live > 0 && over(&l.r.gate) {
 		l.endAll(Killed, errGate)

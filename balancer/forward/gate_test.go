@@ -19,6 +19,11 @@ func TestGate(t *testing.T) {
 			if _, err := io.ReadFull(s.server, make([]byte, 6)); err != nil {
 				t.Fatal(err)
 			}
+			for range 2 { // the turn that moved them is over
+				looked := make(chan struct{})
+				r.loops[0].tell(order{look: func() { close(looked) }})
+				<-looked
+			}
 			var ts unix.Timespec
 			if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
 				t.Fatal(err)

@@ -456,6 +456,10 @@ func (l *loop) turns() {
 		if s == nil {
 			continue
 		}
+		if over(&l.r.gate) {
+			l.endAll(Killed, errGate)
+			break
+		}
 		s.queued = false
 		if l.bufs.held > crowded {
 			budget = 1
