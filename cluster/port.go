@@ -167,13 +167,13 @@ func (p *port) welcome(raw net.Conn) {
 	ctx, cancel := context.WithTimeout(context.Background(), handshakeTime)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
-	go func() {
+	p.running.Go(func() { // ends with this call, or with the port
 		select {
 		case <-p.done:
 			_ = raw.Close()
 		case <-ctx.Done():
 		}
-	}()
+	})
 	if err := c.HandshakeContext(ctx); err != nil {
 		stop()
 		_ = raw.Close()

@@ -1,13 +1,13 @@
 // Package cluster decides which back end serves a user now, and keeps him
 // there.
 //
-// Package place says where a user belongs; here is where he is. [Single] is a
-// fleet of one node: what it knows is in its memory and gone with it. A fleet
-// of several comes beside it, with the same methods; callers declare the
-// interface that they need and are joined to one of the two where the program
-// is wired.
+// Package place says where a user belongs; here is where he is. [Single] serves a
+// node that has no fleet: what it knows is in its memory and gone with it.
+// [Fleet] is a node of several, see DESIGN.md. Both have the methods that callers
+// need, who declare their own interface and are joined to one of the two where
+// the program is wired.
 //
-// Laws, each held by a test:
+// Laws of Single, each held by a test:
 //
 //   - A user is never on two back ends of a pool at once, nor on two servers that
 //     had one name. While a hold of his exists every [Single.Place] answers the
