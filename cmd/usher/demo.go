@@ -35,8 +35,7 @@ func demoCommand() *cobra.Command {
 			"it prints.",
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-			defer stop()
+			ctx := untilSignal(cmd.Context(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 			// "demo | head" must not leave the folder behind: let the write
 			// fail. Being told of the signal is no way, since it is also of
 			// every socket that breaks.

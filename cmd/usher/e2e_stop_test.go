@@ -211,3 +211,20 @@ func TestNotify(t *testing.T) {
 	c.must(t)
 	p.wait()
 }
+
+// TestStopStorm sends SIGTERM until the process is gone: also one that comes when
+// all is done must not make a clean stop look like a death.
+func TestStopStorm(t *testing.T) {
+	one, two := pair(t, dovecot.Options{})
+	s := newSite(t, "shared", one, two)
+	p := s.serve()
+	for ended := false; !ended; {
+		select {
+		case <-p.done:
+			ended = true
+		default:
+			p.signal(syscall.SIGTERM)
+		}
+	}
+	p.wait()
+}

@@ -42,12 +42,25 @@ type orders struct {
 }
 
 func serve(ctx context.Context, path string) error {
+	// Never given back: a signal that comes between the end of the work and the end
+	// of the process would make a clean stop look like a death by signal.
 	o := orders{reload: make(chan os.Signal, 1), stop: make(chan os.Signal, 2)}
 	signal.Notify(o.reload, syscall.SIGHUP)
 	signal.Notify(o.stop, syscall.SIGTERM, syscall.SIGINT)
-	defer signal.Stop(o.reload)
-	defer signal.Stop(o.stop)
 	return live(ctx, path, os.Stderr, o)
+}
+
+// untilSignal is a context that ends at the first of the signals. As in serve they
+// are never given back; those that come later do nothing.
+func untilSignal(ctx context.Context, sigs ...os.Signal) context.Context {
+	ctx, end := context.WithCancel(ctx)
+	got := make(chan os.Signal, 1)
+	signal.Notify(got, sigs...)
+	go func() { // ends with the process
+		<-got
+		end()
+	}()
+	return ctx
 }
 
 // live is the life of a node.

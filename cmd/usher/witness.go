@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"slices"
 	"syscall"
 
@@ -28,9 +27,7 @@ among voters. Listeners and pools, if there are any, are left alone.`,
 		Example: "  usher witness -c /etc/usher/witness.toml",
 		Args:    usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, syscall.SIGINT)
-			defer stop()
-			return witness(ctx, path, os.Stderr)
+			return witness(untilSignal(cmd.Context(), syscall.SIGTERM, syscall.SIGINT), path, os.Stderr)
 		},
 	}
 	configFlag(c, &path)
