@@ -3,8 +3,6 @@ package cluster
 import (
 	"errors"
 	"strings"
-
-	"usher.example/cluster/place"
 )
 
 // Conditions that callers tell apart with errors.Is. All but ErrNoPool and
@@ -61,34 +59,3 @@ func (e *NoBackendError) Error() string {
 
 // Is makes every NoBackendError an ErrNoBackend.
 func (e *NoBackendError) Is(target error) bool { return target == ErrNoBackend }
-
-// noBackend explains; own is the only back end that may serve the user, or
-// empty.
-func (p *pool) noBackend(own string) error {
-	e := &NoBackendError{Pool: p.name, Own: own}
-	if own != "" {
-		why := "unknown"
-		if b := p.backends[own]; b != nil {
-			why = b.why()
-		}
-		e.Unusable = []Unusable{{own, why}}
-		return e
-	}
-	for _, b := range p.sorted() {
-		e.Unusable = append(e.Unusable, Unusable{b.name, b.why()})
-	}
-	return e
-}
-
-// why says why a back end takes no new users.
-func (b *backend) why() string {
-	switch {
-	case b.admin == Down:
-		return "admin down"
-	case !b.up:
-		return "health"
-	case b.state() == place.Drain:
-		return "drain"
-	}
-	return "weight 0"
-}

@@ -1,3 +1,21 @@
+// Package cluster decides which back end serves a user now, and keeps him there.
+//
+// Package place says where a user belongs; here is where he is. A [Fleet] is this
+// node's part in deciding that together with others, or by itself: a node that has
+// no others is a fleet of one, by the same rules and the same code. DESIGN.md has
+// the drawing, docs/fleet.md the protocol.
+//
+// Laws, each held by a test or by the simulation of package sim:
+//
+//   - A user is never on two back ends of a pool at once, nor on two servers that
+//     had one name. Between pools nothing is promised.
+//   - Kick before move: who has to leave a back end is closed there first, and
+//     kick_delay is waited for.
+//   - With local storage nobody is moved by himself: the answer is the user's own
+//     back end or an error.
+//   - A login on a known place asks nobody and writes nothing; failed logins with
+//     random names leave nothing behind.
+//   - Nothing waits under the lock, and no callback runs under it.
 package cluster
 
 import (
@@ -69,6 +87,10 @@ const (
 	DefaultRetention = 15 * time.Minute
 	DefaultKickDelay = 2 * time.Second
 	DefaultHold      = 5 * time.Second
+	// DefaultMaxWaiting bounds the logins that wait at one time. A back end with
+	// 100,000 users that dies sends them all back within a minute; each waits for the
+	// kick delay at most.
+	DefaultMaxWaiting = 4096
 )
 
 // A Fleet is this node's place in a fleet. Open makes it, Run has it live, Close
@@ -134,6 +156,17 @@ type keyer struct {
 	keys   *place.Keyer
 }
 
+// Stats counts what a Fleet did with logins.
+type Stats struct {
+	Stays   atomic.Uint64 // users placed where they were live
+	Pins    atomic.Uint64 // placed by a pin
+	Homes   atomic.Uint64 // placed by the hash
+	Moves   atomic.Uint64 // of these, after a wait for sessions elsewhere to end
+	Refused atomic.Uint64 // no usable back end
+	Expired atomic.Uint64 // gave up waiting, or were too many
+	Kicks   atomic.Uint64 // orders to close sessions
+}
+
 // FleetStats counts what a Fleet did.
 type FleetStats struct {
 	Stats
@@ -170,8 +203,8 @@ func OpenFleet(o FleetOptions) (*Fleet, error) {
 	if o.Node == "" {
 		o.Node = "node"
 	}
-	if o.Fleet == "" {
-		o.Voters = []string{o.Node}
+	if o.Fleet == "" { // nobody else could be missed
+		o.Voters, o.Strict, o.Witness = []string{o.Node}, false, false
 	}
 	f := &Fleet{
 		o: o, log: o.Log, table: table.New(), changed: make(chan struct{}), health: make(map[string]map[string]bool),

@@ -58,6 +58,11 @@ func (f *Fleet) keep() {
 		if due {
 			f.untold, f.untaken = false, false
 		}
+		if who != leader && who != "" { // what was said to nobody is said at once
+			f.joined = 0
+			f.node.SayAll()
+			f.wake()
+		}
 		leader, life = who, f.node.Life()
 		f.mu.Unlock()
 		if due && !f.o.Witness && f.unkept == 0 { // a report names the life, which must be on disk
@@ -109,7 +114,7 @@ func (f *Fleet) look() {
 	lost := before && !f.leased
 	commands := e.Commands
 	if f.leader != nil {
-		commands = append(commands, f.leader.Look(now)...)
+		commands = append(commands, f.patient(f.leader.Look(now))...)
 	}
 	kicks := f.kicks(e.Kicks)
 	if before != f.leased {
@@ -146,6 +151,22 @@ func (f *Fleet) look() {
 		default: // it is said again
 		}
 	}
+}
+
+// patient leaves out what changes places while a node that is alone has not entered:
+// it serves by the last view already, nobody would wait for it, and then it had to
+// close who does not fit. It is called with mu held.
+func (f *Fleet) patient(commands []table.Command) []table.Command {
+	if f.gossip != nil || f.leased {
+		return commands
+	}
+	return slices.DeleteFunc(commands, func(c table.Command) bool {
+		switch c.(type) {
+		case table.Prepare, table.Activate, table.Placed:
+			return true
+		}
+		return false
+	})
 }
 
 // complain logs a fault that is tried again at each look, once a minute.
@@ -360,7 +381,8 @@ func (f *Fleet) define(term uint64) []table.Command {
 	for _, p := range f.pools {
 		dp := table.Defined{Name: p.Name, Storage: p.Storage}
 		for _, b := range p.Backends {
-			dp.Backends = append(dp.Backends, table.Server{Name: b.Name, Address: b.Address, Weight: b.Weight})
+			up, looked := f.health[p.Name][b.Name]
+			dp.Backends = append(dp.Backends, table.Server{Name: b.Name, Address: b.Address, Weight: b.Weight, Down: looked && !up})
 		}
 		d.Pools = append(d.Pools, dp)
 	}
@@ -370,7 +392,7 @@ func (f *Fleet) define(term uint64) []table.Command {
 	if f.reseal {
 		d.Settings = f.resealed()
 	}
-	what := fmt.Sprint(d.Pools)
+	what := fmt.Sprint(f.pools)
 	if what == f.defined && d.Settings == nil {
 		return nil
 	}
@@ -381,7 +403,7 @@ func (f *Fleet) define(term uint64) []table.Command {
 // judge takes the votes about back ends. It is called with mu held.
 func (f *Fleet) judge(term uint64, now int64) []table.Command {
 	var out []table.Command
-	if now-f.led < judgeAfter {
+	if f.gossip != nil && now-f.led < judgeAfter {
 		return nil
 	}
 	for _, name := range sortedKeys(f.table.Pools) {

@@ -17,7 +17,7 @@ func (f *Fleet) Where(pool, user string) (Whereabouts, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	p := f.table.Pools[pool]
-	if p == nil || !ok {
+	if p == nil || !ok || removed(p) {
 		return Whereabouts{}, fmt.Errorf("pool %q: %w", pool, ErrNoPool)
 	}
 	w.Pin = f.table.Pins[key].Backend
@@ -42,7 +42,7 @@ func (f *Fleet) Where(pool, user string) (Whereabouts, error) {
 	case at.Hold == table.Changing:
 		w.Error = ErrHeld.Error() + " with the pool's view; logins wait"
 	case !at.OK:
-		w.Error = f.noBackend(pool, w.Place).Error()
+		w.Error = f.noBackend(pool, key, w.Place).Error()
 		w.Place = ""
 	}
 	return w, nil
@@ -65,12 +65,16 @@ func (f *Fleet) Status() []PoolStatus {
 				row.Weight = *b.Over
 			}
 			v, active := p.Active.Find(id)
-			if !b.Removed && active {
+			switch {
+			case b.Removed:
+			case active && (b.Up || v.State != place.Up):
 				row.State = v.State.String()
-			} else if !b.Removed {
-				row.State = place.Down.String() // it will be there in a moment
+			default:
+				row.State = place.Down.String() // it will be there in a moment, or is kept for want of another
 			}
-			if v.State != place.Down && active && (v.State == place.Up || p.Storage == place.Local) && !b.Removed {
+			// Without anybody up the view keeps all: it helps nobody to close what
+			// there is. Usable they are not.
+			if b.Up && v.State != place.Down && active && (v.State == place.Up || p.Storage == place.Local) && !b.Removed {
 				st.Usable++
 			}
 			if b.Removed && row.Users == 0 {
@@ -88,10 +92,23 @@ func (f *Fleet) Status() []PoolStatus {
 			at[b.Name] = len(st.Backends)
 			st.Backends = append(st.Backends, row)
 		}
+		if len(st.Backends) == 0 && removed(p) {
+			continue // what is left of it ends with the next sweeps
+		}
 		slices.SortFunc(st.Backends, func(a, b BackendStatus) int { return compare(a.Name, b.Name) })
 		list = append(list, st)
 	}
 	return list
+}
+
+// removed says whether a pool is configured no more.
+func removed(p *table.Pool) bool {
+	for _, b := range p.Backends {
+		if !b.Removed {
+			return false
+		}
+	}
+	return len(p.Backends) > 0
 }
 
 var admins = map[table.Admin]Admin{table.Active: Active, table.Draining: Drain, table.Evacuate: Drain, table.Down: Down}

@@ -45,20 +45,6 @@ func ReadPins(path string, names place.Names, pool Pool) (Pins, error) {
 	return parsePins(f, path, names, known)
 }
 
-// SetPins puts pins in force for a pool, in place of those before: what ReadPins
-// read for it, or nil for none. They must not be changed afterwards. Live users
-// stay where they are until their last session ends. The error is ErrNoPool.
-func (s *Single) SetPins(pool string, pins Pins) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	p := s.pools[pool]
-	if p == nil || p.removed {
-		return fmt.Errorf("pool %q: %w", pool, ErrNoPool)
-	}
-	p.pins = pins
-	return nil
-}
-
 // parsePins reads pins; path is for the errors.
 func parsePins(r io.Reader, path string, names place.Names, known map[string]bool) (Pins, error) {
 	limited := &io.LimitedReader{R: r, N: maxPinsFile + 1}

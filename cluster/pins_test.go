@@ -31,34 +31,25 @@ func TestPins(t *testing.T) {
 		t.Errorf("got %v, want %v", pins, want)
 	}
 
-	s := newSingle(t, Options{Names: names}, mainPool(place.Shared, 3))
-	if err := s.SetPins("main", pins); err != nil {
+	s := alone(t, FleetOptions{Names: names}, mainPool(place.Shared, 3))
+	if err := s.f.SetPins("main", pins); err != nil {
 		t.Fatal(err)
 	}
-	b, why, release := login(t, s, "JOE")
-	release()
-	if b != "store2" || why != "pin" {
+	until(t, "the pins", func() bool { o := s.f.Overview(); return o.Pins == len(pins) && o.Moves == 0 })
+	if b, why := s.login(t, "JOE"); b != "store2" || why != place.ByPin {
 		t.Errorf("JOE on %s by %s, want store2 by pin", b, why)
-	}
-	if err := s.SetPins("main", nil); err != nil {
-		t.Fatal(err)
-	}
-	if _, why, release := login(t, s, "joe"); why != "home" {
-		t.Errorf("without pins: by %s, want home", why)
-	} else {
-		release()
 	}
 }
 
 func TestPinToABackendThatIsDown(t *testing.T) {
 	for _, storage := range []place.Storage{place.Shared, place.Local} {
 		t.Run(storage.String(), func(t *testing.T) {
-			s := newSingle(t, Options{}, mainPool(storage, 3))
-			if err := s.SetPins("main", Pins{"joe": "store2"}); err != nil {
+			s := alone(t, FleetOptions{}, mainPool(storage, 3))
+			if err := s.f.Move(t.Context(), "main", "joe", "store2", "test"); err != nil {
 				t.Fatal(err)
 			}
-			s.SetHealth("main", "store2", false)
-			b, why, hold, err := s.Place(t.Context(), "main", "joe")
+			s.health(t, "store2", false)
+			b, why, hold, err := s.f.Place(t.Context(), "main", "joe")
 			if storage == place.Local {
 				if want := "pool main: no usable back end but the user's own: store2 (health)"; err == nil || err.Error() != want {
 					t.Errorf("error %v, want %s", err, want)
@@ -68,8 +59,8 @@ func TestPinToABackendThatIsDown(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s.Release(hold)
-			if b == "store2" || why != "home" {
+			s.f.Release(hold)
+			if b == "store2" || why != place.ByHome {
 				t.Errorf("%s by %s, want another by home", b, why)
 			}
 		})
@@ -77,14 +68,12 @@ func TestPinToABackendThatIsDown(t *testing.T) {
 }
 
 func TestPinToABackendThatWasRemoved(t *testing.T) {
-	s := newSingle(t, Options{}, mainPool(place.Local, 3))
-	if err := s.SetPins("main", Pins{"joe": "store3"}); err != nil {
+	s := alone(t, FleetOptions{}, mainPool(place.Local, 3))
+	if err := s.f.Move(t.Context(), "main", "joe", "store3", "test"); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Update([]Pool{mainPool(place.Local, 2)}); err != nil {
-		t.Fatal(err)
-	}
-	_, _, _, err := s.Place(t.Context(), "main", "joe")
+	s.update(t, mainPool(place.Local, 2))
+	_, _, _, err := s.f.Place(t.Context(), "main", "joe")
 	if want := "pool main: no usable back end but the user's own: store3 (unknown)"; err == nil || err.Error() != want {
 		t.Errorf("error %v, want %s: his mail is not elsewhere", err, want)
 	}

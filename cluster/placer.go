@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"time"
 
@@ -89,6 +90,9 @@ func (f *Fleet) Place(ctx context.Context, pool, user string) (backend, why stri
 	if a.changed == nil {
 		return a.backend, a.why, a.hold, a.err
 	}
+	if a.removed {
+		f.bringAway(pool, user)
+	}
 	f.stats.Held.Add(1)
 	if !f.enter() {
 		f.stats.Expired.Add(1)
@@ -113,6 +117,22 @@ func (f *Fleet) Place(ctx context.Context, pool, user string) (backend, why stri
 			}
 			return a.backend, a.why, a.hold, a.err
 		}
+		if a.removed {
+			f.bringAway(pool, user)
+		}
+	}
+}
+
+// bringAway moves a user off a back end that the configuration has no more. He was
+// left there until he came again.
+func (f *Fleet) bringAway(pool, user string) {
+	key, name, ok := f.key(pool, user)
+	if !ok {
+		return
+	}
+	err := f.proposeWithin(table.Start{Pool: pool, Key: key, User: name, Pin: table.PinKeep, By: "a back end that was removed"}, sayTime)
+	if err != nil && !errors.Is(err, table.ErrMoving) {
+		f.log.Debug("a user cannot leave a back end that was removed", "pool", pool, "err", err)
 	}
 }
 
@@ -123,6 +143,7 @@ type placement struct {
 	hold         uint64
 	err          error
 	changed      <-chan struct{}
+	removed      bool // he is where nobody is let in any more: he has to leave first
 }
 
 // try asks once.
@@ -132,10 +153,18 @@ func (f *Fleet) try(pool string, key place.Key) placement {
 	if f.leaving {
 		return placement{err: fmt.Errorf("pool %q: %w: it is being stopped", pool, ErrIsolated)}
 	}
-	d := f.node.Place(bootTime(), pool, key)
 	p := f.table.Pools[pool]
+	if p != nil && removed(p) && !f.pending(pool) {
+		return placement{err: fmt.Errorf("pool %q: %w", pool, ErrNoPool)}
+	}
+	d := f.node.Place(bootTime(), pool, key)
 	switch d.Verdict {
 	case member.Placed:
+		if b := p.Backends[d.Backend]; (b == nil || b.Removed) && f.node.Leased(bootTime()) {
+			f.node.Release(bootTime(), d.Hold)
+			v, _ := p.Active.Find(d.Backend)
+			return placement{changed: f.changed, removed: v.State != place.Up} // else the view is about to change
+		}
 		switch d.Why {
 		case place.ByStay:
 			f.stats.Stays.Add(1)
@@ -157,7 +186,7 @@ func (f *Fleet) try(pool string, key place.Key) placement {
 	case member.NoPlace:
 	}
 	f.stats.Refused.Add(1)
-	return placement{err: f.noBackend(pool, nameOf(p, d.Backend))}
+	return placement{err: f.noBackend(pool, key, nameOf(p, d.Backend))}
 }
 
 // pending says whether a pool is configured here that the fleet has not heard of:
@@ -172,11 +201,17 @@ func (f *Fleet) pending(pool string) bool {
 }
 
 // noBackend explains why nobody serves a user. It is called with mu held.
-func (f *Fleet) noBackend(pool, own string) error {
+func (f *Fleet) noBackend(pool string, key place.Key, own string) error {
 	p := f.table.Pools[pool]
 	e := &NoBackendError{Pool: pool}
 	if p.Storage == place.Local {
-		e.Own = own
+		if e.Own = own; own == "" {
+			e.Own = f.table.Pins[key].Backend
+		}
+	}
+	if e.Own != "" && own == "" {
+		e.Unusable = []Unusable{{e.Own, "unknown"}}
+		return e
 	}
 	for _, id := range sortedIDs(p.Backends) {
 		b := p.Backends[id]

@@ -42,18 +42,9 @@ func (f *Fleet) openRaft(p *port) error {
 		c.HeartbeatTimeout, c.ElectionTimeout, c.LeaderLeaseTimeout = 50*time.Millisecond, 50*time.Millisecond, 50*time.Millisecond
 		c.CommitTimeout = 5 * time.Millisecond
 	}
-	f.meta = new(metadb.BoltMetaDB) // the log does not close its own
-	log, err := wal.Open(mustDir(f.dir.path, "log"), wal.WithLogger(c.Logger), wal.WithMetaStore(f.meta))
+	log, snapshots, err := f.openLog(c.Logger)
 	if err != nil {
-		return fmt.Errorf("state directory: the log cannot be read: %w; if it is damaged, move %s away, and the node joins anew", err, f.dir.path)
-	}
-	f.wal = log
-	if err := examine(log); err != nil {
-		return fmt.Errorf("state directory: the log cannot be used: %w; move %s away, and the node joins anew", err, f.dir.path)
-	}
-	snapshots, err := raft.NewFileSnapshotStoreWithLogger(f.dir.path, 2, c.Logger)
-	if err != nil {
-		return fmt.Errorf("state directory: %w", err)
+		return err
 	}
 	var transport raft.Transport
 	if p == nil {
@@ -76,6 +67,33 @@ func (f *Fleet) openRaft(p *port) error {
 		return f.raft.BootstrapCluster(raft.Configuration{Servers: []raft.Server{{ID: c.LocalID, Address: localAddress}}}).Error()
 	}
 	return nil
+}
+
+// A logStore is where raft keeps its log and its votes.
+type logStore interface {
+	raft.LogStore
+	raft.StableStore
+}
+
+// openLog opens the log of the state directory, or one in memory.
+func (f *Fleet) openLog(log hclog.Logger) (logStore, raft.SnapshotStore, error) {
+	if f.dir.path == "" {
+		return raft.NewInmemStore(), raft.NewInmemSnapshotStore(), nil
+	}
+	f.meta = new(metadb.BoltMetaDB) // the log does not close its own
+	w, err := wal.Open(mustDir(f.dir.path, "log"), wal.WithLogger(log), wal.WithMetaStore(f.meta))
+	if err != nil {
+		return nil, nil, fmt.Errorf("state directory: the log cannot be read: %w; if it is damaged, move %s away, and the node joins anew", err, f.dir.path)
+	}
+	f.wal = w
+	if err := examine(w); err != nil {
+		return nil, nil, fmt.Errorf("state directory: the log cannot be used: %w; move %s away, and the node joins anew", err, f.dir.path)
+	}
+	snapshots, err := raft.NewFileSnapshotStoreWithLogger(f.dir.path, 2, log)
+	if err != nil {
+		return nil, nil, fmt.Errorf("state directory: %w", err)
+	}
+	return w, snapshots, nil
 }
 
 // fresh says that the node has no log yet.

@@ -15,15 +15,22 @@ import (
 )
 
 // A directory is what a node is: its id, the life that it had last, its log. One
-// process has it at a time.
+// process has it at a time. Without a path it is in memory, and a new one with each
+// start.
 type directory struct {
 	path string
 	id   string
 	lock *os.File
 }
 
+// ErrStateInUse: another process has the state directory.
+var ErrStateInUse = errors.New("another usher has it: each needs a state directory of its own")
+
 // openDirectory opens or makes the state directory.
 func openDirectory(path string) (*directory, error) {
+	if path == "" {
+		return &directory{id: newID()}, nil
+	}
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, fmt.Errorf("state directory: %w", err)
 	}
@@ -34,7 +41,7 @@ func openDirectory(path string) (*directory, error) {
 	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		_ = lock.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
-			err = errors.New("another usher has it: each needs a state directory of its own")
+			err = ErrStateInUse
 		}
 		return nil, fmt.Errorf("state directory %s: %w", path, err)
 	}
@@ -46,7 +53,17 @@ func openDirectory(path string) (*directory, error) {
 	return d, nil
 }
 
-func (d *directory) close() { _ = d.lock.Close() }
+func (d *directory) close() {
+	if d.lock != nil {
+		_ = d.lock.Close()
+	}
+}
+
+func newID() string {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
+}
 
 // identify reads the directory's id, or gives it one.
 func (d *directory) identify() (string, error) {
@@ -60,14 +77,15 @@ func (d *directory) identify() (string, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return "", fmt.Errorf("state directory: %w", err)
 	}
-	var b [8]byte
-	_, _ = rand.Read(b[:]) // never fails
-	id := hex.EncodeToString(b[:])
+	id := newID()
 	return id, d.write("id", id+"\n")
 }
 
 // life reads the life that was kept last, 0 if there was none.
 func (d *directory) life() (uint64, error) {
+	if d.path == "" {
+		return 0, nil
+	}
 	text, err := os.ReadFile(filepath.Join(d.path, "life"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
@@ -83,6 +101,9 @@ func (d *directory) life() (uint64, error) {
 }
 
 func (d *directory) keepLife(life uint64) error {
+	if d.path == "" {
+		return nil
+	}
 	return d.write("life", strconv.FormatUint(life, 10)+"\n")
 }
 

@@ -21,14 +21,75 @@ func (f *Fleet) Update(pools []Pool) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.forgetHealth(pools)
 	f.pools = append([]Pool{}, pools...)
+	f.tellManager()
+	return nil
+}
+
+// forgetHealth drops what was seen of servers that are configured no more: another
+// may have the name. It is called with mu held.
+func (f *Fleet) forgetHealth(pools []Pool) {
+	type server struct{ pool, name, address string }
+	stays := make(map[server]bool)
 	for _, p := range pools {
 		if f.health[p.Name] == nil {
 			f.health[p.Name] = make(map[string]bool)
 		}
+		for _, b := range p.Backends {
+			stays[server{p.Name, b.Name, b.Address}] = true
+		}
 	}
-	f.tellManager()
-	return nil
+	for _, p := range f.pools {
+		for _, b := range p.Backends {
+			if !stays[server{p.Name, b.Name, b.Address}] {
+				delete(f.health[p.Name], b.Name)
+			}
+		}
+	}
+}
+
+// Settle waits until what Update said is in force, or for as long as another node
+// leads: then it is that one's configuration that counts.
+func (f *Fleet) Settle(ctx context.Context) error {
+	return f.wait(ctx, "the change of the configuration", func() bool {
+		return f.gossip != nil && f.leader == nil || f.inForce()
+	})
+}
+
+// inForce says whether logins are placed by the pools that are configured here. It
+// is called with mu held.
+func (f *Fleet) inForce() bool {
+	for _, c := range f.pools {
+		p := f.table.Pools[c.Name]
+		if p == nil || p.Storage != c.Storage {
+			return false
+		}
+		known := make(map[uint16]bool)
+		for _, b := range c.Backends {
+			id, ok := backendOf(p, b)
+			v, active := p.Active.Find(id)
+			if known[id] = true; !ok || !active || p.Backends[id].Over == nil && v.Weight != b.Weight {
+				return false
+			}
+		}
+		for _, v := range p.Active.List() {
+			if v.State == place.Up && !known[v.ID] {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// backendOf finds a configured back end in the table.
+func backendOf(p *table.Pool, c Backend) (uint16, bool) {
+	for id, b := range p.Backends {
+		if b.Name == c.Name && b.Address == c.Address && !b.Removed {
+			return id, true
+		}
+	}
+	return 0, false
 }
 
 // SetHealth says whether a back end answers this node's probes. What counts is
@@ -72,6 +133,8 @@ func (f *Fleet) missingToServe() string {
 		return f.fatal.Error()
 	case f.keyer.Load() == nil:
 		return "the fleet has not been joined yet"
+	case f.gossip == nil && f.inForce():
+		return "" // places are what they were before the stop, and nobody else changes them
 	case !f.node.Leased(bootTime()):
 		return "the node's word does not count yet"
 	}

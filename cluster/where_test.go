@@ -8,14 +8,14 @@ import (
 )
 
 func TestWhere(t *testing.T) {
-	s := newSingle(t, Options{Names: place.Names{LowerCase: true}}, mainPool(place.Shared, 2))
-	home := userOf(t, s, "store1")
-	if err := s.SetPins("main", Pins{home: "store2"}); err != nil {
+	s := alone(t, FleetOptions{Names: place.Names{LowerCase: true}}, mainPool(place.Shared, 2))
+	user := s.userOf(t, "store1")
+	if err := s.f.SetPins("main", Pins{user: "store2"}); err != nil {
 		t.Fatal(err)
 	}
 	explain := func() string {
 		t.Helper()
-		w, err := s.Where("main", home)
+		w, err := s.f.Where("main", user)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -25,30 +25,26 @@ func TestWhere(t *testing.T) {
 		}
 		return string(text)
 	}
-	head := `{"pool":"main","user":"` + home + `",`
+	until(t, "the pin", func() bool { w, _ := s.f.Where("main", user); return w.Pin != "" && w.Error == "" })
+	head := `{"pool":"main","user":"` + user + `",`
 	if got, want := explain(), head+`"pin":"store2","home":"store1","holds":0,"place":"store2","why":"pin"}`; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
-	_, _, release := login(t, s, home)
-	defer release()
-	if got, want := explain(), head+`"pin":"store2","home":"store1","stay":"store2","holds":1,"place":"store2","why":"stay"}`; got != want {
+	s.login(t, user)
+	if got, want := explain(), head+`"pin":"store2","home":"store1","stay":"store2","holds":1,"place":"store2","why":"pin"}`; got != want {
 		t.Errorf("live: got  %s\nwant %s", got, want)
 	}
-	s.SetHealth("main", "store2", false)
-	if got, want := explain(), head+`"pin":"store2","home":"store1","stay":"store2","holds":1,"place":"store1","why":"home","error":"user is being moved: 1 sessions on store2 have to end first"}`; got != want {
+	s.health(t, "store2", false)
+	if got, want := explain(), head+`"pin":"store2","home":"store1","holds":0,"place":"store1","why":"home"}`; got != want {
 		t.Errorf("down: got  %s\nwant %s", got, want)
 	}
-	s.SetHealth("main", "store1", false)
-	if got, want := explain(), head+`"pin":"store2","stay":"store2","holds":1,"error":"pool main: no usable back end: store1 (health), store2 (health)"}`; got != want {
-		t.Errorf("all down: got  %s\nwant %s", got, want)
-	}
-	text, err := json.Marshal(s.Status())
+	text, err := json.Marshal(s.f.Status())
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `[{"name":"main","storage":"shared","usable":0,"backends":[` +
-		`{"name":"store1","weight":100,"admin":"active","up":false,"state":"down","users":0,"holds":0},` +
-		`{"name":"store2","weight":100,"admin":"active","up":false,"state":"down","users":1,"holds":1}]}]`
+	want := `[{"name":"main","storage":"shared","usable":1,"backends":[` +
+		`{"name":"store1","weight":100,"admin":"active","up":true,"state":"up","users":0,"holds":0},` +
+		`{"name":"store2","weight":100,"admin":"active","up":false,"state":"down","users":0,"holds":0}]}]`
 	if string(text) != want {
 		t.Errorf("status:\ngot  %s\nwant %s", text, want)
 	}

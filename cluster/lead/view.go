@@ -47,7 +47,7 @@ func (l *Leader) sweep(now int64, p *table.Pool) bool {
 	}
 	every := SweepEvery
 	for _, b := range p.Backends {
-		if b.Admin == table.Draining || b.Admin == table.Evacuate {
+		if b.Removed || b.Admin == table.Draining || b.Admin == table.Evacuate {
 			every = DrainSweepEvery
 		}
 	}
@@ -67,6 +67,9 @@ func Wanted(p *table.Pool) []table.Standing {
 	for _, id := range slices.Sorted(maps.Keys(p.Backends)) {
 		b := p.Backends[id]
 		if b.Removed {
+			if lingers(p, id) {
+				view = append(view, table.Standing{ID: id, State: place.Drain})
+			}
 			continue
 		}
 		s := table.Standing{ID: id, Weight: b.Weight, State: place.Up}
@@ -87,11 +90,34 @@ func Wanted(p *table.Pool) []table.Standing {
 	}
 	for i := range view {
 		b := p.Backends[view[i].ID]
+		if b.Removed {
+			continue
+		}
 		if v, ok := p.Active.Find(view[i].ID); b.Admin == table.Active && (!ok || v.State == place.Up) {
 			view[i].State = place.Up
 		}
 	}
 	return view
+}
+
+// lingers says whether a back end that the configuration has no more is kept for the
+// users who are there: a change of it closes no session. They leave it when they log
+// in again. With local storage nobody can be told from whose mail is there, so it
+// goes at once.
+func lingers(p *table.Pool, id uint16) bool {
+	b, ok := p.Active.Find(id)
+	if !ok || b.State == place.Down || p.Storage == place.Local {
+		return false
+	}
+	if b.State == place.Up {
+		return true // until it is known who is there
+	}
+	for _, at := range p.Stays {
+		if at == id {
+			return true
+		}
+	}
+	return false
 }
 
 // Settled says whether a pool has the view that it should have.

@@ -185,6 +185,10 @@ func (n *Node) say(now int64, about string, c table.Command) {
 	n.out = append(n.out, c)
 }
 
+// SayAll has the next Look say again what is owed, as there is somebody new to hear
+// it.
+func (n *Node) SayAll() { clear(n.said) }
+
 // Leased says whether the node's word counts: changes and moves wait for it.
 func (n *Node) Leased(now int64) bool {
 	return !n.isolated && now < n.deadline()

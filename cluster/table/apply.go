@@ -131,10 +131,14 @@ func (c Prepare) apply(t *Table, term uint64) error {
 	list := make([]place.Backend, 0, len(c.View))
 	for _, s := range c.View {
 		b := p.Backends[s.ID]
-		if b == nil || s.State > place.Down {
+		if b == nil || s.State > place.Down || b.Removed && s.State == place.Up {
 			return ErrNoBackend
 		}
-		list = append(list, place.Backend{ID: s.ID, Name: b.Name, Weight: s.Weight, State: s.State})
+		name := b.Name
+		if b.Removed { // another may have its name; nobody is hashed or pinned to it
+			name = fmt.Sprintf("%s\x00%d", name, s.ID)
+		}
+		list = append(list, place.Backend{ID: s.ID, Name: name, Weight: s.Weight, State: s.State})
 	}
 	v, err := newView(p.Storage, list)
 	if err != nil {
@@ -307,7 +311,8 @@ func (c Define) apply(t *Table, term uint64) error {
 }
 
 // define brings the back ends in line with the configuration. One that is new and
-// that nobody has looked at counts as down where others can take its users.
+// that nobody has looked at counts as down where others can take its users, and so
+// does one that the leader has seen to be down.
 func (p *Pool) define(t *Table, servers []Server, at int64) {
 	others := false
 	for _, b := range p.Backends {
@@ -318,7 +323,7 @@ func (p *Pool) define(t *Table, servers []Server, at int64) {
 		b := p.same(s)
 		if b == nil {
 			t.LastID++
-			b = &Backend{ID: t.LastID, Name: s.Name, Address: s.Address, Admin: Active, Up: !others || p.Storage == place.Local, Since: at, By: "configuration"}
+			b = &Backend{ID: t.LastID, Name: s.Name, Address: s.Address, Admin: Active, Up: !s.Down && (!others || p.Storage == place.Local), Since: at, By: "configuration"}
 			p.Backends[b.ID] = b
 		}
 		b.Weight, b.Removed = s.Weight, false

@@ -134,6 +134,8 @@ type (
 		Name    string `json:"name"`
 		Address string `json:"address"`
 		Weight  int    `json:"weight"`
+		// Down: the leader does not reach it; it is heard if the back end is new.
+		Down bool `json:"down,omitempty"`
 	}
 )
 

@@ -171,7 +171,7 @@ func (t *tour) goHome(ctx context.Context, user string, old *demo.Login, d *demo
 	if err := errors.Join(err, t.logOut(ctx, user, old, d)); err != nil {
 		return nil, err
 	}
-	w, err := d.node.places.Where(demo.Pool, user)
+	w, err := d.node.fleet.Where(demo.Pool, user)
 	if err != nil {
 		return nil, err
 	}
@@ -191,7 +191,7 @@ func (t *tour) logOut(ctx context.Context, user string, l *demo.Login, d *demoNo
 		return err
 	}
 	_, err := t.await(ctx, user+" is logged out", func() bool {
-		w, err := d.node.places.Where(demo.Pool, user)
+		w, err := d.node.fleet.Where(demo.Pool, user)
 		return err == nil && w.Holds == 0
 	})
 	return err

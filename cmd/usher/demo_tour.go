@@ -198,7 +198,7 @@ func (t *tour) invite() error {
 
 // home is a user's back end by the hash.
 func (t *tour) home(user string) (string, error) {
-	w, err := t.pick(0).node.places.Where(demo.Pool, user)
+	w, err := t.pick(0).node.fleet.Where(demo.Pool, user)
 	return w.Home, err
 }
 
@@ -269,7 +269,7 @@ func (t *tour) everybody(ctx context.Context) error {
 			}
 			row = append(row, at)
 		}
-		says, err := t.pick(i).node.places.Where(demo.Pool, user)
+		says, err := t.pick(i).node.fleet.Where(demo.Pool, user)
 		if err != nil {
 			return err
 		}
@@ -361,7 +361,7 @@ func (t *tour) awaitState(ctx context.Context, backend string, state place.State
 }
 
 func (d *demoNode) state(backend string) string {
-	for _, p := range d.node.places.Status() {
+	for _, p := range d.node.fleet.Status() {
 		for _, b := range p.Backends {
 			if b.Name == backend {
 				return b.State

@@ -187,7 +187,7 @@ another one it would be a second fleet of the same name.`,
 				return err
 			}
 			node := nodeName(cfg)
-			left, err := cluster.Recover(cfg.Fleet.StateDir, node, yes)
+			left, err := cluster.Recover(stateDir(cfg), node, yes)
 			if err != nil {
 				return err
 			}

@@ -1,13 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
+	"strings"
 	"time"
 
-	"usher.example/balancer"
-	"usher.example/balancer/admin"
 	"usher.example/cluster"
 	"usher.example/cmd/internal/config"
 )
@@ -19,43 +20,55 @@ const joinTime = 10 * time.Second
 // noMove is what sessions are told that leave for another back end's sake.
 const noMove = "the user's place has changed"
 
-// places is who places users: this node by itself, or a fleet.
-type places interface {
-	balancer.Placer
-	admin.Places
-	Update(pools []cluster.Pool) error
-	SetPins(pool string, pins cluster.Pins) error
-	SetHealth(pool, backend string, up bool)
-}
-
-// openPlaces opens what the configuration asks for.
-func (n *node) openPlaces(c *config.Config) error {
-	if c.Fleet.Name == "" {
-		n.places = cluster.NewSingle(cluster.Options{Names: names(c.Users), Kick: n.leave})
-		return nil
-	}
+// openFleet opens what the configuration asks for: a node of a fleet, or a fleet of
+// one.
+func (n *node) openFleet(c *config.Config) error {
 	o, err := fleetOptions(c)
 	if err != nil {
 		return err
 	}
-	o.Local, o.Log = (*local)(n), n.log.With("fleet", c.Fleet.Name)
-	if n.fleet, err = cluster.OpenFleet(o); err != nil {
+	o.Local, o.Log = (*local)(n), n.log.Logger
+	if o.Fleet != "" {
+		o.Log = n.log.With("fleet", o.Fleet)
+	}
+	n.fleet, err = cluster.OpenFleet(o)
+	if err != nil && o.Fleet == "" && c.Fleet.StateDir == "" {
+		// Nobody has asked for it to be kept, and a node alone can do without.
+		n.log.Warn("pins and what administrators set are kept in memory, and lost with the next start; say with fleet.state_dir where to keep them", "err", err)
+		o.State = ""
+		n.fleet, err = cluster.OpenFleet(o)
+	}
+	if err != nil {
 		return err
 	}
-	n.places = n.fleet
 	n.ready.Add("fleet", n.fleet.Reasons)
 	return nil
 }
 
-// fleetOptions translates [fleet].
-func fleetOptions(c *config.Config) (cluster.FleetOptions, error) {
-	secrets, err := cluster.ReadSecrets(c.Fleet.SecretFile)
-	if err != nil {
-		return cluster.FleetOptions{}, err
+// defaultState is where the state of a node is, if neither its configuration nor
+// systemd (StateDirectory=) says otherwise.
+const defaultState = "/var/lib/usher"
+
+// stateDir is the state directory of a node.
+func stateDir(c *config.Config) string {
+	if c.Fleet.StateDir != "" {
+		return c.Fleet.StateDir
 	}
-	o := cluster.FleetOptions{
+	first, _, _ := strings.Cut(os.Getenv("STATE_DIRECTORY"), ":")
+	return cmp.Or(first, defaultState)
+}
+
+// fleetOptions translates [fleet].
+func fleetOptions(c *config.Config) (o cluster.FleetOptions, err error) {
+	var secrets []cluster.Secret
+	if c.Fleet.Name != "" {
+		if secrets, err = cluster.ReadSecrets(c.Fleet.SecretFile); err != nil {
+			return o, err
+		}
+	}
+	o = cluster.FleetOptions{
 		Fleet: c.Fleet.Name, Node: c.Fleet.Node, Secrets: secrets, Bind: c.Fleet.Bind, Advertise: c.Fleet.Advertise,
-		Join: c.Fleet.Join, Voters: c.Fleet.Voters, State: c.Fleet.StateDir, Strict: c.Fleet.WhenIsolated == config.IsolatedRefuse,
+		Join: c.Fleet.Join, Voters: c.Fleet.Voters, State: stateDir(c), Strict: c.Fleet.WhenIsolated == config.IsolatedRefuse,
 		Names: names(c.Users), Retention: c.Fleet.Retention, KickDelay: c.Fleet.KickDelay,
 	}
 	if o.Node == "" {
@@ -65,14 +78,6 @@ func fleetOptions(c *config.Config) (cluster.FleetOptions, error) {
 		o.KickDelay = -1 // written out as none
 	}
 	return o, nil
-}
-
-// leave closes sessions so that users can be moved.
-func (n *node) leave(pool, user, backend string) {
-	ended := n.server.LeaveBackend(pool, user, backend, "the back end cannot serve any more")
-	if ended > 0 {
-		n.log.Warn("sessions closed so that users can be moved", "pool", pool, "backend", backend, "sessions", ended)
-	}
 }
 
 // A local is this node as its fleet sees it.
@@ -99,17 +104,8 @@ func (l *local) Gate(until int64) {
 	l.engine.SetGate(until)
 }
 
-func (n *node) runFleet() {
-	if n.fleet != nil {
-		n.running.Go(func() { n.fleet.Run(n.ctx) })
-	}
-}
-
 // awaitFleet waits a while for the fleet to let this node serve.
 func (n *node) awaitFleet(ctx context.Context) {
-	if n.fleet == nil {
-		return
-	}
 	ctx, cancel := context.WithTimeoutCause(ctx, joinTime, fmt.Errorf("not within %v", joinTime))
 	defer cancel()
 	if err := n.fleet.Await(ctx); err != nil {
@@ -120,9 +116,6 @@ func (n *node) awaitFleet(ctx context.Context) {
 // keepPins brings the pins of files into the fleet. It takes a quorum, and so its
 // time.
 func (n *node) keepPins(w *wiring) {
-	if n.fleet == nil {
-		return
-	}
 	n.running.Go(func() {
 		if n.fleet.Await(n.ctx) != nil {
 			return // stopped
@@ -133,17 +126,4 @@ func (n *node) keepPins(w *wiring) {
 			}
 		}
 	})
-}
-
-// leaveFleet has the others know that this node takes no logins any more.
-func (n *node) leaveFleet() {
-	if n.fleet != nil {
-		n.fleet.Leave()
-	}
-}
-
-func (n *node) closeFleet() {
-	if n.fleet != nil {
-		n.fleet.Close()
-	}
 }

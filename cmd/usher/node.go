@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"runtime/debug"
 	"runtime/metrics"
@@ -28,9 +27,8 @@ const firstProbes = 3 * time.Second
 type node struct {
 	log      *logger
 	engine   engine
-	places   places
-	entrance *turnstile     // to the places
-	fleet    *cluster.Fleet // nil without [fleet]
+	fleet    *cluster.Fleet // of one without [fleet]
+	entrance *turnstile     // to the fleet's places
 	server   *balancer.Server
 	ready    *health.Endpoint
 
@@ -126,11 +124,11 @@ func sayKernel(path config.DataPath, k forward.Kernel, log *logger) {
 func newNode(c *config.Config, log *logger) (*node, error) {
 	n := &node{log: log, engine: newEngine(c.DataPath, log), ready: new(health.Endpoint), reloads: new(admin.Reloads), started: time.Now(), checkers: make(map[checkKey]*running)}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
-	if err := n.openPlaces(c); err != nil {
+	if err := n.openFleet(c); err != nil {
 		n.cancel()
 		return nil, err
 	}
-	n.entrance = &turnstile{places: n.places}
+	n.entrance = &turnstile{Placer: n.fleet}
 	n.server = balancer.New(balancer.Deps{
 		Log: log.Logger, Engine: n.engine, Placer: n.entrance,
 		Observe: n.observe, LoginFailed: log.loginFailed,
@@ -139,7 +137,7 @@ func newNode(c *config.Config, log *logger) (*node, error) {
 	n.ready.Add("pools", n.poolsUsable)
 	n.running.Go(func() { n.engine.Run(n.ctx) })
 	n.running.Go(n.tidy)
-	n.runFleet()
+	n.running.Go(func() { n.fleet.Run(n.ctx) })
 	return n, nil
 }
 
@@ -209,11 +207,14 @@ func (n *node) start(ctx context.Context, c *config.Config) error {
 	n.engine.SetIdle(c.Limits.Idle)
 	quiet := w.balancer
 	quiet.Listeners = nil
-	if err := errors.Join(n.place(w), n.server.Apply(quiet)); err != nil {
+	if err := n.server.Apply(quiet); err != nil {
 		return err
 	}
 	n.examine(w.checks)
 	n.awaitVerdicts(ctx)
+	if err := n.fleet.Update(w.places); err != nil { // when it is known who is down
+		return err
+	}
 	n.awaitFleet(ctx)
 	n.keepPins(w)
 	return n.server.Apply(w.balancer)
@@ -236,7 +237,7 @@ func (n *node) apply(c *config.Config) error {
 		return err
 	}
 	n.retire(w.checks)
-	if err := n.place(w); err != nil {
+	if err := n.replace(w); err != nil {
 		return fmt.Errorf("after it was found good: %w", err)
 	}
 	n.engine.SetIdle(c.Limits.Idle)
@@ -246,20 +247,21 @@ func (n *node) apply(c *config.Config) error {
 	return nil
 }
 
-// place tells the places about pools and pins. It cannot fail: translate has
-// validated both.
-func (n *node) place(w *wiring) error {
-	if err := n.places.Update(w.places); err != nil {
+// settleTime bounds how long a reload keeps logins waiting for the places to be
+// those of the new configuration. Without a leader they will not be.
+const settleTime = 5 * time.Second
+
+// replace tells the fleet about pools, and waits for it to place by them.
+func (n *node) replace(w *wiring) error {
+	if err := n.fleet.Update(w.places); err != nil {
 		return err
 	}
-	if n.fleet != nil {
-		return nil // keepPins does it, which may take its time
+	ctx, cancel := context.WithTimeoutCause(n.ctx, settleTime, fmt.Errorf("not within %v", settleTime))
+	defer cancel()
+	if err := n.fleet.Settle(ctx); err != nil {
+		n.log.Warn("users are not yet placed by the new configuration", "err", err)
 	}
-	var errs []error
-	for _, p := range w.places {
-		errs = append(errs, n.places.SetPins(p.Name, w.pins[p.Name]))
-	}
-	return errors.Join(errs...)
+	return nil
 }
 
 // retire ends the checkers that are not to go on as they are, and returns when
@@ -318,7 +320,7 @@ func (n *node) run(c check, before *running) *running {
 		} else {
 			n.log.Warn("back end is down", "pool", c.pool, "backend", c.backend, "err", ch.Err)
 		}
-		n.places.SetHealth(c.pool, c.backend, up)
+		n.fleet.SetHealth(c.pool, c.backend, up)
 	}
 	ctx, stop := context.WithCancel(n.ctx)
 	probe := func(ctx context.Context) error { return n.server.Probe(ctx, c.pool, c.backend, c.how) }
@@ -402,7 +404,7 @@ func (n *node) notDraining() []string {
 // are sent to. Who sends them is asked, so that we never say otherwise.
 func (n *node) poolsUsable() []string {
 	usable := make(map[string]int)
-	for _, p := range n.places.Status() {
+	for _, p := range n.fleet.Status() {
 		usable[p.Name] = p.Usable
 	}
 	var reasons []string
@@ -417,9 +419,9 @@ func (n *node) poolsUsable() []string {
 // stop drains until ctx is done, then closes, and returns when nothing runs.
 func (n *node) stop(ctx context.Context) {
 	n.draining.Store(true)
-	n.leaveFleet()
+	n.fleet.Leave() // the others know that this node takes no logins any more
 	n.server.Drain(ctx)
-	n.closeFleet()
+	n.fleet.Close()
 	n.cancel()
 	n.running.Wait()
 }

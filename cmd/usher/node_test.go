@@ -177,7 +177,7 @@ func (p *plant) userOf(backend string) string {
 	p.t.Helper()
 	for i := range 1000 {
 		user := fmt.Sprintf("user%d", i)
-		if w, err := p.node.places.Where("main", user); err == nil && w.Home == backend {
+		if w, err := p.node.fleet.Where("main", user); err == nil && w.Home == backend {
 			return user
 		}
 	}
@@ -200,7 +200,7 @@ func (p *plant) state(backend string) health.Status {
 // up tells whether the places take a back end for one that serves.
 func (p *plant) up(backend string) bool {
 	p.t.Helper()
-	for _, b := range p.node.places.Status()[0].Backends {
+	for _, b := range p.node.fleet.Status()[0].Backends {
 		if b.Name == backend {
 			return b.Up
 		}

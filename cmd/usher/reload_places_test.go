@@ -141,7 +141,7 @@ func TestReadyIsWhatPlacesSay(t *testing.T) {
 	p := newPlant(t)
 	p.mail("mail1", "one")
 	p.start()
-	p.node.places.SetHealth("main", "mail1", false)
+	p.node.fleet.SetHealth("main", "mail1", false)
 	if got, want := p.node.ready.Reasons(), []string{"pool main: no back end up"}; !slices.Equal(got, want) {
 		t.Errorf("reasons %q, want %q", got, want)
 	}
@@ -198,15 +198,15 @@ func TestPins(t *testing.T) {
 			t.Errorf("%s: got %v, want the line of the pin", name, err)
 		}
 	}
-	if w, err := p.node.places.Where("main", user); err != nil || w.Pin != "mail2" {
+	if w, err := p.node.fleet.Where("main", user); err != nil || w.Pin != "mail2" {
 		t.Errorf("%+v, %v; want the pin to mail2 still", w, err)
 	}
-	if n := len(p.node.places.Status()[0].Backends); n != 2 || p.node.server.Pool("main").Backend("mail3") != nil {
+	if n := len(p.node.fleet.Status()[0].Backends); n != 2 || p.node.server.Pool("main").Backend("mail3") != nil {
 		t.Errorf("%d back ends, want the two from before", n)
 	}
 	p.pool = "storage = \"shared\"\n"
 	p.reload()
-	if w, err := p.node.places.Where("main", user); err != nil || w.Pin != "" {
+	if w, err := p.node.fleet.Where("main", user); err != nil || w.Pin != "" {
 		t.Errorf("%+v, %v; want no pin", w, err)
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"sync/atomic"
+
+	"usher.example/balancer"
 )
 
 // A turnstile keeps logins from asking for a place while a reload goes on: the
@@ -11,7 +13,7 @@ import (
 // does not fit the other. It lasts milliseconds. Logins that have a place
 // already, and sessions, do not come by here.
 type turnstile struct {
-	places
+	balancer.Placer
 	closed atomic.Pointer[chan struct{}] // nil: open
 }
 
@@ -34,5 +36,5 @@ func (t *turnstile) Place(ctx context.Context, pool, user string) (backend, why 
 			return "", "", 0, fmt.Errorf("pool %q: wait for a reload: %w", pool, context.Cause(ctx))
 		}
 	}
-	return t.places.Place(ctx, pool, user)
+	return t.Placer.Place(ctx, pool, user)
 }

@@ -27,11 +27,8 @@ type web struct {
 // openWeb opens what the configuration asks for, or nothing if any of it fails.
 func (n *node) openWeb(c config.Admin) (*web, error) {
 	o := admin.Options{
-		Version: version(), Started: n.started, Log: n.log.Logger, Node: n.server, Places: n.places,
+		Version: version(), Started: n.started, Log: n.log.Logger, Node: n.server, Places: n.fleet, Fleet: n.fleet,
 		Health: n.health, Spliced: n.engine.Spliced, Adopted: n.engine.Adopted, Fallbacks: n.fallbacks, Draining: n.draining.Load, Reasons: n.ready.Reasons, Reloads: n.reloads,
-	}
-	if n.fleet != nil {
-		o.Fleet = n.fleet
 	}
 	server := admin.New(o)
 	w := &web{log: n.log}

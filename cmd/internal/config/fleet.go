@@ -4,8 +4,8 @@ import "time"
 
 // Fleet is the [fleet] table.
 type Fleet struct {
-	// Name of the fleet, the same on all of its nodes. Empty: this node is alone,
-	// and nothing else of this table counts.
+	// Name of the fleet, the same on all of its nodes. Empty: this node is alone, a
+	// fleet of one, and of this table only state_dir, retention and kick_delay count.
 	Name string `toml:"name" default:"" form:"name" example:"mail" reload:"no"`
 
 	// Name of this node, which no other node may have. Empty: the host's own name.
@@ -40,9 +40,11 @@ type Fleet struct {
 	// data path must not be "copy".
 	WhenIsolated WhenIsolated `toml:"when_isolated" default:"serve" reload:"no"`
 
-	// Directory of what makes this node what it is: its votes and the table. A node
-	// that loses it is a new one.
-	StateDir string `toml:"state_dir" default:"/var/lib/usher" form:"path" reload:"no"`
+	// Directory of what makes this node what it is: its votes and the table, and so
+	// pins and what administrators have set. A node that loses it is a new one. Empty:
+	// the one that systemd gives (StateDirectory=), else /var/lib/usher; a node that is
+	// alone and has neither keeps all of that in memory, and says so.
+	StateDir string `toml:"state_dir" default:"" form:"path" example:"/var/lib/usher" reload:"no"`
 
 	// How long a user stays on his back end after his last session has ended. At
 	// least kick_delay.
