@@ -59,7 +59,9 @@ type Leader struct {
 	clear   map[uint64]since // moves: since when all are clear
 	said    map[string]int64
 	swept   map[string]int64
-	moved   int64 // when evacuation last moved somebody
+	moved   int64  // when evacuation last moved somebody
+	sole    string // the leader's own node, if it is the only voter
+	alone   string // the node that needed no grants at the last look
 }
 
 // since is when a wait began, and what it is for.
@@ -144,6 +146,7 @@ func (l *Leader) Heard(name string) int64 {
 // batch of the log, after reports, and some times a second.
 func (l *Leader) Look(now int64) []table.Command {
 	var out []table.Command
+	l.lookAlone(now)
 	l.owing(now)
 	out = append(out, l.grant(now)...)
 	out = append(out, l.expire(now)...)
@@ -223,7 +226,7 @@ func (l *Leader) grant(now int64) []table.Command {
 	for _, name := range slices.Sorted(maps.Keys(l.t.Members)) {
 		m := l.t.Members[name]
 		n := l.of(m)
-		if !m.Counted || n.report.Life != m.Life || n.report.Number <= m.Granted || max(n.over, n.ended) >= m.Life {
+		if l.isAlone(name) || !m.Counted || n.report.Life != m.Life || n.report.Number <= m.Granted || max(n.over, n.ended) >= m.Life {
 			continue
 		}
 		if n.late(now) {
@@ -243,7 +246,7 @@ func (l *Leader) grant(now int64) []table.Command {
 func (l *Leader) fresh(now int64) bool {
 	for _, m := range l.t.Members {
 		n := l.of(m)
-		if m.Counted && m.Granted == 0 && n.ended < m.Life && n.report.Life == m.Life && n.named[m.Life] == 0 {
+		if !l.isAlone(m.Node) && m.Counted && m.Granted == 0 && n.ended < m.Life && n.report.Life == m.Life && n.named[m.Life] == 0 {
 			return true
 		}
 	}

@@ -17,7 +17,7 @@ import (
 func (n *Node) Look(now int64) {
 	n.forget(now)
 	n.lease(now)
-	if n.o.Strict && (n.isolated || now >= n.granted+Cut) {
+	if n.o.Strict && n.cut(now) {
 		n.closeAll(now)
 	}
 	if n.me() == nil {
@@ -56,6 +56,9 @@ func (n *Node) forget(now int64) {
 // but a new life helps, even if a grant arrives a moment later.
 func (n *Node) lease(now int64) {
 	m := n.me()
+	if m != nil && n.alone() {
+		n.granted = now // what it has if somebody joins
+	}
 	if !n.isolated && (m == nil || now >= n.deadline()) {
 		n.isolated = true
 		if n.o.Broken.Kept(rule.NewLife) || m == nil {

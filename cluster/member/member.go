@@ -79,6 +79,7 @@ type Node struct {
 	records map[place.Key]*record
 	down    map[uint16]bool // as seen from here
 	leaving bool            // the node is being stopped: its life is the last one
+	sole    bool            // it leads its log, in which nobody else has a vote
 	forgot  int64           // when records were last forgotten
 	holds   holds
 	had     map[uint64]bool // moves: there was a record of the user
@@ -196,10 +197,19 @@ func (n *Node) Leased(now int64) bool {
 
 // deadline is when the lease ends.
 func (n *Node) deadline() int64 {
-	if n.granted == 0 {
+	switch {
+	case n.alone() && n.me() != nil:
+		return forever
+	case n.granted == 0:
 		return 0
 	}
 	return n.granted + Lease
+}
+
+// cut says whether it is time for a strict node to close: it has no lease, or not
+// for long.
+func (n *Node) cut(now int64) bool {
+	return n.isolated || now >= n.deadline()-(Lease-Cut)
 }
 
 // Deadline is until when a strict node may forward, by the clock of now; 0 is not

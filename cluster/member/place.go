@@ -34,9 +34,9 @@ func (n *Node) Place(now int64, pool string, k place.Key) Decision {
 		return Decision{Verdict: NoPool}
 	}
 	if !n.Leased(now) {
-		return n.alone(now, p, k)
+		return n.onLast(now, p, k)
 	}
-	if n.o.Strict && now >= n.granted+Cut {
+	if n.o.Strict && n.cut(now) {
 		return Decision{Verdict: Isolated}
 	}
 	w := n.t.Where(p, k)
@@ -49,8 +49,8 @@ func (n *Node) Place(now int64, pool string, k place.Key) Decision {
 	return n.register(now, pool, k, w)
 }
 
-// alone places a login without a lease: on the last view, and nothing is held.
-func (n *Node) alone(now int64, p *table.Pool, k place.Key) Decision {
+// onLast places a login without a lease: on the last view, and nothing is held.
+func (n *Node) onLast(now int64, p *table.Pool, k place.Key) Decision {
 	if n.o.Strict {
 		return Decision{Verdict: Isolated}
 	}

@@ -61,12 +61,22 @@ func (c Enter) apply(t *Table, _ uint64) error {
 		return ErrCounted
 	case c.Life <= m.Life:
 		return ErrOldLife
-	case slices.ContainsFunc(m.Owes, t.open):
-		return ErrOwes
+	case slices.ContainsFunc(m.Owes, t.open) && t.someCounted():
+		return ErrOwes // with nobody else there it would not be done without the node
 	}
 	m.Life, m.Counted, m.Granted, m.Owes = c.Life, true, 0, nil
 	t.Enters++
 	return nil
+}
+
+// someCounted says whether any life is counted: who can end a change or a move.
+func (t *Table) someCounted() bool {
+	for _, m := range t.Members {
+		if m.Counted {
+			return true
+		}
+	}
+	return false
 }
 
 func (c Grant) apply(t *Table, term uint64) error {

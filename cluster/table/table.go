@@ -181,6 +181,23 @@ func (t *Table) Break(b rule.Broken) { t.broken = b }
 // Moving returns the move that a user is in, nil if there is none.
 func (t *Table) Moving(k place.Key) *Move { return t.Moves[t.moving[k]] }
 
+// Only says whether a node is the only member that may have users. Witnesses have
+// none.
+func (t *Table) Only(node string) bool {
+	if m := t.Members[node]; m == nil || m.Witness {
+		return false
+	}
+	if len(t.Members) == 1 {
+		return true
+	}
+	for name, m := range t.Members {
+		if name != node && !m.Witness {
+			return false
+		}
+	}
+	return true
+}
+
 // all says whether every counted member is found good.
 func (t *Table) all(good func(m *Member) bool) bool {
 	some := false

@@ -174,3 +174,16 @@ func TestWhere(t *testing.T) {
 		t.Errorf("%+v while he is moved", w)
 	}
 }
+
+// Who owes does not enter before that is done, unless nobody else is counted who
+// could do it without him.
+func TestOwingWithNobodyElse(t *testing.T) {
+	tab := newTable(t)
+	apply(t, tab, prepare(1, 50), table.Expire{Term: 1, Node: "a", Life: 1, Owes: true})
+	enter := table.Enter{Node: "a", Dir: "a.0", Life: 2}
+	if err := tab.Apply(enter, 1); !errors.Is(err, table.ErrOwes) {
+		t.Errorf("while b is waited for: %v", err)
+	}
+	apply(t, tab, table.Expire{Term: 1, Node: "b", Life: 1, Owes: true}, enter)
+	apply(t, tab, table.Ready{Node: "a", Life: 2, Pool: "p", Epoch: 2}, table.Activate{Term: 1, Pool: "p", Epoch: 2, Enters: 3})
+}
