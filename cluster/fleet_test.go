@@ -98,7 +98,9 @@ func openNode(t testing.TB, o FleetOptions, pools ...Pool) *sitter {
 func startNode(t testing.TB, o FleetOptions, pools ...Pool) (s *sitter, end func()) {
 	t.Helper()
 	s = &sitter{sessions: make(map[uint64]string)}
-	o.Local, o.Log = s, testLog(t)
+	if o.Log = testLog(t); o.Local == nil {
+		o.Local = s
+	}
 	if o.Log != nil {
 		o.Log = o.Log.With("node", o.Node)
 	}

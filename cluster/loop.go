@@ -114,7 +114,7 @@ func (f *Fleet) look() {
 	lost := before && !f.leased
 	commands := e.Commands
 	if f.leader != nil {
-		commands = append(commands, f.patient(f.leader.Look(now))...)
+		commands = append(commands, f.leader.Look(now)...)
 	}
 	kicks := f.kicks(e.Kicks)
 	if before != f.leased {
@@ -151,22 +151,6 @@ func (f *Fleet) look() {
 		default: // it is said again
 		}
 	}
-}
-
-// patient leaves out what changes places while a node that is alone has not entered:
-// it serves by the last view already, nobody would wait for it, and then it had to
-// close who does not fit. It is called with mu held.
-func (f *Fleet) patient(commands []table.Command) []table.Command {
-	if f.gossip != nil || f.leased {
-		return commands
-	}
-	return slices.DeleteFunc(commands, func(c table.Command) bool {
-		switch c.(type) {
-		case table.Prepare, table.Activate, table.Placed:
-			return true
-		}
-		return false
-	})
 }
 
 // complain logs a fault that is tried again at each look, once a minute.
@@ -252,6 +236,7 @@ func (f *Fleet) lead(on bool) {
 		f.mu.Lock()
 		was := f.leader != nil
 		f.leader = nil
+		f.node.Sole(false)
 		clear(f.extra)
 		f.mu.Unlock()
 		f.wake()
@@ -271,6 +256,10 @@ func (f *Fleet) lead(on bool) {
 		return
 	}
 	f.leader = lead.New(lead.Options{KickDelay: int64(f.o.KickDelay)}, f.table, term, bootTime())
+	if f.gossip == nil {
+		f.leader.Sole(f.o.Node)
+		f.node.Sole(true)
+	}
 	f.defined, f.led = "", bootTime()
 	clear(f.extra)
 	f.wake()

@@ -150,6 +150,9 @@ func (l *Leader) Look(now int64) []table.Command {
 	l.owing(now)
 	out = append(out, l.grant(now)...)
 	out = append(out, l.expire(now)...)
+	if l.entering() {
+		return out
+	}
 	for _, name := range slices.Sorted(maps.Keys(l.t.Pools)) {
 		out = append(out, l.view(now, l.t.Pools[name])...)
 	}

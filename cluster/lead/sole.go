@@ -13,6 +13,13 @@ func (l *Leader) isAlone(node string) bool {
 	return node != "" && node == l.sole && l.t.Only(node)
 }
 
+// entering says that the sole node has not entered yet. It may serve by the last view
+// already, and nobody would wait for it: what changed now it had to close.
+func (l *Leader) entering() bool {
+	m := l.t.Members[l.sole]
+	return l.sole != "" && (m == nil || !m.Counted)
+}
+
 // lookAlone notes until when the node needed no grants: it had a lease up to now, as
 // if a grant had been proposed at this look, and that is what will be waited for.
 func (l *Leader) lookAlone(now int64) {
