@@ -184,4 +184,3 @@ func mustKey(f *Fleet, user string) place.Key {
 	k, _, _ := f.key("main", user)
 	return k
 }
-

@@ -45,7 +45,13 @@ func TestReloadKeepsWhatWasSet(t *testing.T) {
 // TestRemovedBackend: a reload leaves sessions alone, the user's next login moves
 // him.
 func TestRemovedBackend(t *testing.T) {
-	pool := mainPool(place.Shared, 3)
+	for _, storage := range []place.Storage{place.Shared, place.Local} {
+		t.Run(storage.String(), func(t *testing.T) { removeBackend(t, storage) })
+	}
+}
+
+func removeBackend(t *testing.T, storage place.Storage) {
+	pool := mainPool(storage, 3)
 	s := alone(t, FleetOptions{}, pool)
 	user := s.userOf(t, "store1")
 	s.login(t, user)
@@ -68,18 +74,6 @@ func TestRemovedBackend(t *testing.T) {
 	}
 	if n := len(s.f.Status()[0].Backends); n != 2 {
 		t.Errorf("%d back ends after the last user left, want 2", n)
-	}
-}
-
-// TestRemovedBackendOfLocalStorage: nobody can be told from whose mail is there, so
-// the sessions end with the reload.
-func TestRemovedBackendOfLocalStorage(t *testing.T) {
-	s := alone(t, FleetOptions{}, mainPool(place.Local, 3))
-	s.login(t, s.userOf(t, "store3"))
-	s.login(t, s.userOf(t, "store1"))
-	s.update(t, mainPool(place.Local, 2))
-	if n := s.count(); n != 1 {
-		t.Errorf("%d sessions, want the one on store1", n)
 	}
 }
 

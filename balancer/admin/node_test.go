@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -22,6 +23,7 @@ import (
 	"usher.example/balancer/balancertest"
 	"usher.example/balancer/forward"
 	"usher.example/cluster"
+	"usher.example/cluster/table"
 	"usher.example/health"
 	"usher.example/sniff/imap"
 )
@@ -31,7 +33,7 @@ import (
 type node struct {
 	*admin.Server
 	balancer *balancer.Server
-	places   *cluster.Single
+	places   *cluster.Fleet
 	reloads  *admin.Reloads
 	draining atomic.Bool
 	log      strings.Builder
@@ -52,16 +54,35 @@ func (e endings) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-func newNode(t *testing.T) *node {
+// alone is a fleet of one with two back ends, of which one drains.
+func alone(t *testing.T) *cluster.Fleet {
 	t.Helper()
-	n := &node{places: cluster.NewSingle(cluster.Options{}), reloads: new(admin.Reloads), ended: make(endings, 100)}
-	engine := new(forward.Copy)
-	n.balancer = balancer.New(balancer.Deps{Engine: engine, Placer: n.places, Log: slog.New(n.ended)})
-	if err := n.places.Update([]cluster.Pool{{Name: "main", Backends: []cluster.Backend{
-		{Name: "mail1", Weight: 100}, {Name: "mail2", Weight: 100, Admin: cluster.Drain},
-	}}}); err != nil {
+	f, err := cluster.OpenFleet(cluster.FleetOptions{Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
 		t.Fatal(err)
 	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	var running sync.WaitGroup
+	running.Go(func() { f.Run(ctx) })
+	t.Cleanup(func() { cancel(); running.Wait(); f.Close() })
+	err = f.Update([]cluster.Pool{{Name: "main", Backends: []cluster.Backend{{Name: "mail1", Weight: 100}, {Name: "mail2", Weight: 100}}}})
+	if err == nil {
+		err = f.Await(t.Context())
+	}
+	if err == nil {
+		err = f.SetAdmin(t.Context(), "main", "mail2", table.Draining, "test")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func newNode(t *testing.T) *node {
+	t.Helper()
+	n := &node{places: alone(t), reloads: new(admin.Reloads), ended: make(endings, 100)}
+	engine := new(forward.Copy)
+	n.balancer = balancer.New(balancer.Deps{Engine: engine, Placer: n.places, Log: slog.New(n.ended)})
 	ports := map[string]int{"imap": balancertest.NewBackend(t, balancertest.IMAP("mail1")).Port()}
 	if err := n.balancer.Apply(balancer.Options{
 		Hostname: "usher.test",

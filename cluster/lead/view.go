@@ -102,11 +102,10 @@ func Wanted(p *table.Pool) []table.Standing {
 
 // lingers says whether a back end that the configuration has no more is kept for the
 // users who are there: a change of it closes no session. They leave it when they log
-// in again. With local storage nobody can be told from whose mail is there, so it
-// goes at once.
+// in again. It has no weight, so that it is nobody's home.
 func lingers(p *table.Pool, id uint16) bool {
 	b, ok := p.Active.Find(id)
-	if !ok || b.State == place.Down || p.Storage == place.Local {
+	if !ok || b.State == place.Down {
 		return false
 	}
 	if b.State == place.Up {

@@ -39,12 +39,9 @@ type operated struct {
 func operate(t *testing.T) *operated {
 	t.Helper()
 	o := &operated{socket: filepath.Join(t.TempDir(), "usher.sock"), reloads: new(admin.Reloads)}
-	places := cluster.NewSingle(cluster.Options{})
-	if err := places.Update([]cluster.Pool{{Name: "main", Backends: []cluster.Backend{{Name: "mail1", Weight: 100}}}}); err != nil {
-		t.Fatal(err)
-	}
-	mail := balancertest.NewBackend(t, balancertest.IMAP("mail1"))
 	quiet := slog.New(slog.DiscardHandler)
+	places := alone(t, cluster.FleetOptions{Log: quiet}, cluster.Backend{Name: "mail1", Weight: 100})
+	mail := balancertest.NewBackend(t, balancertest.IMAP("mail1"))
 	o.server = balancer.New(balancer.Deps{Engine: new(forward.Copy), Placer: places, Log: quiet})
 	if err := o.server.Apply(balancer.Options{
 		Hostname: "usher.test",
@@ -86,6 +83,28 @@ func operate(t *testing.T) *operated {
 		o.server.Drain(ctx) // is over: nobody is waited for
 	})
 	return o
+}
+
+// alone is a fleet of one in memory that serves a pool.
+func alone(t *testing.T, o cluster.FleetOptions, backends ...cluster.Backend) *cluster.Fleet {
+	t.Helper()
+	f, err := cluster.OpenFleet(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	var running sync.WaitGroup
+	running.Go(func() { f.Run(ctx) })
+	t.Cleanup(func() { cancel(); running.Wait(); f.Close() })
+	if err := f.Update([]cluster.Pool{{Name: "main", Backends: backends}}); err != nil {
+		t.Fatal(err)
+	}
+	ready, done := context.WithTimeout(ctx, 30*time.Second)
+	defer done()
+	if err := f.Await(ready); err != nil {
+		t.Fatal(err)
+	}
+	return f
 }
 
 // run runs a command line and returns what it printed and its exit status.

@@ -145,6 +145,9 @@ func (s *site) write() string {
 func (s *site) toml() string {
 	var b strings.Builder
 	b.WriteString(s.head)
+	if !strings.Contains(s.head, "[fleet]") {
+		fmt.Fprintf(&b, "[fleet]\nstate_dir = %q\nkick_delay = %q\n", s.file("state"), kickDelay)
+	}
 	fmt.Fprintf(&b, "[admin]\nsocket = %q\nhttp = %q\n", s.socket(), hostPort(s.host, portHTTP))
 	fmt.Fprintf(&b, "[[certificate]]\ncert_file = %q\nkey_file = %q\n", s.file("cert.pem"), s.file("key.pem"))
 	for _, l := range s.listeners {

@@ -29,9 +29,10 @@ type plant struct {
 	log  *lockedBuffer
 	node *node
 
-	head     string            // keys ahead of all others
-	pool     string            // keys of the pool
-	health   string            // keys of [pool.health]
+	head     string // keys ahead of all others
+	pool     string // keys of the pool
+	health   string // keys of [pool.health]
+	stateDir string
 	backends map[string]string // address by name
 	order    []string          // names
 }
@@ -59,7 +60,7 @@ func (l *lockedBuffer) String() string {
 func newPlant(t *testing.T) *plant {
 	t.Helper()
 	return &plant{
-		t: t, path: filepath.Join(t.TempDir(), "usher.toml"), log: new(lockedBuffer),
+		t: t, path: filepath.Join(t.TempDir(), "usher.toml"), stateDir: t.TempDir(), log: new(lockedBuffer),
 		pool: "storage = \"shared\"\n", health: "interval = \"1s\"\ntimeout = \"1s\"\n", backends: make(map[string]string),
 	}
 }
@@ -85,6 +86,7 @@ func (p *plant) write() {
 	p.t.Helper()
 	var b strings.Builder
 	b.WriteString(p.head)
+	fmt.Fprintf(&b, "[fleet]\nstate_dir = %q\nkick_delay = \"0s\"\n", p.stateDir)
 	b.WriteString("[admin]\nsocket = \"\"\nhttp = \"\"\n[limits]\ndial_tries = 1\n" +
 		"[[listener]]\nname = \"imap\"\naddress = \"127.0.0.1:0\"\nprotocol = \"imap\"\ntls = \"none\"\nplaintext_login = true\n" +
 		"[[pool]]\nname = \"main\"\ntls = \"none\"\n" + p.pool + "[pool.health]\n" + p.health)

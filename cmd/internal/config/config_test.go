@@ -54,7 +54,7 @@ func TestDefaults(t *testing.T) {
 		},
 		Users: Users{LowerCase: true},
 		Fleet: Fleet{
-			Bind: ":7946", WhenIsolated: IsolatedServe, 
+			Bind: ":7946", WhenIsolated: IsolatedServe,
 			Retention: 15 * time.Minute, KickDelay: 2 * time.Second,
 		},
 		Certificates: []Certificate{{CertFile: "/c.pem", KeyFile: "/c.key"}},
