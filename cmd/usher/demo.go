@@ -35,7 +35,8 @@ func demoCommand() *cobra.Command {
 			"it prints.",
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx := untilSignal(cmd.Context(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+			ctx, end := untilSignal(cmd.Context(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+			defer end()
 			// "demo | head" must not leave the folder behind: let the write
 			// fail. Being told of the signal is no way, since it is also of
 			// every socket that breaks.

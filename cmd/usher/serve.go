@@ -50,17 +50,20 @@ func serve(ctx context.Context, path string) error {
 	return live(ctx, path, os.Stderr, o)
 }
 
-// untilSignal is a context that ends at the first of the signals. As in serve they
-// are never given back; those that come later do nothing.
-func untilSignal(ctx context.Context, sigs ...os.Signal) context.Context {
-	ctx, end := context.WithCancel(ctx)
+// untilSignal is a context that ends at the first of the signals, or with end. As in
+// serve they are never given back; those that come later do nothing.
+func untilSignal(ctx context.Context, sigs ...os.Signal) (_ context.Context, end func()) {
+	ctx, end = context.WithCancel(ctx)
 	got := make(chan os.Signal, 1)
 	signal.Notify(got, sigs...)
-	go func() { // ends with the process
-		<-got
-		end()
+	go func() { // ends with end
+		select {
+		case <-got:
+			end()
+		case <-ctx.Done():
+		}
 	}()
-	return ctx
+	return ctx, end
 }
 
 // live is the life of a node.

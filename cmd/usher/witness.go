@@ -27,7 +27,9 @@ among voters. Listeners and pools, if there are any, are left alone.`,
 		Example: "  usher witness -c /etc/usher/witness.toml",
 		Args:    usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return witness(untilSignal(cmd.Context(), syscall.SIGTERM, syscall.SIGINT), path, os.Stderr)
+			ctx, end := untilSignal(cmd.Context(), syscall.SIGTERM, syscall.SIGINT)
+			defer end()
+			return witness(ctx, path, os.Stderr)
 		},
 	}
 	configFlag(c, &path)
