@@ -118,8 +118,8 @@ func TestUser(t *testing.T) {
 	n := newNode(t)
 	n.connect(t).login(t, "joe", "good")
 	for _, tt := range []struct{ query, place, why string }{
-		{"?user=joe&pool=main", "mail1", place.ByStay},
-		{"?user=joe", "mail1", place.ByStay}, // there is one pool
+		{"?user=joe&pool=main", "mail1", place.ByHome},
+		{"?user=joe", "mail1", place.ByHome}, // there is one pool
 		{"?user=ann", "mail1", place.ByHome}, // the other one is drained
 	} {
 		w := get[cluster.Whereabouts](t, n, admin.UserPath+tt.query)

@@ -142,9 +142,9 @@ func TestReadyIsWhatPlacesSay(t *testing.T) {
 	p.mail("mail1", "one")
 	p.start()
 	p.node.fleet.SetHealth("main", "mail1", false)
-	if got, want := p.node.ready.Reasons(), []string{"pool main: no back end up"}; !slices.Equal(got, want) {
-		t.Errorf("reasons %q, want %q", got, want)
-	}
+	await(t, "/readyz says that no back end is up", func() bool {
+		return slices.Equal(p.node.ready.Reasons(), []string{"pool main: no back end up"})
+	})
 }
 
 // TestRetireWaits: when the successors of checkers begin, these have ended, also
