@@ -39,7 +39,7 @@ var known = map[string]error{
 	"late": table.ErrLate, "term": table.ErrTerm, "not_counted": table.ErrNotCounted, "counted": table.ErrCounted,
 	"old_life": table.ErrOldLife, "directory": table.ErrDirectory, "waits": table.ErrWaits, "no_pool": table.ErrNoPool,
 	"no_backend": table.ErrNoBackend, "no_member": table.ErrNoMember, "target": table.ErrTarget, "moving": table.ErrMoving,
-	"same_key": table.ErrSameKey, "no_leader": ErrNoLeader,
+	"same_key": table.ErrSameKey, "keys": table.ErrKeys, "settling": table.ErrSettling, "collide": table.ErrCollide, "no_leader": ErrNoLeader,
 }
 
 // A remote error is one that another node told.

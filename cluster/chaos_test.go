@@ -181,6 +181,6 @@ func disturb(t *testing.T, f *Fleet, r *rand.Rand, i int) {
 }
 
 func mustKey(f *Fleet, user string) place.Key {
-	k, _, _ := f.key("main", user)
+	k, _, _, _ := f.key("main", user)
 	return k
 }

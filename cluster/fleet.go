@@ -75,6 +75,10 @@ type FleetOptions struct {
 	Names place.Names
 	// Retention, KickDelay and Hold: zero for the defaults, negative for none.
 	Retention, KickDelay, Hold time.Duration
+	// Flush is a program and its arguments that the leader runs for a user who is
+	// moved, after his connections are closed and before he is let in elsewhere. Empty
+	// for none.
+	Flush []string
 	// MaxHeld bounds the logins that wait. Zero: DefaultMaxWaiting.
 	MaxHeld int
 
@@ -131,6 +135,9 @@ type Fleet struct {
 	drained bool // by an administrator
 	leased  bool // at the last look
 	applied uint64
+	// What was said last about configurations that do not agree: here, of other nodes
+	// while we lead, and of what is in the way of all.
+	differed, disagreed, problem string
 
 	unkept     uint64 // a life that is not on disk yet; the loop's own, as is what follows
 	complained int64
@@ -140,18 +147,21 @@ type Fleet struct {
 	peersMu sync.Mutex // guards peers; memberlist calls with it, so nothing is done under it
 	peers   map[string]peer
 
-	told    chan struct{} // the configuration is another
-	poke    chan struct{}
-	outbox  chan table.Command
-	stop    context.CancelFunc
-	ctx     context.Context
-	running sync.WaitGroup
-	serving sync.WaitGroup // the API, until the port is shut
+	told     chan struct{} // the configuration is another
+	flushing chan struct{} // has an entry for each flush that runs
+	poke     chan struct{}
+	outbox   chan table.Command
+	stop     context.CancelFunc
+	ctx      context.Context
+	running  sync.WaitGroup
+	serving  sync.WaitGroup // the API, until the port is shut
 }
 
 // A keyer is how users' names become keys, as the fleet has it.
 type keyer struct {
 	number int
+	mapKey string // sealed
+	made   int    // table.Settings.Keys that it makes keys of
 	names  place.Names
 	keys   *place.Keyer
 }
@@ -170,8 +180,9 @@ type Stats struct {
 // FleetStats counts what a Fleet did.
 type FleetStats struct {
 	Stats
-	Held     atomic.Uint64 // logins that had to wait
-	Isolated atomic.Uint64 // times that the lease was lost
+	Held      atomic.Uint64 // logins that had to wait
+	Unflushed atomic.Uint64 // moves whose flush has failed
+	Isolated  atomic.Uint64 // times that the lease was lost
 }
 
 var (
@@ -208,7 +219,7 @@ func OpenFleet(o FleetOptions) (*Fleet, error) {
 	}
 	f := &Fleet{
 		o: o, log: o.Log, table: table.New(), changed: make(chan struct{}), health: make(map[string]map[string]bool),
-		extra: make(map[string]reported), peers: make(map[string]peer), told: make(chan struct{}, 1), poke: make(chan struct{}, 1), outbox: make(chan table.Command, 1024), leads: make(chan bool, 16),
+		extra: make(map[string]reported), peers: make(map[string]peer), told: make(chan struct{}, 1), flushing: make(chan struct{}, maxFlushes), poke: make(chan struct{}, 1), outbox: make(chan table.Command, 1024), leads: make(chan bool, 16),
 	}
 	f.ctx, f.stop = context.WithCancel(context.Background())
 	f.secrets.Store(&o.Secrets)
@@ -220,6 +231,7 @@ func OpenFleet(o FleetOptions) (*Fleet, error) {
 	if err == nil {
 		f.node = member.New(member.Options{
 			Name: o.Node, Dir: f.dir.id, Strict: o.Strict, Retention: int64(o.Retention), KickDelay: int64(o.KickDelay),
+			Config: o.config(),
 		}, f.table, life)
 		err = f.open()
 	}

@@ -12,7 +12,6 @@ import (
 
 	"usher.example/cluster/lead"
 	"usher.example/cluster/member"
-	"usher.example/cluster/place"
 	"usher.example/cluster/table"
 )
 
@@ -115,6 +114,7 @@ func (f *Fleet) look() {
 	commands := e.Commands
 	if f.leader != nil {
 		commands = append(commands, f.leader.Look(now)...)
+		f.flush(f.leader, f.leader.Flushes())
 	}
 	kicks := f.kicks(e.Kicks)
 	if before != f.leased {
@@ -255,7 +255,7 @@ func (f *Fleet) lead(on bool) {
 	if f.leader != nil && f.leader.Term() == term {
 		return
 	}
-	f.leader = lead.New(lead.Options{KickDelay: int64(f.o.KickDelay)}, f.table, term, bootTime())
+	f.leader = lead.New(f.leaderOptions(), f.table, term, bootTime())
 	if f.gossip == nil {
 		f.leader.Sole(f.o.Node)
 		f.node.Sole(true)
@@ -339,6 +339,7 @@ func (f *Fleet) reconcile() {
 	var commands []table.Command
 	if leader != nil {
 		commands = append(f.define(leader.Term()), f.judge(leader.Term(), bootTime())...)
+		f.disagreements()
 	}
 	f.mu.Unlock()
 	if leader == nil {
@@ -376,9 +377,9 @@ func (f *Fleet) define(term uint64) []table.Command {
 		d.Pools = append(d.Pools, dp)
 	}
 	if f.table.Settings.Number == 0 {
-		d.Settings = &table.Settings{Number: 1, Place: place.Version, Names: f.o.Names, MapKey: f.newMapKey()}
+		d.Settings = f.settings()
 	}
-	if f.reseal {
+	if f.reseal && f.table.Settling == nil {
 		d.Settings = f.resealed()
 	}
 	what := fmt.Sprint(f.pools)

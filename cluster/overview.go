@@ -12,10 +12,10 @@ import (
 // Where says where a login of the user would go, and why. It changes nothing.
 // The error is ErrNoPool.
 func (f *Fleet) Where(pool, user string) (Whereabouts, error) {
-	key, name, ok := f.key(pool, user)
-	w := Whereabouts{Pool: pool, User: name}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	key, _, name, ok := f.key(pool, user) // under the lock: of the table's settings
+	w := Whereabouts{Pool: pool, User: name}
 	p := f.table.Pools[pool]
 	if p == nil || !ok || removed(p) {
 		return Whereabouts{}, fmt.Errorf("pool %q: %w", pool, ErrNoPool)

@@ -24,10 +24,8 @@ func (f *Fleet) learn() {
 		f.log.Error("users cannot be placed", "err", err)
 		return
 	}
-	f.keyer.Store(&keyer{s.Number, s.Names, place.NewKeyer(key)})
-	if s.Names != f.o.Names {
-		f.log.Warn("the fleet normalises users' names otherwise than this node's configuration says; the fleet's way holds", "fleet", fmt.Sprintf("%+v", s.Names))
-	}
+	f.keyer.Store(&keyer{s.Number, s.MapKey, s.Keys, s.Names, place.NewKeyer(key)})
+	f.differs()
 }
 
 // aboutMapKey is what the map key is sealed as.
@@ -85,8 +83,7 @@ func (f *Fleet) Place(ctx context.Context, pool, user string) (backend, why stri
 			return "", "", 0, err
 		}
 	}
-	key := k.keys.Key(pool, k.names.Normal(user))
-	a := f.try(pool, key)
+	a := f.try(k, pool, user)
 	if a.changed == nil {
 		return a.backend, a.why, a.hold, a.err
 	}
@@ -111,7 +108,7 @@ func (f *Fleet) Place(ctx context.Context, pool, user string) (backend, why stri
 			f.stats.Expired.Add(1)
 			return "", "", 0, fmt.Errorf("pool %q: %w: %w", pool, ErrHeld, context.Cause(ctx))
 		}
-		if a = f.try(pool, key); a.changed == nil {
+		if a = f.try(f.keyer.Load(), pool, user); a.changed == nil {
 			if a.err == nil {
 				f.stats.Moves.Add(1)
 			}
@@ -126,11 +123,11 @@ func (f *Fleet) Place(ctx context.Context, pool, user string) (backend, why stri
 // bringAway moves a user off a back end that the configuration has no more. He was
 // left there until he came again.
 func (f *Fleet) bringAway(pool, user string) {
-	key, name, ok := f.key(pool, user)
+	key, keys, name, ok := f.key(pool, user)
 	if !ok {
 		return
 	}
-	err := f.proposeWithin(table.Start{Pool: pool, Key: key, User: name, Pin: table.PinKeep, By: "a back end that was removed"}, sayTime)
+	err := f.proposeWithin(table.Start{Pool: pool, Key: key, Keys: keys, User: name, Pin: table.PinKeep, By: "a back end that was removed"}, sayTime)
 	if err != nil && !errors.Is(err, table.ErrMoving) {
 		f.log.Debug("a user cannot leave a back end that was removed", "pool", pool, "err", err)
 	}
@@ -146,10 +143,17 @@ type placement struct {
 	removed      bool // he is where nobody is let in any more: he has to leave first
 }
 
-// try asks once.
-func (f *Fleet) try(pool string, key place.Key) placement {
+// try asks once. Keys may change between the making of one and the lock.
+func (f *Fleet) try(k *keyer, pool, user string) placement {
+	key := k.keys.Key(pool, k.names.Normal(user))
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if !f.node.Keyed(k.made) {
+		if k = f.keyer.Load(); !f.node.Keyed(k.made) {
+			return placement{changed: f.changed} // the map key cannot be read: learn says why
+		}
+		key = k.keys.Key(pool, k.names.Normal(user))
+	}
 	if f.leaving {
 		return placement{err: fmt.Errorf("pool %q: %w: it is being stopped", pool, ErrIsolated)}
 	}

@@ -193,7 +193,7 @@ func (f *Fleet) Move(ctx context.Context, pool, user, target, by string) error {
 		return ErrIsolated
 	}
 	name := k.names.Normal(user)
-	s := table.Start{Pool: pool, Key: k.keys.Key(pool, name), User: name, Target: target, Pin: table.PinSet, By: by}
+	s := table.Start{Pool: pool, Key: k.keys.Key(pool, name), Keys: k.made, User: name, Target: target, Pin: table.PinSet, By: by}
 	if target == "" {
 		s.Pin = table.PinClear
 	}
@@ -267,14 +267,23 @@ func (f *Fleet) SetPins(pool string, pins Pins) error {
 	}
 	var errs []error
 	for _, user := range sortedKeys(pins) {
-		key := k.keys.Key(pool, user)
+		name := k.names.Normal(user) // the file's may be by a configuration that does not hold
+		key := k.keys.Key(pool, name)
 		f.mu.Lock()
 		pin, ok := f.table.Pins[key]
 		f.mu.Unlock()
 		if ok && pin.Backend == pins[user] {
 			continue
 		}
-		err := f.propose(table.Start{Pool: pool, Key: key, User: user, Target: pins[user], Pin: table.PinSet, By: "pins file"})
+		start := table.Start{Pool: pool, Key: key, Keys: k.made, User: name, Target: pins[user], Pin: table.PinSet, By: "pins file"}
+		err := f.propose(start)
+		if errors.Is(err, table.ErrSettling) || errors.Is(err, table.ErrKeys) {
+			if k = f.awaitSettled(); k != nil {
+				start.User = k.names.Normal(user)
+				start.Key, start.Keys = k.keys.Key(pool, start.User), k.made
+				err = f.propose(start)
+			}
+		}
 		if err != nil && !errors.Is(err, table.ErrMoving) {
 			errs = append(errs, fmt.Errorf("pin %s: %w", user, err))
 		}
@@ -291,11 +300,12 @@ func Hostname() string {
 	return name
 }
 
-func (f *Fleet) key(pool, user string) (place.Key, string, bool) {
+// key makes a user's key, and says of which settings it is (table.Settings.Keys).
+func (f *Fleet) key(pool, user string) (key place.Key, keys int, name string, ok bool) {
 	k := f.keyer.Load()
 	if k == nil {
-		return 0, user, false
+		return 0, 0, user, false
 	}
-	name := k.names.Normal(user)
-	return k.keys.Key(pool, name), name, true
+	name = k.names.Normal(user)
+	return k.keys.Key(pool, name), k.made, name, true
 }

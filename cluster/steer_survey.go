@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"sync"
 
+	"usher.example/cluster/member"
 	"usher.example/cluster/table"
 )
 
@@ -18,12 +19,15 @@ type load struct {
 	Holds map[uint16]int `json:"holds"`
 	// Drained: it is to get no new clients.
 	Drained bool `json:"drained,omitempty"`
+	// Config is what the node's configuration says.
+	Config *member.Config `json:"config,omitempty"`
 }
 
 func (f *Fleet) load() load {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	l := load{Drained: f.drained}
+	c := f.o.config()
+	l := load{Drained: f.drained, Config: &c}
 	l.Users, l.Holds = f.node.Load()
 	return l
 }
@@ -133,11 +137,11 @@ func (f *Fleet) Sessions(user string) ([]UserSessions, error) {
 // Home takes a user off the back end where he is: he goes where his pin or the
 // hash says. It returns when he may log in again.
 func (f *Fleet) Home(ctx context.Context, pool, user, by string) error {
-	key, name, ok := f.key(pool, user)
+	key, keys, name, ok := f.key(pool, user)
 	if !ok {
 		return ErrIsolated
 	}
-	if err := f.propose(table.Start{Pool: pool, Key: key, User: name, Pin: table.PinKeep, By: by}); err != nil {
+	if err := f.propose(table.Start{Pool: pool, Key: key, Keys: keys, User: name, Pin: table.PinKeep, By: by}); err != nil {
 		return err
 	}
 	return f.wait(ctx, "the move", func() bool { return f.table.Moving(key) == nil })

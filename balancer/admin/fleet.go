@@ -34,6 +34,8 @@ const (
 type FleetNodes interface {
 	Overview() cluster.Overview
 	MissingVoters() []string
+	// Differences says by node what of its configuration the fleet does otherwise.
+	Differences() map[string][]string
 	// Nodes returns an error that names the nodes that did not answer, besides
 	// the list.
 	Nodes() ([]cluster.FleetNode, error)
@@ -86,6 +88,8 @@ type FleetStatus struct {
 	cluster.Overview
 	// Missing are voters that this node does not see.
 	Missing []string `json:"missing_voters"`
+	// Differs says by node what of its configuration the fleet does otherwise.
+	Differs map[string][]string `json:"differs,omitempty"`
 }
 
 func (s *Server) fleetRoutes(mux *http.ServeMux) {
@@ -121,7 +125,7 @@ func (s *Server) fleetStatus(w http.ResponseWriter, r *http.Request) {
 	if _, ok := query(w, r); !ok {
 		return
 	}
-	st := FleetStatus{Overview: s.o.Fleet.Overview(), Missing: s.o.Fleet.MissingVoters()}
+	st := FleetStatus{Overview: s.o.Fleet.Overview(), Missing: s.o.Fleet.MissingVoters(), Differs: s.o.Fleet.Differences()}
 	if st.Missing == nil {
 		st.Missing = []string{}
 	}
@@ -142,7 +146,7 @@ func (s *Server) ordered(w http.ResponseWriter, err error, hint string) {
 		refuse(w, http.StatusServiceUnavailable, err.Error(), "try again when it is back; "+hint)
 	case errors.Is(err, table.ErrNoPool), errors.Is(err, cluster.ErrNoPool), errors.Is(err, table.ErrNoBackend), errors.Is(err, table.ErrNoMember):
 		refuse(w, http.StatusNotFound, err.Error(), hint)
-	case errors.Is(err, table.ErrMoving):
+	case errors.Is(err, table.ErrMoving), errors.Is(err, table.ErrSettling), errors.Is(err, table.ErrKeys):
 		refuse(w, http.StatusConflict, err.Error(), "try again when that is over")
 	case errors.Is(err, table.ErrTarget):
 		refuse(w, http.StatusConflict, err.Error(), "make it active and wait for its health, or name another; "+hint)

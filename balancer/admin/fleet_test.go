@@ -29,6 +29,11 @@ func (f *fakeFleet) Overview() cluster.Overview {
 	return cluster.Overview{Fleet: "mail", Node: "u1", Members: []cluster.NodeState{{Node: "u1", State: "alive"}, {Node: "u2", State: "absent"}}}
 }
 func (f *fakeFleet) MissingVoters() []string { return []string{"u2", "u3"} }
+
+func (f *fakeFleet) Differences() map[string][]string {
+	return map[string][]string{"u1": {"fleet.kick_delay is 1s, the fleet's is 2s"}}
+}
+
 func (f *fakeFleet) Nodes() ([]cluster.FleetNode, error) {
 	return []cluster.FleetNode{{NodeState: cluster.NodeState{Node: "u1"}, Users: 3}}, f.absent
 }

@@ -42,8 +42,13 @@ const (
 
 // Options of a Leader.
 type Options struct {
-	KickDelay int64 // nanoseconds
-	Broken    rule.Broken
+	KickDelay int64 // nanoseconds; until the fleet has settled it
+	// Key makes the key of a user by some settings; false if it cannot, for lack of
+	// the map key. Nil: users' names are never written otherwise.
+	Key func(s table.Settings, pool, user string) (place.Key, bool)
+	// Flush: back ends have caches to be flushed in a move; see Flushes.
+	Flush  bool
+	Broken rule.Broken
 }
 
 // A Leader is the leader's part.
@@ -59,8 +64,11 @@ type Leader struct {
 	clear   map[uint64]since // moves: since when all are clear
 	said    map[string]int64
 	swept   map[string]int64
-	moved   int64  // when evacuation last moved somebody
-	sole    string // the leader's own node, if it is the only voter
+	moved   int64           // when evacuation last moved somebody
+	sole    string          // the leader's own node, if it is the only voter
+	flushed map[uint64]bool // moves: the flush that was asked for is over
+	flushes []Flush
+	settler settler
 	alone   string // the node that needed no grants at the last look
 }
 
@@ -89,6 +97,7 @@ func New(o Options, t *table.Table, term uint64, now int64) *Leader {
 	return &Leader{
 		o: o, t: t, term: term, elected: now, nodes: make(map[string]*node), ready: make(map[string]since),
 		clear: make(map[uint64]since), said: make(map[string]int64), swept: make(map[string]int64),
+		flushed: make(map[uint64]bool),
 	}
 }
 
@@ -153,6 +162,7 @@ func (l *Leader) Look(now int64) []table.Command {
 	if l.entering() {
 		return out
 	}
+	out = append(out, l.settle(now)...)
 	for _, name := range slices.Sorted(maps.Keys(l.t.Pools)) {
 		out = append(out, l.view(now, l.t.Pools[name])...)
 	}
@@ -272,6 +282,9 @@ func (l *Leader) kickDelay() int64 {
 	if !l.o.Broken.Kept(rule.KickDelay) {
 		return 0
 	}
+	if s := &l.t.Settings; s.Number > 0 {
+		return member.Longer(s.KickDelay)
+	}
 	return member.Longer(l.o.KickDelay)
 }
 
@@ -311,6 +324,7 @@ func (l *Leader) expire(now int64) []table.Command {
 // moves ends moves that wait for nobody.
 func (l *Leader) moves(now int64) []table.Command {
 	var out []table.Command
+	l.forgetFlushes()
 	for number := range l.clear {
 		if l.t.Moves[number] == nil {
 			delete(l.clear, number)
@@ -327,7 +341,7 @@ func (l *Leader) moves(now int64) []table.Command {
 			s = since{enters: l.t.Enters, at: now}
 			l.clear[number] = s
 		}
-		if m.Had() && now-s.at < l.kickDelay() {
+		if m.Had() && now-s.at < l.kickDelay() || !l.flush(m) {
 			continue
 		}
 		out = append(out, l.say(now, fmt.Sprintf("placed %d", number), table.Placed{
@@ -339,7 +353,7 @@ func (l *Leader) moves(now int64) []table.Command {
 
 // evacuate moves users off back ends that are to be emptied, bit by bit.
 func (l *Leader) evacuate(now int64) []table.Command {
-	if now-l.moved < member.Second || len(l.t.Moves) >= MaxMoves {
+	if l.t.Settling != nil || l.settler.wants || now-l.moved < member.Second || len(l.t.Moves) >= MaxMoves {
 		return nil
 	}
 	l.moved = now
@@ -352,7 +366,7 @@ func (l *Leader) evacuate(now int64) []table.Command {
 		}
 		left := min(EvacuateRate, MaxMoves-len(l.t.Moves))
 		for _, k := range slices.Sorted(keysOn(p, leaving, left, l.t)) {
-			out = append(out, table.Start{Pool: name, Key: k, User: l.t.Pins[k].User, Pin: table.PinKeep, By: "evacuation"})
+			out = append(out, table.Start{Pool: name, Key: k, Keys: l.t.Settings.Keys, User: l.t.Pins[k].User, Pin: table.PinKeep, By: "evacuation"})
 		}
 	}
 	return out

@@ -13,14 +13,17 @@ import (
 func (l *Leader) view(now int64, p *table.Pool) []table.Command {
 	if p.Next == nil {
 		delete(l.ready, p.Name)
-		view := Wanted(p)
-		if same(p, view) && !l.sweep(now, p) {
+		view, all := Wanted(p), l.t.Rekeyed()
+		if !all && same(p, view) && !l.sweep(now, p) {
 			return nil
 		}
 		l.swept[p.Name] = now
 		return l.say(now, fmt.Sprintf("prepare %s %d", p.Name, p.Epoch), table.Prepare{
-			Term: l.term, Pool: p.Name, Epoch: p.Epoch, View: view,
+			Term: l.term, Pool: p.Name, Epoch: p.Epoch, View: view, All: all,
 		})
+	}
+	if p.Next.All {
+		return nil // all pools end at once: settle
 	}
 	epoch := p.Epoch + 1
 	if !l.t.AllReady(p) {
@@ -32,7 +35,7 @@ func (l *Leader) view(now int64, p *table.Pool) []table.Command {
 		s = since{epoch, l.t.Enters, now}
 		l.ready[p.Name] = s
 	}
-	if p.LosesAny() && now-s.at < l.kickDelay() {
+	if l.t.LosesAny(p) && now-s.at < l.kickDelay() {
 		return nil
 	}
 	return l.say(now, fmt.Sprintf("activate %s %d", p.Name, epoch), table.Activate{

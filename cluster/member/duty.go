@@ -15,6 +15,7 @@ import (
 // after every batch of the log, after a snapshot, after a hold was released while
 // something is owed, and some times a second.
 func (n *Node) Look(now int64) {
+	n.turn()
 	n.forget(now)
 	n.lease(now)
 	if n.o.Strict && n.cut(now) {
@@ -27,6 +28,7 @@ func (n *Node) Look(now int64) {
 	if n.isolated && !n.begin(now) {
 		return
 	}
+	n.closeOld(now) // none, if everybody was closed before keys changed
 	for _, name := range slices.Sorted(maps.Keys(n.t.Pools)) {
 		n.change(now, n.t.Pools[name])
 	}
@@ -111,7 +113,7 @@ func (n *Node) enter(now int64) {
 // fit closes every session whose place is another one or that is to have none, and
 // says whether that is done.
 func (n *Node) fit(now int64) bool {
-	done := true
+	done := n.closeOld(now)
 	for k, r := range n.records {
 		p := n.t.Pools[r.pool]
 		if p != nil && n.t.Moving(k) == nil {
@@ -147,7 +149,7 @@ func (n *Node) change(now int64, p *table.Pool) {
 		}
 		base := n.t.Base(p, k)
 		switch {
-		case p.Loses(r.backend):
+		case n.t.Loses(p, r.backend):
 			closing = n.close(now, k, r, epoch) || closing
 		case base.Backend == r.backend && base.Why != "" && !n.parted(p, k, r), p.Keeps(k, r.backend):
 			r.checked = epoch
@@ -223,6 +225,7 @@ func (n *Node) moves(now int64) {
 
 // closeAll closes everything: a strict node's lease runs out.
 func (n *Node) closeAll(now int64) {
+	n.closeOld(now)
 	for k, r := range n.records {
 		if r.holds > 0 {
 			n.kick(now, k, r)

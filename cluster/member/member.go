@@ -59,9 +59,12 @@ type Options struct {
 	// Retention is how long a user is remembered where he was after his last
 	// session, in nanoseconds; KickDelay, what a back end may need to finish after
 	// a connection closed. Retention counts as KickDelay at least.
+	// Both hold until the fleet has settled what holds (table.Settings).
 	Retention int64
 	KickDelay int64
-	Broken    rule.Broken
+	// Config is what the configuration says, for the leader.
+	Config Config
+	Broken rule.Broken
 }
 
 // A Node is this node's part.
@@ -77,10 +80,12 @@ type Node struct {
 	granted  int64 // when the newest granted report was sent; 0 for none
 
 	records map[place.Key]*record
-	down    map[uint16]bool // as seen from here
-	leaving bool            // the node is being stopped: its life is the last one
-	sole    bool            // it leads its log, in which nobody else has a vote
-	forgot  int64           // when records were last forgotten
+	keys    int                   // table.Settings.Keys that those are of
+	old     map[place.Key]*record // live under keys of before
+	down    map[uint16]bool       // as seen from here
+	leaving bool                  // the node is being stopped: its life is the last one
+	sole    bool                  // it leads its log, in which nobody else has a vote
+	forgot  int64                 // when records were last forgotten
 	holds   holds
 	had     map[uint64]bool // moves: there was a record of the user
 	said    map[string]int64
@@ -118,7 +123,8 @@ type Kick struct {
 // last, 0 for none: the first is a higher one.
 func New(o Options, t *table.Table, life uint64) *Node {
 	n := &Node{
-		o: o, t: t, life: life, isolated: true, records: make(map[place.Key]*record), had: make(map[uint64]bool),
+		o: o, t: t, life: life, isolated: true, records: make(map[place.Key]*record), old: make(map[place.Key]*record),
+		keys: t.Settings.Keys, had: make(map[uint64]bool),
 		said: make(map[string]int64),
 	}
 	n.newLife()
@@ -138,6 +144,9 @@ func (n *Node) newLife() {
 		r.checked = 0 // a move may have come and gone without us
 	}
 }
+
+// Configure tells what the node's configuration says from now on.
+func (n *Node) Configure(c Config) { n.o.Config = c }
 
 // Life returns the present life.
 func (n *Node) Life() uint64 { return n.life }
@@ -232,6 +241,7 @@ type Report struct {
 	Life    uint64 `json:"life"`
 	Number  uint64 `json:"number"`
 	Leaving bool   `json:"leaving,omitempty"` // all connections are closed, and none will be opened
+	Config  Config `json:"config"`
 }
 
 // Report makes the next report.
@@ -242,7 +252,7 @@ func (n *Node) Report(now int64, leaving bool) Report {
 	if most := 64; len(n.reports) > most { // a minute's: older ones give no lease any more
 		n.reports = n.reports[len(n.reports)-most:]
 	}
-	return Report{n.o.Name, n.o.Dir, n.life, n.report, leaving && len(n.records) == n.quiet()}
+	return Report{n.o.Name, n.o.Dir, n.life, n.report, leaving && len(n.records) == n.quiet() && len(n.old) == 0, n.o.Config}
 }
 
 // At says where a user is on this node and how many connections he has.
@@ -262,6 +272,10 @@ func (n *Node) Load() (users, holds map[uint16]int) {
 			users[r.backend]++
 			holds[r.backend] += r.holds
 		}
+	}
+	for _, r := range n.old {
+		users[r.backend]++
+		holds[r.backend] += r.holds
 	}
 	return users, holds
 }
@@ -297,5 +311,5 @@ func (n *Node) Counts() (records, holds int) {
 	for _, c := range n.holds.chunks {
 		holds += int(c.used)
 	}
-	return len(n.records), holds
+	return len(n.records) + len(n.old), holds
 }

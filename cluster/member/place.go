@@ -29,6 +29,7 @@ type Decision struct {
 
 // Place places a login and registers it, in one step.
 func (n *Node) Place(now int64, pool string, k place.Key) Decision {
+	n.turn()
 	p := n.t.Pools[pool]
 	if p == nil || len(p.Active.List()) == 0 && p.Next == nil && len(p.Backends) == 0 {
 		return Decision{Verdict: NoPool}
@@ -70,6 +71,10 @@ func (n *Node) See(down map[uint16]bool) { n.down = down }
 
 // register makes or extends the record of a user.
 func (n *Node) register(now int64, pool string, k place.Key, w table.Place) Decision {
+	if old := n.old[k]; old != nil {
+		n.kick(now, k, old)
+		return Decision{Verdict: Held, Backend: w.Backend, Why: w.Why}
+	}
 	r := n.records[k]
 	if r != nil && r.backend != w.Backend {
 		if r.holds > 0 { // old connections go first
@@ -143,6 +148,10 @@ func (n *Node) Release(now int64, hold uint64) {
 	if !ok {
 		return
 	}
+	n.turn()
+	if n.releaseOld(h) {
+		return
+	}
 	r := n.records[h.key]
 	if r == nil || r.backend != h.backend {
 		return
@@ -166,9 +175,9 @@ func (n *Node) Release(now int64, hold uint64) {
 func (n *Node) keep(h hold) int64 {
 	switch {
 	case h.confirmed:
-		return max(n.o.Retention, Longer(n.o.KickDelay))
+		return max(n.retention(), Longer(n.kickDelay()))
 	case h.sent: // the connection broke before the answer
-		return Longer(n.o.KickDelay)
+		return Longer(n.kickDelay())
 	}
 	return 0
 }

@@ -38,6 +38,9 @@ const (
 	WaitAtElection              // a new leader does not know what the last one granted
 	GrantInLog                  // grants go through the log
 	LeaseFromReport             // a lease begins when the report was sent, not when it was granted
+	KeysOfLogins                // a login is placed by a key of the present settings
+	OldKeysClose                // what is live under old keys is closed before the lease
+	CloseForKeys                // everybody is closed before keys change
 	Rules                       // their number
 )
 
@@ -46,6 +49,7 @@ var names = [Rules]string{
 	"closing-is-record", "seen-is-record", "ready-after-stays", "ready-after-close", "clear-after-close", "clear-says-had",
 	"stay-is-place", "epoch-in-commands", "number-in-moves", "life-in-commands", "new-life", "ready-dies", "enter-after-end",
 	"lease-after-enter", "check-lease", "kick-delay", "long-wait", "wait-at-election", "grant-in-log", "lease-from-report",
+	"keys-of-logins", "old-keys-close", "close-for-keys",
 }
 
 // String returns the rule's name.

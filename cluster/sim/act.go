@@ -16,7 +16,11 @@ func (w *world) act(a *Action) {
 	case Login:
 		w.deliver(h, w.now, func() { h.come(a) })
 	case Move, Unpin:
-		w.deliver(h, w.now, func() { h.tell(w.start(a)) })
+		w.deliver(h, w.now, func() {
+			if h.t.Settings.Number > 0 {
+				h.tell(w.start(a, h.t.Settings))
+			}
+		})
 	case Adjust:
 		w.deliver(h, w.now, func() { h.tell(w.adjust(a)) })
 	case Sicken:
@@ -48,13 +52,16 @@ func (w *world) act(a *Action) {
 		w.at(w.now+a.Long, func() { w.lossy-- })
 	case Elect:
 		w.elect(w.real)
+	case Rename:
+		w.rename(a)
 	case kinds:
 	}
 }
 
-func (w *world) start(a *Action) table.Command {
+func (w *world) start(a *Action, s table.Settings) table.Command {
 	u := w.users[a.User]
-	c := table.Start{Pool: u.pool, Key: u.key, User: u.name, By: "sim"}
+	name := s.Names.Normal(u.spelled(a.N / 100))
+	c := table.Start{Pool: u.pool, Key: w.key(s, u.pool, name), Keys: s.Keys, User: name, By: "sim"}
 	switch {
 	case a.Kind == Unpin:
 		c.Pin = table.PinClear

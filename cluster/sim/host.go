@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"usher.example/cluster/member"
+	"usher.example/cluster/place"
 	"usher.example/cluster/rule"
 	"usher.example/cluster/table"
 )
@@ -28,7 +29,7 @@ func (h *host) start() {
 	}
 	h.committed = h.applied
 	h.n = member.New(member.Options{
-		Name: h.name, Dir: h.dir, Strict: w.plan.Strict, Retention: w.plan.Retention, KickDelay: w.plan.KickDelay, Broken: w.o.Broken,
+		Name: h.name, Dir: h.dir, Strict: w.plan.Strict, Retention: h.says.Retention, KickDelay: h.says.KickDelay, Config: h.says, Broken: w.o.Broken,
 	}, h.t, h.life)
 	w.trace("%s starts, life %d", h.name, h.n.Life())
 	h.effects()
@@ -74,12 +75,15 @@ func (h *host) tick() {
 	w := h.w
 	now := h.local(w.now)
 	h.look()
-	if now-h.reportAt >= member.ReportEvery {
+	if h.n.Deadline() > far {
+		w.Alone++
+	}
+	if now-h.reportAt >= member.ReportEvery && !h.witness {
 		h.report()
 	}
 	if own := h.t.Members[h.name]; (own == nil || own.Dir != h.dir) && now-h.joinAt >= second {
 		h.joinAt = now
-		h.tell(table.Join{Node: h.name, Dir: h.dir, Address: h.name})
+		h.tell(table.Join{Node: h.name, Dir: h.dir, Address: h.name, Witness: h.witness})
 	}
 	h.rule(now)
 	d := 100*ms + h.rng.Int64N(200*ms)
@@ -94,7 +98,9 @@ func (h *host) tick() {
 
 // look brings node and leader in line with the table and the time.
 func (h *host) look() {
-	h.n.Look(h.local(h.w.now))
+	if !h.witness {
+		h.n.Look(h.local(h.w.now))
+	}
 	h.effects()
 	h.lead()
 	h.retry()
@@ -128,7 +134,7 @@ func (h *host) tell(c table.Command) {
 // report sends a report to who leads.
 func (h *host) report() {
 	w := h.w
-	if h.hint < 0 {
+	if h.hint < 0 || h.witness {
 		return
 	}
 	now := h.local(w.now)
@@ -162,6 +168,14 @@ func (h *host) lead() {
 		}
 		h.after(d, func() { h.propose(c) })
 	}
+	l := h.l
+	for _, f := range l.Flushes() {
+		h.w.Flushes++
+		h.after(h.rng.Int64N(3*second), func() {
+			h.w.flushed[f.Move] = true
+			l.Flushed(f.Move)
+		})
+	}
 }
 
 // rule is what the owner of a leader adds: configuration and health.
@@ -170,8 +184,18 @@ func (h *host) rule(now int64) {
 		return
 	}
 	h.ruledAt = now
-	if !h.w.defined(h.t) {
-		h.propose(table.Define{Term: h.l.Term(), Pools: h.w.config})
+	switch {
+	case h.witness: // it knows no configuration, and hands the lead on
+		h.w.elect(h.index)
+		return
+	case !h.w.defined(h.t):
+		d := table.Define{Term: h.l.Term(), Pools: h.w.config}
+		if h.t.Settings.Number == 0 {
+			d.Settings = &table.Settings{
+				Number: 1, Place: place.Version, Names: manners[0], KickDelay: h.says.KickDelay, Retention: h.says.Retention,
+			}
+		}
+		h.propose(d)
 	}
 	for _, name := range slices.Sorted(maps.Keys(h.t.Pools)) {
 		p := h.t.Pools[name]
@@ -189,6 +213,9 @@ func (h *host) rule(now int64) {
 
 // defined says whether a table has the configuration.
 func (w *world) defined(t *table.Table) bool {
+	if t.Settings.Number == 0 {
+		return false
+	}
 	pools := 0
 	for _, d := range w.config {
 		p := t.Pools[d.Name]

@@ -11,7 +11,6 @@ import (
 type user struct {
 	name     string
 	pool     string
-	key      place.Key
 	sessions []*session // that sent credentials, until nothing of them is left
 }
 
@@ -19,7 +18,10 @@ type user struct {
 type login struct {
 	a     *Action
 	u     *user
-	until int64 // when he gives up, by the host's clock
+	until int64  // when he gives up, by the host's clock
+	name  string // as he writes it
+	key   place.Key
+	keys  int // that his key is of
 }
 
 // A session is a login that has a place.
@@ -39,21 +41,31 @@ const never = 0
 
 // come is a client who logs in.
 func (h *host) come(a *Action) {
-	if h.leaving {
+	if h.leaving || h.witness {
 		return
 	}
-	h.try(&login{a, h.w.users[a.User], h.local(h.w.now) + 5*second})
+	l := &login{a: a, u: h.w.users[a.User], until: h.local(h.w.now) + 5*second}
+	l.name, l.keys = l.u.spelled(a.N), -1
+	h.try(l)
 }
 
 // try asks for a place.
 func (h *host) try(l *login) {
 	w := h.w
-	d := h.n.Place(h.local(w.now), l.u.pool, l.u.key)
+	s := h.t.Settings
+	if s.Number == 0 { // it has not joined yet
+		h.waiting = append(h.waiting, l)
+		return
+	}
+	if l.keys < 0 || !h.n.Keyed(l.keys) {
+		l.key, l.keys = w.key(s, l.u.pool, s.Names.Normal(l.name)), s.Keys
+	}
+	d := h.n.Place(h.local(w.now), l.u.pool, l.key)
 	switch d.Verdict {
 	case member.Placed:
 		s := &session{login: l, h: h, backend: d.Backend, hold: d.Hold, open: true}
 		h.sessions = append(h.sessions, s)
-		w.trace("%s: %s is placed on %d by %s, hold %x", h.name, l.u.name, d.Backend, d.Why, d.Hold)
+		w.trace("%s: %s is placed on %d by %s, hold %x", h.name, l.name, d.Backend, d.Why, d.Hold)
 		h.after(l.a.Dial, s.dialled)
 	case member.Held:
 		h.waiting = append(h.waiting, l)
@@ -89,7 +101,7 @@ func (s *session) dialled() {
 	}
 	s.u.sessions = append(s.u.sessions, s)
 	w.Logins++
-	w.trace("%s: credentials of %s are sent to %d", h.name, s.u.name, s.backend)
+	w.trace("%s: credentials of %s are sent to %d", h.name, s.name, s.backend)
 	h.check()
 	w.compare(s)
 	h.after(s.a.Reply, s.answered)
@@ -122,7 +134,7 @@ func (s *session) close() {
 	h.touch()
 	s.open = false
 	h.sessions = slices.DeleteFunc(h.sessions, func(o *session) bool { return o == s })
-	h.w.trace("%s: a connection of %s to %d is closed", h.name, s.u.name, s.backend)
+	h.w.trace("%s: a connection of %s to %d is closed", h.name, s.name, s.backend)
 	h.after(h.rng.Int64N(10*ms), func() {
 		h.n.Release(h.local(h.w.now), s.hold)
 		h.look()
@@ -132,7 +144,7 @@ func (s *session) close() {
 // kick closes connections by force, which may take its time.
 func (h *host) kick(k member.Kick) {
 	for _, s := range h.sessions {
-		if s.u.key != k.Key || !slices.Contains(k.Holds, s.hold) {
+		if s.key != k.Key || !slices.Contains(k.Holds, s.hold) {
 			continue
 		}
 		d := ms + h.rng.Int64N(100*ms)

@@ -31,12 +31,13 @@ const (
 	Elect          // another host becomes leader
 	Leave          // a process ends in order
 	Lose           // a process is killed, and its state directory is gone
+	Rename         // the nodes' configurations write users' names otherwise
 	kinds
 )
 
 var kindNames = [kinds]string{
 	"login", "move", "unpin", "adjust", "sicken", "configure", "crash", "pause", "isolate", "split", "one-way",
-	"slow", "stuck", "lossy", "elect", "leave", "lose",
+	"slow", "stuck", "lossy", "elect", "leave", "lose", "rename",
 }
 
 func (k Kind) String() string { return kindNames[k] }
@@ -77,7 +78,13 @@ type Plan struct {
 	Quick     bool  // messages take no time to speak of, nor do back ends
 	Length    int64
 	Sweeps    bool // is looked at for so long that stays end
-	Actions   []Action
+	// Witness: the last voter has no users.
+	Witness bool
+	// Starts are when hosts start for the first time; none is at once.
+	Starts []int64
+	// Flush: moves wait for caches to be flushed.
+	Flush   bool
+	Actions []Action
 }
 
 // A Profile says how plans are drawn.
@@ -101,12 +108,17 @@ type Profile struct {
 	Follow float64
 	// Sweep is every how many runs is looked at for long.
 	Sweep uint64
+	// Renames are how often users' names are written otherwise in a run, and Sole,
+	// Witness and Flush in what share of the runs there is only one voter, one of
+	// them has no users, and moves wait for a flush.
+	Renames, Sole, Witness, Flush float64
 }
 
 // Common is the profile of everything.
 var Common = Profile{
 	Nodes: [2]int{3, 5}, Users: [2]int{3, 8}, Backends: [2]int{2, 4},
 	Length: 40 * second, Late: 4 * second, Stuck: 14 * second, Dial: 6 * second, Follow: 0.6, Sweep: 10,
+	Renames: 0.4, Sole: 0.1, Witness: 0.15, Flush: 0.2,
 	Rates: [kinds]float64{
 		Login: 150, Move: 4, Unpin: 1, Adjust: 4, Sicken: 2, Configure: 1, Crash: 1.5, Pause: 1.5, Isolate: 1, Split: 0.5,
 		OneWay: 0.7, Slow: 1, Stuck: 0.5, Lossy: 0.7, Elect: 1, Leave: 0.4, Lose: 0.3,
@@ -152,8 +164,30 @@ func (pr Profile) Draw(seed uint64) *Plan {
 			}
 		}
 	}
+	pr.more(p)
 	slices.SortStableFunc(p.Actions, func(a, b Action) int { return int(a.At/1e3) - int(b.At/1e3) })
 	return p
+}
+
+// more draws what was thought of later, of a stream of its own: what a seed meant
+// before it still means where there is none of that.
+func (pr Profile) more(p *Plan) {
+	r := stream(p.Seed, 1001)
+	p.Flush = r.Float64() < pr.Flush
+	switch x := r.Float64(); {
+	case x < pr.Sole:
+		p.Voters = 1
+		for i := range p.Nodes {
+			p.Starts = append(p.Starts, int64(min(i, 1))*r.Int64N(p.Length/2))
+		}
+	case x < pr.Sole+pr.Witness:
+		p.Witness = true
+	}
+	for n := pr.Renames; n >= 1 || r.Float64() < n; n-- {
+		p.Actions = append(p.Actions, Action{
+			At: 3*second + r.Int64N(p.Length-3*second), Kind: Rename, N: r.IntN(1000), Long: r.Int64N(4 * second), Host: r.IntN(p.Nodes),
+		})
+	}
 }
 
 // action draws one thing.

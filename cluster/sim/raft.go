@@ -87,6 +87,7 @@ func (w *world) append(from, to *host) {
 		to.have, to.committed = max(to.have, n), max(to.committed, n)
 		if to.l != nil && to.l.Term() < term {
 			w.trace("%s sees that it leads no more", to.name)
+			to.sole(false)
 			to.l = nil
 		}
 		if news {
@@ -123,10 +124,23 @@ func (w *world) elect(not int) {
 			return
 		}
 		h.hint, h.hintTerm, h.committed = h.index, term, max(h.committed, h.have)
-		h.leader = leader{l: lead.New(lead.Options{KickDelay: w.plan.KickDelay, Broken: w.o.Broken}, h.t, term, h.local(w.now))}
+		h.leader = leader{l: lead.New(lead.Options{
+			KickDelay: w.plan.KickDelay, Key: w.mayKey, Flush: w.plan.Flush, Broken: w.o.Broken,
+		}, h.t, term, h.local(w.now))}
+		h.sole(w.voters == 1)
 		h.report()
 		h.catchUp()
 	})
+}
+
+// sole says that a host leads and is the only voter, or that it does not any more.
+func (h *host) sole(on bool) {
+	h.n.Sole(on)
+	if on {
+		h.l.Sole(h.name)
+	} else {
+		h.l.Sole("")
+	}
 }
 
 // believe ends the belief of a leader that leads no more, sooner or later.
@@ -143,6 +157,7 @@ func (h *host) believe() {
 		}
 	case w.now-h.lostAt > h.patience:
 		w.trace("%s believes no more that it leads", h.name)
+		h.sole(false)
 		h.l = nil
 		if w.real == h.index {
 			w.real = -1

@@ -82,6 +82,12 @@ func profile(r rule.Rule) sim.Profile {
 	case rule.LeaseFromReport: // nodes that see their grants late
 		p.Pauses = [2]int64{8 * second, 20 * second}
 		k[sim.Slow], k[sim.Isolate], k[sim.OneWay], k[sim.Crash], k[sim.Pause] = 25, 4, 2, 0, 0
+	case rule.KeysOfLogins, rule.CloseForKeys: // keys that change under many logins
+		p.Renames, p.Sole = 4, 0
+		k[sim.Login] = 300
+	case rule.OldKeysClose: // and nodes that were away meanwhile
+		p.Renames, p.Strict, p.Sole, p.Pauses = 3, -1, 0, [2]int64{10 * second, 25 * second}
+		k[sim.Isolate], k[sim.Login] = 4, 250
 	default:
 	}
 	return p

@@ -24,7 +24,8 @@ func (w *world) settle() {
 	}
 	w.quiet = true
 	w.probe()
-	w.loop(w.now + w.plan.Retention + w.plan.Retention/10 + 5*second)
+	retention := w.ref.Settings.Retention
+	w.loop(w.now + retention + retention/10 + 5*second)
 	w.leftovers()
 	if w.plan.Sweeps {
 		w.sweeps()
@@ -38,6 +39,7 @@ func (w *world) heal() {
 	clear(w.sick)
 	for _, h := range w.hosts {
 		h.slowTo, h.stuckTo = 0, 0
+		h.configure(w.wants)
 		switch {
 		case !h.up:
 			h.start()
@@ -66,6 +68,9 @@ func (w *world) unsettled() string {
 	for _, m := range w.ref.Moves {
 		return fmt.Sprintf("move %d is not done: %v", m.Number, m.Clear)
 	}
+	if wrong := w.settledOn(); wrong != "" {
+		return wrong
+	}
 	if !w.defined(w.ref) {
 		return "the configuration is not in the table"
 	}
@@ -73,7 +78,7 @@ func (w *world) unsettled() string {
 		switch {
 		case h.leaving:
 			return h.name + " is leaving"
-		case !h.n.Leased(h.local(w.now)):
+		case !h.witness && !h.n.Leased(h.local(w.now)):
 			return h.name + " has no lease"
 		case h.applied < len(w.log)-3:
 			return h.name + " is late"
@@ -89,24 +94,33 @@ func (w *world) unsettled() string {
 // probe logs everybody in everywhere: nobody is held, and all are told the same.
 func (w *world) probe() {
 	for _, u := range w.users {
-		first := member.Decision{}
-		for i, h := range w.hosts {
-			if w.err != nil {
-				return
-			}
-			h.touch()
-			now := h.local(w.now)
-			d := h.n.Place(now, u.pool, u.key)
-			if d.Verdict == member.Placed && !h.n.Still(now, d.Hold) {
-				w.fail(ErrSettle, "%s: %s may not send credentials", h.name, u.name)
-			}
-			h.n.Release(now, d.Hold)
-			if i == 0 {
-				first = d
-			}
-			if d.Verdict == member.Held || d.Verdict == member.Isolated || d.Verdict != first.Verdict || d.Backend != first.Backend {
-				w.fail(ErrSettle, "%s: %s: %+v, elsewhere %+v", h.name, u.name, d, first)
-			}
+		for n := range spellings {
+			w.probeAs(u.pool, w.ref.Settings.Names.Normal(u.spelled(n)))
+		}
+	}
+}
+
+func (w *world) probeAs(pool, name string) {
+	var first *member.Decision
+	for _, h := range w.hosts {
+		if w.err != nil {
+			return
+		}
+		if h.witness {
+			continue
+		}
+		h.touch()
+		now := h.local(w.now)
+		d := h.n.Place(now, pool, w.key(h.t.Settings, pool, name))
+		if d.Verdict == member.Placed && !h.n.Still(now, d.Hold) {
+			w.fail(ErrSettle, "%s: %s may not send credentials", h.name, name)
+		}
+		h.n.Release(now, d.Hold)
+		if first == nil {
+			first = &d
+		}
+		if d.Verdict == member.Held || d.Verdict == member.Isolated || d.Verdict != first.Verdict || d.Backend != first.Backend {
+			w.fail(ErrSettle, "%s: %s: %+v, elsewhere %+v", h.name, name, d, *first)
 		}
 	}
 }
@@ -128,14 +142,7 @@ func (w *world) leftovers() {
 			w.fail(ErrReplica, "%s has\n%s, not\n%s", h.name, mine, ref)
 		}
 	}
-	if len(w.pins) != len(w.ref.Pins) {
-		w.fail(ErrPin, "%d pins, not %d", len(w.ref.Pins), len(w.pins))
-	}
-	for k, target := range w.pins {
-		if w.ref.Pins[k].Backend != target {
-			w.fail(ErrPin, "%x is pinned to %q, not %q", k, w.ref.Pins[k].Backend, target)
-		}
-	}
+	w.checkPins()
 }
 
 // sweeps waits for stays to end.

@@ -54,6 +54,9 @@ type Result struct {
 	Changes int // of view
 	Moves   int
 	Loads   int // of snapshots
+	Renames int // changes of users' keys
+	Flushes int
+	Alone   int // looks of a node that needs no grants
 }
 
 // Failures. ErrTwice is the promise broken.
@@ -64,6 +67,7 @@ var (
 	ErrReplica = errors.New("tables differ")
 	ErrPin     = errors.New("a pin is lost")
 	ErrLeak    = errors.New("something is left over")
+	ErrFlush   = errors.New("a user is placed before caches are flushed")
 	ErrFatal   = errors.New("a node cannot go on")
 )
 
@@ -81,8 +85,13 @@ type world struct {
 	net
 	config []table.Defined
 	sick   map[string]bool // pool/name: back ends that do not answer
-	pins   map[place.Key]string
-	quiet  bool // nothing happens any more: look seldom
+	pins   map[pin]string
+	wants  member.Config // what configurations say
+	// keyers and manners are of each table.Settings.Keys.
+	keyers  []*place.Keyer
+	manners []place.Names
+	flushed map[uint64]bool // moves
+	quiet   bool            // nothing happens any more: look seldom
 	Result
 	err error
 }
@@ -100,6 +109,9 @@ type host struct {
 	later      []func() // what arrived while it was stopped
 	slowTo     int64    // until when it applies late
 	stuckTo    int64    // until when it cannot close
+
+	witness bool
+	says    member.Config // its configuration
 
 	// The state directory.
 	dir    string
@@ -128,22 +140,31 @@ type host struct {
 // Run lets a plan happen, and returns what the fleet did wrong.
 func Run(p *Plan, o Options) (Result, error) {
 	w := &world{
-		o: o, plan: p, rng: stream(p.Seed, 0), now: begin, sick: make(map[string]bool), pins: make(map[place.Key]string),
+		o: o, plan: p, rng: stream(p.Seed, 0), now: begin, sick: make(map[string]bool), pins: make(map[pin]string),
+		manners: manners[:1:1], flushed: make(map[uint64]bool),
 	}
 	w.raft.init(w)
-	keyer := place.NewKeyer([]byte("sim"))
 	for i := range p.Users {
-		pool := p.pool(i)
-		w.users = append(w.users, &user{name: fmt.Sprintf("u%d", i), pool: pool, key: keyer.Key(pool, fmt.Sprintf("u%d", i))})
+		w.users = append(w.users, &user{name: fmt.Sprint(i), pool: p.pool(i)})
 	}
+	w.wants = w.says(0)
 	w.config = p.configuration(0)
 	for i := range p.Nodes {
-		h := &host{w: w, index: i, name: fmt.Sprintf("n%d", i), rng: stream(p.Seed, uint64(i)+1), hint: -1, dir: fmt.Sprintf("n%d.0", i)}
+		h := &host{w: w, index: i, name: fmt.Sprintf("n%d", i), rng: stream(p.Seed, uint64(i)+1), hint: -1, dir: fmt.Sprintf("n%d.0", i), says: w.wants}
+		h.witness = p.Witness && i == p.Voters-1
 		h.clock = newClock(h.rng)
 		w.hosts = append(w.hosts, h)
 	}
-	for _, h := range w.hosts {
-		h.start()
+	for i, h := range w.hosts {
+		if i >= len(p.Starts) || p.Starts[i] == 0 {
+			h.start()
+			continue
+		}
+		w.at(begin+p.Starts[i], func() {
+			if !h.up && !w.calm {
+				h.start()
+			}
+		})
 	}
 	for i := range p.Actions {
 		a := &p.Actions[i]
@@ -214,4 +235,7 @@ func (r *Result) Add(o Result) {
 	r.Changes += o.Changes
 	r.Moves += o.Moves
 	r.Loads += o.Loads
+	r.Renames += o.Renames
+	r.Flushes += o.Flushes
+	r.Alone += o.Alone
 }

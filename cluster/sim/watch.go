@@ -13,13 +13,24 @@ func (h *host) touch() {
 	if !h.up || h.paused || len(h.sessions) == 0 {
 		return
 	}
-	until := min(h.w.now, h.trueAt(h.n.Deadline()))
+	until := min(h.w.now, h.leaseEnd())
 	for _, s := range h.sessions {
 		if s.sent && until > max(s.last, s.since) {
 			s.last = until
 		}
 	}
 }
+
+// leaseEnd is when the lease of a host ends, in true time.
+func (h *host) leaseEnd() int64 {
+	if until := h.n.Deadline(); until < far {
+		return h.trueAt(until)
+	}
+	return far
+}
+
+// far is beyond every run.
+const far = 1 << 60
 
 // check looks at every session that is live on a host.
 func (h *host) check() {
@@ -41,12 +52,12 @@ func (w *world) compare(s *session) {
 	u := s.u
 	u.sessions = slices.DeleteFunc(u.sessions, func(o *session) bool { return !o.open && w.now >= o.last+w.plan.KickDelay })
 	for _, o := range u.sessions {
-		if o.backend == s.backend || !o.sent {
+		if o.backend == s.backend || !o.sent || !w.one(s, o) {
 			continue
 		}
 		o.h.touch()
 		if w.now < o.last+w.plan.KickDelay || o.open && o.last == w.now {
-			w.fail(ErrTwice, "%s is live on %d at %s, and on %d at %s until %s", u.name, s.backend, s.h.name, o.backend, o.h.name, seconds(o.last-begin))
+			w.fail(ErrTwice, "%s is live on %d at %s, and on %d at %s until %s", s.name, s.backend, s.h.name, o.backend, o.h.name, seconds(o.last-begin))
 		}
 	}
 }
@@ -75,13 +86,18 @@ func (w *world) watch(c table.Command, apply func() error) {
 		w.ended(c)
 	case table.Activate:
 		w.Changes++
+	case table.Settled:
+		w.renamed()
 	case table.Placed:
 		w.Moves++
+		if w.plan.Flush && done.User != "" && !w.flushed[c.Number] {
+			w.fail(ErrFlush, "%s, move %d", done.User, c.Number)
+		}
 		switch done.Pin {
 		case table.PinSet:
-			w.pins[done.Key] = done.Target
+			w.pins[pin{done.Pool, done.User}] = done.Target
 		case table.PinClear:
-			delete(w.pins, done.Key)
+			delete(w.pins, pin{done.Pool, done.User})
 		case table.PinKeep:
 		}
 	default:
@@ -95,7 +111,7 @@ func (w *world) ended(c table.Expire) {
 		if w.o.Twice || h.name != c.Node || !h.up || h.leaving || h.n.Life() != c.Life {
 			continue
 		}
-		if until := h.trueAt(h.n.Deadline()); w.now < until+w.plan.KickDelay {
+		if until := h.leaseEnd(); w.now < until+w.plan.KickDelay {
 			w.fail(ErrLease, "life %d of %s ends, its lease at %s", c.Life, c.Node, seconds(until-begin))
 		}
 	}

@@ -27,6 +27,9 @@ var (
 	ErrTarget     = errors.New("the back end is not up")
 	ErrMoving     = errors.New("the user is being moved")
 	ErrSameKey    = errors.New("another user has the same key")
+	ErrKeys       = errors.New("users' keys have changed meanwhile; say it again")
+	ErrSettling   = errors.New("the way in which users' names are written is being changed; say it again in a moment")
+	ErrCollide    = errors.New("users who are pinned to different back ends would be one: unpin one of each")
 )
 
 // Apply applies a command. Term is that of its log entry. An error says that
@@ -137,6 +140,8 @@ func (c Prepare) apply(t *Table, term uint64) error {
 		return ErrNoPool
 	case p.Next != nil || p.Epoch != c.Epoch:
 		return ErrLate
+	case c.All && !t.Rekeyed():
+		return ErrWaits
 	}
 	list := make([]place.Backend, 0, len(c.View))
 	for _, s := range c.View {
@@ -205,11 +210,17 @@ func (c Activate) apply(t *Table, term uint64) error {
 		return ErrTerm
 	case p == nil:
 		return ErrNoPool
-	case !p.prepares(t, c.Epoch), c.Enters != t.Enters:
-		return ErrLate
+	case !p.prepares(t, c.Epoch), c.Enters != t.Enters, p.Next.All:
+		return ErrLate // with All, all pools end at once
 	case !t.AllReady(p):
 		return ErrWaits
 	}
+	t.turn(p)
+	return nil
+}
+
+// turn puts the view that is prepared in force.
+func (t *Table) turn(p *Pool) {
 	p.Epoch++
 	p.Active, p.Stays, p.Next = p.Next.View, p.Next.Stays, nil
 	for id, b := range p.Backends {
@@ -220,7 +231,6 @@ func (c Activate) apply(t *Table, term uint64) error {
 	if p.gone() {
 		t.drop(p)
 	}
-	return nil
 }
 
 // gone says whether a pool is over: nothing is left of its configuration.
@@ -294,8 +304,13 @@ func (c Define) apply(t *Table, term uint64) error {
 			return fmt.Errorf("pool %q: storage cannot change while the pool has back ends", d.Name)
 		}
 	}
-	if c.Settings != nil && c.Settings.Number > t.Settings.Number {
-		t.Settings = *c.Settings
+	if c.Settings != nil {
+		if err := c.Settings.check(); err != nil {
+			return err
+		}
+		if err := t.set(*c.Settings); err != nil {
+			return err
+		}
 	}
 	wanted := make(map[string]bool)
 	for _, d := range c.Pools {

@@ -155,6 +155,7 @@ type (
 	Start struct {
 		Pool   string    `json:"pool"`
 		Key    place.Key `json:"key"`
+		Keys   int       `json:"keys,omitempty"` // Settings.Keys that it was made with
 		User   string    `json:"user,omitempty"`
 		Target string    `json:"target,omitempty"`
 		Pin    PinChange `json:"pin"`
@@ -232,6 +233,7 @@ var parsers = map[string]func([]byte) (Command, error){
 	"grant": parse[Grant], "expire": parse[Expire], "prepare": parse[Prepare], "activate": parse[Activate],
 	"placed": parse[Placed], "verdict": parse[Verdict], "define": parse[Define], "adjust": parse[Adjust],
 	"start": parse[Start], "forget": parse[Forget],
+	"settle": parse[Settle], "rekey": parse[Rekey], "settled": parse[Settled],
 }
 
 func parse[C Command](b []byte) (Command, error) {

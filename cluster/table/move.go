@@ -12,6 +12,12 @@ func (c Start) apply(t *Table, _ uint64) error {
 	if p == nil {
 		return ErrNoPool
 	}
+	if c.Keys != t.Settings.Keys {
+		return ErrKeys
+	}
+	if t.Settling != nil {
+		return ErrSettling
+	}
 	if m := t.Moving(c.Key); m != nil {
 		return fmt.Errorf("%w, to %q by %s", ErrMoving, m.Target, m.By)
 	}
@@ -77,6 +83,30 @@ func (m *Move) Had() bool {
 		}
 	}
 	return false
+}
+
+// Way names the back ends that a user who is moved comes from and goes to, by the
+// active view; empty where none is known.
+func (t *Table) Way(m *Move) (from, to string) {
+	p := t.Pools[m.Pool]
+	if p == nil {
+		return "", m.Target
+	}
+	name := func(id uint16) string {
+		b, _ := p.Active.Find(id)
+		return b.Name
+	}
+	from = name(t.Present(p, m.Key).Backend)
+	pin := t.Pins[m.Key].Backend
+	switch m.Pin {
+	case PinSet:
+		pin = m.Target
+	case PinClear:
+		pin = ""
+	case PinKeep:
+	}
+	b, _, _ := place.Base(p.Active.place, pin, m.Key)
+	return from, b.Name
 }
 
 func (c Placed) apply(t *Table, term uint64) error {

@@ -22,8 +22,9 @@ type saved struct {
 	LastID   uint16    `json:"last_id"`
 	Enters   uint64    `json:"enters"`
 	// LastEpoch is left out while no pool has gone.
-	LastEpoch uint64 `json:"last_epoch,omitempty"`
-	Pins      int    `json:"pins"` // so many follow, each by itself
+	LastEpoch uint64    `json:"last_epoch,omitempty"`
+	Settling  *settling `json:"settling,omitempty"`
+	Pins      int       `json:"pins"` // so many follow, each by itself
 }
 
 type pool struct {
@@ -41,6 +42,11 @@ type change struct {
 	Stays Users             `json:"stays"`
 	Ready map[string]uint64 `json:"ready"`
 	All   bool              `json:"all,omitempty"`
+}
+
+type settling struct {
+	Settings Settings `json:"settings"`
+	Keys     Renames  `json:"keys"`
 }
 
 type pinned struct {
@@ -80,6 +86,9 @@ func (t *Table) Clone() *Table {
 		n.Clear = maps.Clone(m.Clear)
 		c.Moves[number] = &n
 	}
+	if s := t.Settling; s != nil {
+		c.Settling = &Settling{s.Settings, maps.Clone(s.Keys), maps.Clone(s.back)}
+	}
 	c.Pins, c.moving = maps.Clone(t.Pins), maps.Clone(t.moving)
 	return &c
 }
@@ -103,6 +112,9 @@ func (t *Table) Save(w io.Writer) error {
 	}
 	for _, number := range slices.Sorted(maps.Keys(t.Moves)) {
 		s.Moves = append(s.Moves, t.Moves[number])
+	}
+	if t.Settling != nil {
+		s.Settling = &settling{t.Settling.Settings, renames(t.Settling.Keys)}
 	}
 	e := json.NewEncoder(w)
 	if err := e.Encode(s); err != nil {
@@ -146,6 +158,9 @@ func (t *Table) Load(r io.Reader) error {
 	n := New()
 	n.Settings, n.LastMove, n.LastID, n.broken = s.Settings, s.LastMove, s.LastID, t.broken
 	n.Enters, n.LastEpoch = s.Enters, s.LastEpoch
+	if s.Settling != nil {
+		n.Settling = s.Settling.Keys.settling(s.Settling.Settings)
+	}
 	if slices.Contains(s.Members, nil) || slices.Contains(s.Moves, nil) {
 		return errNull
 	}

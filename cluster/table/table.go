@@ -40,21 +40,11 @@ type Table struct {
 	// LastEpoch is the highest epoch of a pool that is gone: one that comes back
 	// goes on from there, and what was said of the old one is not taken for it.
 	LastEpoch uint64
+	// Settling is a change of what makes keys, under way; nil if there is none.
+	Settling *Settling
 
 	moving map[place.Key]uint64 // derived of Moves
 	broken rule.Broken
-}
-
-// Settings are what all nodes must do alike.
-type Settings struct {
-	// Number grows with each change.
-	Number int `json:"number"`
-	// Place is the version of the placement function.
-	Place int `json:"place"`
-	// Names is how users' names are normalised.
-	Names place.Names `json:"names"`
-	// MapKey identifies the secret that users are hashed with, without telling it.
-	MapKey string `json:"map_key"`
 }
 
 // A Member is a node.

@@ -172,15 +172,15 @@ func (p *Pool) Keeps(k place.Key, backend uint16) bool {
 
 // Loses says whether the change takes users off a back end: it is down or not
 // there afterwards.
-func (p *Pool) Loses(backend uint16) bool {
-	return p.Next != nil && (p.Next.All || !p.Next.View.Usable(backend))
+func (t *Table) Loses(p *Pool, backend uint16) bool {
+	return p.Next != nil && (p.Next.All && t.broken.Kept(rule.CloseForKeys) || !p.Next.View.Usable(backend))
 }
 
 // LosesAny says whether the change takes users off any back end that they may be
 // on now.
-func (p *Pool) LosesAny() bool {
+func (t *Table) LosesAny(p *Pool) bool {
 	for _, b := range p.Active.list {
-		if p.Active.Usable(b.ID) && p.Loses(b.ID) {
+		if p.Active.Usable(b.ID) && t.Loses(p, b.ID) {
 			return true
 		}
 	}

@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -31,7 +33,7 @@ func fleetStatus() *cobra.Command {
 quorum (more than half of the voters, without which nothing can be changed) and if not
 which voters are missing; whether the node itself is isolated; how many users are
 pinned, stay elsewhere than at home or are being moved; pools whose view is changing;
-and the nodes.
+nodes whose configuration says otherwise than the fleet does; and the nodes.
 
 The exit status is 0 if there is a quorum, 75 if there is none or nobody answered, 1
 for other faults and 2 for a command line that was not understood.`,
@@ -90,6 +92,9 @@ func printFleet(out io.Writer, st *admin.FleetStatus) error {
 	fmt.Fprintf(&head, "%s pinned, %d staying elsewhere than at home, %d being moved\n", plural(st.Pins, "user"), st.Stays, st.Moves)
 	if len(st.Changes) > 0 {
 		fmt.Fprintf(&head, "pools that are changing: %s\n", text(strings.Join(st.Changes, ", ")))
+	}
+	for _, node := range slices.Sorted(maps.Keys(st.Differs)) {
+		fmt.Fprintf(&head, "configured otherwise than the fleet: %s: %s\n", cell(node), text(strings.Join(st.Differs[node], "; ")))
 	}
 	if _, err := fmt.Fprintln(out, head.String()); err != nil {
 		return err
