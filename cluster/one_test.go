@@ -169,6 +169,7 @@ func TestStay(t *testing.T) {
 			s.update(t, p)
 		}},
 		{"his back end drains", func(t *testing.T, s *sitter) { s.admin(t, "store1", table.Draining) }},
+		{"storage becomes local", func(t *testing.T, s *sitter) { s.update(t, mainPool(place.Local, 3)) }},
 		{"another goes down", func(t *testing.T, s *sitter) { s.health(t, "store2", false) }},
 		{"a configuration is refused", func(t *testing.T, s *sitter) {
 			if err := s.f.Update([]Pool{{}}); err == nil {

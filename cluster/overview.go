@@ -74,7 +74,7 @@ func (f *Fleet) Status() []PoolStatus {
 			}
 			// Without anybody up the view keeps all: it helps nobody to close what
 			// there is. Usable they are not.
-			if b.Up && v.State != place.Down && active && (v.State == place.Up || p.Storage == place.Local) && !b.Removed {
+			if b.Up && v.State != place.Down && active && (v.State == place.Up || p.Active.Storage() == place.Local) && !b.Removed {
 				st.Usable++
 			}
 			if b.Removed && row.Users == 0 {

@@ -208,7 +208,7 @@ func (f *Fleet) pending(pool string) bool {
 func (f *Fleet) noBackend(pool string, key place.Key, own string) error {
 	p := f.table.Pools[pool]
 	e := &NoBackendError{Pool: pool}
-	if p.Storage == place.Local {
+	if p.Active.Storage() == place.Local {
 		if e.Own = own; own == "" {
 			e.Own = f.table.Pins[key].Backend
 		}

@@ -194,3 +194,36 @@ func TestRemovedPool(t *testing.T) {
 	s.f.SetHealth("main", "store1", false) // a late word
 	s.f.SetHealth("never", "was", false)
 }
+
+// TestStorageChanges: the mail has been brought to one kind of storage from another.
+// Live users stay, and whoever comes is placed by the new rules.
+func TestStorageChanges(t *testing.T) {
+	s := alone(t, FleetOptions{}, mainPool(place.Shared, 3))
+	user := s.userOf(t, "store1")
+	s.health(t, "store1", false)
+	if b, _ := s.login(t, user); b == "store1" {
+		t.Fatal("placed on a back end that is down")
+	}
+	s.update(t, mainPool(place.Local, 3))
+	if st := s.f.Status()[0]; st.Storage != "local" || s.count() != 1 {
+		t.Errorf("got %+v with %d sessions, want local storage and his session", st, s.count())
+	}
+	if b, why := s.visit(t, user); b == "store1" || why != place.ByStay {
+		t.Errorf("%s by %s, want where he is, by stay", b, why)
+	}
+	other := "user0"
+	for i := 0; ; i++ {
+		if other = fmt.Sprintf("user%d", i); other != user {
+			if w, _ := s.f.Where("main", other); w.Home == "store1" {
+				break
+			}
+		}
+	}
+	if _, _, _, err := s.f.Place(t.Context(), "main", other); !errors.Is(err, ErrNoBackend) {
+		t.Errorf("got %v, want ErrNoBackend: his mail is on store1", err)
+	}
+	s.update(t, mainPool(place.Shared, 3))
+	if b, _ := s.visit(t, other); b == "store1" {
+		t.Error("placed on a back end that is down")
+	}
+}

@@ -62,7 +62,7 @@ func (f *Fleet) Settle(ctx context.Context) error {
 func (f *Fleet) inForce() bool {
 	for _, c := range f.pools {
 		p := f.table.Pools[c.Name]
-		if p == nil || p.Storage != c.Storage {
+		if p == nil || p.Active.Storage() != c.Storage {
 			return false
 		}
 		known := make(map[uint16]bool)

@@ -128,7 +128,7 @@ func Settled(p *table.Pool) bool { return p.Next == nil && same(p, Wanted(p)) }
 // same says whether a pool has the view already.
 func same(p *table.Pool, view []table.Standing) bool {
 	list := p.Active.List()
-	if len(list) != len(view) {
+	if len(list) != len(view) || p.Active.Storage() != p.Storage {
 		return false
 	}
 	for i, s := range view {

@@ -245,6 +245,9 @@ func (p *Plan) configuration(n int) []table.Defined {
 		if p.Local && i == 0 {
 			d.Storage = place.Local
 		}
+		if n == 3 && stream(p.Seed, 3000+uint64(i)).IntN(3) == 0 { // the mail has been brought elsewhere
+			d.Storage = place.Local - d.Storage
+		}
 		for j := range p.Backends {
 			s := table.Server{Name: fmt.Sprintf("b%d", j), Address: fmt.Sprintf("a%d", j), Weight: 100}
 			if n > 0 {

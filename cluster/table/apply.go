@@ -300,9 +300,6 @@ func (c Define) apply(t *Table, term uint64) error {
 		if _, err := place.NewView(d.Storage, list); err != nil {
 			return fmt.Errorf("pool %q: %w", d.Name, err)
 		}
-		if p := t.Pools[d.Name]; p != nil && p.Storage != d.Storage && len(p.Backends) > 0 {
-			return fmt.Errorf("pool %q: storage cannot change while the pool has back ends", d.Name)
-		}
 	}
 	if c.Settings != nil {
 		if err := c.Settings.check(); err != nil {

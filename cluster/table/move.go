@@ -30,7 +30,7 @@ func (c Start) apply(t *Table, _ uint64) error {
 		if b == nil {
 			return ErrNoBackend
 		}
-		if v, ok := p.Active.Find(b.ID); (!ok || v.State != place.Up) && p.Storage == place.Shared {
+		if v, ok := p.Active.Find(b.ID); (!ok || v.State != place.Up) && p.Active.Storage() == place.Shared {
 			return fmt.Errorf("%w: %s", ErrTarget, c.Target)
 		}
 		if c.User == "" {

@@ -33,12 +33,14 @@ type pool struct {
 	Backends []*Backend      `json:"backends"`
 	Epoch    uint64          `json:"epoch"`
 	Active   []place.Backend `json:"active"`
+	Stored   place.Storage   `json:"stored"` // that of the active view
 	Stays    Users           `json:"stays"`
 	Next     *change         `json:"next,omitempty"`
 }
 
 type change struct {
 	View  []place.Backend   `json:"view"`
+	Store place.Storage     `json:"stored"`
 	Stays Users             `json:"stays"`
 	Ready map[string]uint64 `json:"ready"`
 	All   bool              `json:"all,omitempty"`
@@ -101,12 +103,12 @@ func (t *Table) Save(w io.Writer) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(t.Pools)) {
 		p := t.Pools[name]
-		sp := pool{Name: name, Storage: p.Storage, Epoch: p.Epoch, Active: p.Active.list, Stays: seats(p.Stays)}
+		sp := pool{Name: name, Storage: p.Storage, Epoch: p.Epoch, Active: p.Active.list, Stored: p.Active.Storage(), Stays: seats(p.Stays)}
 		for _, id := range slices.Sorted(maps.Keys(p.Backends)) {
 			sp.Backends = append(sp.Backends, p.Backends[id])
 		}
 		if p.Next != nil {
-			sp.Next = &change{View: p.Next.View.list, Stays: seats(p.Next.Stays), Ready: p.Next.Ready, All: p.Next.All}
+			sp.Next = &change{View: p.Next.View.list, Store: p.Next.View.Storage(), Stays: seats(p.Next.Stays), Ready: p.Next.Ready, All: p.Next.All}
 		}
 		s.Pools = append(s.Pools, sp)
 	}
@@ -176,7 +178,7 @@ func (t *Table) Load(r io.Reader) error {
 			p.Backends[b.ID] = b
 		}
 		var err error
-		if p.Active, err = newView(sp.Storage, sp.Active); err != nil {
+		if p.Active, err = newView(sp.Stored, sp.Active); err != nil {
 			return fmt.Errorf("read a snapshot: pool %q: %w", sp.Name, err)
 		}
 		if sp.Next != nil {
@@ -184,7 +186,7 @@ func (t *Table) Load(r io.Reader) error {
 			if p.Next.Ready == nil {
 				p.Next.Ready = make(map[string]uint64)
 			}
-			if p.Next.View, err = newView(sp.Storage, sp.Next.View); err != nil {
+			if p.Next.View, err = newView(sp.Next.Store, sp.Next.View); err != nil {
 				return fmt.Errorf("read a snapshot: pool %q: %w", sp.Name, err)
 			}
 		}

@@ -73,7 +73,7 @@ type Debt struct {
 // A Pool is one pool.
 type Pool struct {
 	Name     string
-	Storage  place.Storage
+	Storage  place.Storage // by configuration; that of a view is what it was made with
 	Backends map[uint16]*Backend
 	Epoch    uint64
 	Active   View

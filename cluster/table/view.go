@@ -40,7 +40,7 @@ func (v View) Find(id uint16) (place.Backend, bool) {
 // With local storage it need only be there: nobody else could serve them.
 func (v View) Usable(id uint16) bool {
 	b, ok := v.Find(id)
-	return ok && (b.State != place.Down || v.place.Storage() == place.Local)
+	return ok && (b.State != place.Down || v.Storage() == place.Local)
 }
 
 // Home is the home of a user in the view.
@@ -49,8 +49,11 @@ func (v View) Home(k place.Key) (uint16, bool) {
 	return b.ID, ok
 }
 
+// Storage is the kind of storage that the view is for.
+func (v View) Storage() place.Storage { return v.place.Storage() }
+
 // Equal says whether two views are the same.
-func (v View) Equal(w View) bool { return slices.Equal(v.list, w.list) }
+func (v View) Equal(w View) bool { return v.Storage() == w.Storage() && slices.Equal(v.list, w.list) }
 
 // A Hold says why a user has no place at the moment.
 type Hold uint8
@@ -85,7 +88,7 @@ func (t *Table) Present(p *Pool, k place.Key) Place {
 // ends are down: with shared storage their users go where they would if they were.
 func (t *Table) PresentBut(p *Pool, k place.Key, down map[uint16]bool) Place {
 	now := t.Present(p, k)
-	if !down[now.Backend] || p.Storage == place.Local {
+	if !down[now.Backend] || p.Active.Storage() == place.Local {
 		return now
 	}
 	list := slices.Clone(p.Active.list)
@@ -94,7 +97,7 @@ func (t *Table) PresentBut(p *Pool, k place.Key, down map[uint16]bool) Place {
 			list[i].State = place.Down
 		}
 	}
-	v, err := newView(p.Storage, list)
+	v, err := newView(p.Active.Storage(), list)
 	if err != nil {
 		return now // it was good a moment ago
 	}
@@ -151,14 +154,14 @@ func (t *Table) MayStay(p *Pool, k place.Key, backend uint16) bool {
 	if p.Next == nil || p.Next.All || t.moving[k] != 0 {
 		return false
 	}
-	if b, ok := p.Next.View.Find(backend); !ok || b.State == place.Down && p.Storage == place.Shared {
+	if b, ok := p.Next.View.Find(backend); !ok || b.State == place.Down && p.Next.View.Storage() == place.Shared {
 		return false
 	}
 	if !t.broken.Kept(rule.StayIsPlace) {
 		return true
 	}
 	now := t.Present(p, k)
-	return now.Backend == backend && now.Why != "" && (now.OK || p.Storage == place.Local)
+	return now.Backend == backend && now.Why != "" && (now.OK || p.Active.Storage() == place.Local)
 }
 
 // Stays says whether the view in preparation has a stay of a user on a back end.
