@@ -263,7 +263,9 @@ func (f *Fleet) lead(on bool) {
 	f.defined, f.led = "", bootTime()
 	clear(f.extra)
 	f.wake()
-	f.log.Info("this node leads the fleet", "term", term)
+	if f.gossip != nil {
+		f.log.Info("this node leads the fleet", "term", term)
+	}
 }
 
 // report tells the leader that we are there.

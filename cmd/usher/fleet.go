@@ -74,8 +74,14 @@ func noQuorum(st *admin.FleetStatus) error {
 
 func printFleet(out io.Writer, st *admin.FleetStatus) error {
 	var head strings.Builder
-	fmt.Fprintf(&head, "fleet %s, seen by %s", cell(st.Fleet), cell(st.Node))
-	if st.Quorum {
+	if st.Fleet == "" {
+		fmt.Fprintf(&head, "%s is alone: a fleet of one", cell(st.Node))
+	} else {
+		fmt.Fprintf(&head, "fleet %s, seen by %s", cell(st.Fleet), cell(st.Node))
+	}
+	if st.Fleet == "" && st.Quorum {
+		head.WriteString("\n")
+	} else if st.Quorum {
 		fmt.Fprintf(&head, ", led by %s\n", cell(st.Leader))
 	} else {
 		head.WriteString(", without a quorum\n")

@@ -1,0 +1,56 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestAloneKeepsWhatItWasTold: a node without a fleet is one, and what
+// administrators told it outlives a restart.
+func TestAloneKeepsWhatItWasTold(t *testing.T) {
+	p := newPlant(t)
+	p.mail("mail1", "one")
+	p.mail("mail2", "two")
+	p.start()
+	user := p.userOf("mail1")
+	if err := p.node.fleet.Move(t.Context(), "main", user, "mail2", "test"); err != nil {
+		t.Fatal(err)
+	}
+	if _, server := p.enter(user); server != "two" {
+		t.Errorf("%s is at %q after the move, want two", user, server)
+	}
+	p.node.stop(expired())
+	p.start()
+	if _, server := p.enter(user); server != "two" {
+		t.Errorf("%s is at %q after a restart, want two, where his pin is", user, server)
+	}
+}
+
+// TestAloneWithoutAState: a node that may not write where nobody told it to serves
+// nevertheless, and says what is lost. Where it was told to, it does not start.
+func TestAloneWithoutAState(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("STATE_DIRECTORY", filepath.Join(file, "usher"))
+	p := newPlant(t)
+	p.stateDir = ""
+	p.mail("mail1", "one")
+	p.start()
+	if _, server := p.enter("joe"); server != "one" {
+		t.Errorf("joe is at %q, want one", server)
+	}
+	if want := "are kept in memory, and lost with the next start; say with fleet.state_dir where to keep them"; !strings.Contains(p.log.String(), want) {
+		t.Errorf("the log does not say that pins %s", want)
+	}
+	told := newPlant(t)
+	told.stateDir = filepath.Join(file, "told")
+	told.mail("mail1", "one")
+	c := told.load()
+	if _, _, err := bringUp(t.Context(), c, newLogger(told.log, c.Log)); err == nil || !strings.Contains(err.Error(), "state directory") {
+		t.Errorf("got %v, want an error about the state directory", err)
+	}
+}
