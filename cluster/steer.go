@@ -32,15 +32,17 @@ func (f *Fleet) Update(pools []Pool) error {
 }
 
 // SetHealth says whether a back end answers this node's probes. What counts is
-// what most nodes say.
+// what most of those say who observe it.
 func (f *Fleet) SetHealth(pool, backend string, up bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.health[pool] == nil {
 		f.health[pool] = make(map[string]bool)
 	}
+	s := f.saw(site{pool, backend})
 	if was, ok := f.health[pool][backend]; !ok || was != up {
 		f.untold = true
+		s.doubt = was // and so down now
 	}
 	f.health[pool][backend] = up
 	f.wake()

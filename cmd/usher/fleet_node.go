@@ -38,12 +38,13 @@ func (n *node) openPlaces(c *config.Config) error {
 	if err != nil {
 		return err
 	}
-	o.Local, o.Log = (*local)(n), n.log.With("fleet", c.Fleet.Name)
+	o.Local, o.Prober, o.Log = (*local)(n), (*local)(n), n.log.With("fleet", c.Fleet.Name)
 	if n.fleet, err = cluster.OpenFleet(o); err != nil {
 		return err
 	}
 	n.places = n.fleet
 	n.ready.Add("fleet", n.fleet.Reasons)
+	n.ready.Add("reach", n.fleet.Unreached)
 	return nil
 }
 
