@@ -83,7 +83,9 @@ type FleetOptions struct {
 	MaxHeld int
 
 	Local Local
-	Log   *slog.Logger
+	// Prober is told what this node has to probe. Nil: it probes all.
+	Prober Prober
+	Log    *slog.Logger
 }
 
 // Defaults of FleetOptions.
@@ -126,6 +128,7 @@ type Fleet struct {
 	led     int64  // since when we lead
 	defined string // what of that a leader has told the fleet
 	health  map[string]map[string]bool
+	sights  map[site]*sight
 	untold  bool                // something of health that is not reported yet
 	extra   map[string]reported // of all nodes, while we lead
 	fatal   error
@@ -139,9 +142,14 @@ type Fleet struct {
 	// while we lead, and of what is in the way of all.
 	differed, disagreed, problem string
 
+	alone     int64 // since when most back ends fail for this node alone; 0 if they do not
+	saidAlone bool  // for so long that it is not ready
+
 	unkept     uint64 // a life that is not on disk yet; the loop's own, as is what follows
 	complained int64
 	joined     int64 // when Join was last said
+	watched    int64 // when it was last settled who probes what
+	rewatched  int64 // when all of that was last said
 	saidState  bool  // gossip knows that we have a log; the manager's own
 
 	peersMu sync.Mutex // guards peers; memberlist calls with it, so nothing is done under it
@@ -219,7 +227,7 @@ func OpenFleet(o FleetOptions) (*Fleet, error) {
 	}
 	f := &Fleet{
 		o: o, log: o.Log, table: table.New(), changed: make(chan struct{}), health: make(map[string]map[string]bool),
-		extra: make(map[string]reported), peers: make(map[string]peer), told: make(chan struct{}, 1), flushing: make(chan struct{}, maxFlushes), poke: make(chan struct{}, 1), outbox: make(chan table.Command, 1024), leads: make(chan bool, 16),
+		sights: make(map[site]*sight), extra: make(map[string]reported), peers: make(map[string]peer), told: make(chan struct{}, 1), flushing: make(chan struct{}, maxFlushes), poke: make(chan struct{}, 1), outbox: make(chan table.Command, 1024), leads: make(chan bool, 16),
 	}
 	f.ctx, f.stop = context.WithCancel(context.Background())
 	f.secrets.Store(&o.Secrets)

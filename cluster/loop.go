@@ -49,6 +49,7 @@ func (f *Fleet) keep() {
 		case <-f.poke:
 		}
 		f.look()
+		f.watch()
 		_, who := f.raft.LeaderWithID()
 		f.mu.Lock()
 		now := bootTime()
@@ -272,12 +273,8 @@ func (f *Fleet) lead(on bool) {
 func (f *Fleet) report() {
 	f.mu.Lock()
 	now := bootTime()
-	m := message{
-		Report: f.node.Report(now, f.leaving), Applied: f.applied, Verdicts: make(map[string]map[string]bool, len(f.health)), Fit: f.fit(),
-	}
-	for pool, up := range f.health {
-		m.Verdicts[pool] = maps.Clone(up)
-	}
+	m := message{Report: f.node.Report(now, f.leaving), Applied: f.applied, Fit: f.well()}
+	m.Verdicts, m.Observes = f.verdicts()
 	leads := f.leader != nil
 	f.mu.Unlock()
 	if leads {
@@ -297,9 +294,9 @@ func (f *Fleet) report() {
 	})
 }
 
-// fit says whether our verdicts about back ends are worth something. It is called
-// with mu held.
-func (f *Fleet) fit() bool { return f.gossip == nil || f.gossip.GetHealthScore() == 0 }
+// well says whether by gossip's own measure this node hears what it should. It is
+// called with mu held.
+func (f *Fleet) well() bool { return f.gossip == nil || f.gossip.GetHealthScore() == 0 }
 
 // reported takes a report while we lead.
 func (f *Fleet) reported(m message) bool {
@@ -313,7 +310,7 @@ func (f *Fleet) reported(m message) bool {
 	if !maps.EqualFunc(f.extra[m.Node].verdicts, m.Verdicts, maps.Equal[map[string]bool]) {
 		f.tellManager() // there is something to judge
 	}
-	f.extra[m.Node] = reported{now, m.Applied, m.Verdicts, m.Fit}
+	f.extra[m.Node] = reported{now, m.Applied, m.Verdicts, m.Observes, m.Fit}
 	f.wake()
 	return true
 }
@@ -398,6 +395,7 @@ func (f *Fleet) judge(term uint64, now int64) []table.Command {
 	if f.gossip != nil && now-f.led < judgeAfter {
 		return nil
 	}
+	counting, wanted := fit(f.ballots(now), f.standing()), min(len(f.inService()), MaxObservers)
 	for _, name := range sortedKeys(f.table.Pools) {
 		p := f.table.Pools[name]
 		v := table.Verdict{Term: term, Pool: name, Up: make(map[uint16]bool), At: time.Now().Unix()}
@@ -405,7 +403,7 @@ func (f *Fleet) judge(term uint64, now int64) []table.Command {
 			if b.Removed {
 				continue
 			}
-			if up, ok := f.majority(name, b.Name, now); ok && up != b.Up {
+			if up, ok := judged(site{name, b.Name}, counting, wanted); ok && up != b.Up {
 				v.Up[id] = up
 				f.log.Info("the fleet's verdict about a back end", "pool", name, "backend", b.Name, "up", up)
 			}
@@ -415,22 +413,6 @@ func (f *Fleet) judge(term uint64, now int64) []table.Command {
 		}
 	}
 	return out
-}
-
-// majority is what most of those say who looked lately and are fit.
-func (f *Fleet) majority(pool, backend string, now int64) (up, ok bool) {
-	yes, no := 0, 0
-	for _, r := range f.extra {
-		verdict, looked := r.verdicts[pool][backend]
-		switch {
-		case !looked || !r.fit || now-r.at > 3*member.ReportEvery:
-		case verdict:
-			yes++
-		default:
-			no++
-		}
-	}
-	return yes > no, yes != no
 }
 
 // admit brings raft's servers in line with who is there.

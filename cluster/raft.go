@@ -213,6 +213,7 @@ type reported struct {
 	at       int64
 	applied  uint64
 	verdicts map[string]map[string]bool // by pool and back end
+	observes map[string][]string        // by pool
 	fit      bool
 }
 
@@ -221,5 +222,6 @@ type message struct {
 	member.Report
 	Applied  uint64                     `json:"applied"`
 	Verdicts map[string]map[string]bool `json:"verdicts"`
+	Observes map[string][]string        `json:"observes,omitempty"`
 	Fit      bool                       `json:"fit"`
 }

@@ -44,6 +44,7 @@ func (f *Fleet) forgetHealth(pools []Pool) {
 		for _, b := range p.Backends {
 			if !stays[server{p.Name, b.Name, b.Address}] {
 				delete(f.health[p.Name], b.Name)
+				delete(f.sights, site{p.Name, b.Name})
 			}
 		}
 	}
@@ -93,15 +94,17 @@ func backendOf(p *table.Pool, c Backend) (uint16, bool) {
 }
 
 // SetHealth says whether a back end answers this node's probes. What counts is
-// what most nodes say.
+// what most of those say who observe it.
 func (f *Fleet) SetHealth(pool, backend string, up bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.health[pool] == nil {
 		f.health[pool] = make(map[string]bool)
 	}
+	s := f.saw(site{pool, backend})
 	if was, ok := f.health[pool][backend]; !ok || was != up {
 		f.untold = true
+		s.doubt = was // and so down now
 	}
 	f.health[pool][backend] = up
 	f.wake()

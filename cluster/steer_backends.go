@@ -62,7 +62,7 @@ func fleetBackend(p *table.Pool, b *table.Backend, users, holds int) FleetBacken
 		row.Weight, row.Override = *b.Over, true
 	}
 	if !b.Removed {
-		row.State = place.Down.String() // unless the view says otherwise
+		row.State = place.Down.String()                                                // unless the view says otherwise
 		if v, active := p.Active.Find(b.ID); active && (b.Up || v.State != place.Up) { // see Status
 			row.State = v.State.String()
 		}

@@ -15,6 +15,8 @@
 //   - A trigger never blocks, and any number of them in a short time is one
 //     probe.
 //   - When Run returns, the last probe has returned.
+//   - At rest there are no regular probes but one now and then, and all others
+//     as always: see [Checker.Rest].
 //   - A change of options forgets nothing: see [Continue].
 //   - /healthz depends on nothing but the process.
 package health
@@ -32,8 +34,16 @@ import (
 
 // Defaults of [Options].
 const (
-	// DefaultInterval finds a dead back end within three times this.
-	DefaultInterval = 2 * time.Second
+	// DefaultInterval and DefaultFast find a dead back end within 7.2 s, when
+	// nobody uses it: the longest interval, 4.8 s, and two more looks. To look
+	// every 2 s for ever takes as long and twice the probes.
+	DefaultInterval = 4 * time.Second
+	// DefaultFast: an outage of less than twice this, as of a mail server that
+	// restarts, fells nobody.
+	DefaultFast = time.Second
+	// RestInterval is the time between two probes at rest. They are not for
+	// the verdict: a server that was upgraded says so in its capabilities.
+	RestInterval = 5 * time.Minute
 	// DefaultJitter keeps the nodes of a fleet, and the back ends of a pool,
 	// from being probed in step.
 	DefaultJitter = 0.2
@@ -63,6 +73,10 @@ type Options struct {
 	// Interval from the start of one probe to the start of the next. Zero:
 	// DefaultInterval.
 	Interval time.Duration
+	// Fast is the interval while the last results speak against the state, so
+	// that a verdict is soon found and probes are few else. Zero: DefaultFast.
+	// Never more than Interval.
+	Fast time.Duration
 	// Timeout of one probe. Zero: the interval.
 	Timeout time.Duration
 	// Jitter makes every interval longer or shorter by up to this fraction, at
@@ -90,6 +104,8 @@ type Options struct {
 	// the checker: the next probe waits for it. It may call the checker's
 	// methods. Nil: nobody is told.
 	OnChange func(Change)
+	// OnProbe is told of every result, after OnChange and in the same way.
+	OnProbe func(good bool)
 }
 
 // Validate reports everything that is wrong with the options.
@@ -100,6 +116,7 @@ func (o Options) Validate() error {
 		value time.Duration
 	}{
 		{"interval", o.Interval},
+		{"fast", o.Fast},
 		{"timeout", o.Timeout},
 		{"calm", o.Calm},
 		{"max_down", o.MaxDown},
@@ -121,6 +138,7 @@ func (o Options) Validate() error {
 // withDefaults replaces zeros.
 func (o Options) withDefaults() Options {
 	o.Interval = cmp.Or(o.Interval, DefaultInterval)
+	o.Fast = min(cmp.Or(o.Fast, DefaultFast), o.Interval)
 	o.Timeout = cmp.Or(o.Timeout, o.Interval)
 	o.Rise = cmp.Or(o.Rise, DefaultRise)
 	o.Fall = cmp.Or(o.Fall, DefaultFall)
@@ -165,6 +183,8 @@ type Status struct {
 	// fallen too often; Until is when that ends.
 	Damped bool      `json:"damped,omitempty"`
 	Until  time.Time `json:"until,omitzero"`
+	// Resting says that others probe the back end: see [Checker.Rest].
+	Resting bool `json:"resting,omitempty"`
 }
 
 // A Checker probes one back end. Its methods are safe for concurrent use.
@@ -178,6 +198,7 @@ type Checker struct {
 	judge   judge
 	lastErr error
 	probed  time.Time
+	resting bool
 }
 
 // New returns a checker that does nothing until it runs. The options must be
@@ -203,14 +224,14 @@ func Continue(old *Checker, probe Probe, o Options) *Checker {
 	c := New(probe, o)
 	old.mu.Lock()
 	defer old.mu.Unlock()
-	c.lastErr, c.probed = old.lastErr, old.probed
+	c.lastErr, c.probed, c.resting = old.lastErr, old.probed, old.resting
 	c.judge.state, c.judge.since = old.judge.state, old.judge.since
 	c.judge.points, c.judge.until = old.judge.points, old.judge.until
 	return c
 }
 
-// Run probes at once and then at every interval until the context ends, and
-// returns when the last probe has. The caller starts it, once.
+// Run probes at once and then again and again until the context ends, and returns
+// when the last probe has. The caller starts it, once.
 func (c *Checker) Run(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -227,9 +248,7 @@ func (c *Checker) Run(ctx context.Context) {
 		start := time.Now()
 		c.once(ctx)
 		c.trigger.ended = time.Now()
-		// From the start: a probe that ran into its time limit must not
-		// lengthen the time to the verdict.
-		timer.Reset(max(c.interval()-time.Since(start), 0))
+		timer.Reset(max(time.Until(c.next(start)), 0))
 	}
 }
 
@@ -249,9 +268,16 @@ func (c *Checker) once(ctx context.Context) {
 		c.stats.Failed.Add(1)
 	}
 	change, changed := c.take(now, err)
-	if !changed {
-		return
+	if changed {
+		c.tell(change)
 	}
+	if c.opts.OnProbe != nil {
+		c.opts.OnProbe(err == nil)
+	}
+}
+
+// tell counts a change and tells of it.
+func (c *Checker) tell(change Change) {
 	if change.New == Up {
 		c.stats.Rises.Add(1)
 	} else {
@@ -275,10 +301,38 @@ func (c *Checker) take(now time.Time, err error) (Change, bool) {
 	return Change{Old: old, New: c.judge.state, Since: now, Err: err}, changed
 }
 
-// interval returns the next interval, with jitter.
-func (c *Checker) interval() time.Duration {
+// next returns when to probe again, after a probe that began at start. From the
+// start: one that ran into its time limit must not lengthen the time to the
+// verdict.
+func (c *Checker) next(start time.Time) time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	interval := c.opts.Interval
+	switch {
+	case c.judge.doubts():
+		interval = c.opts.Fast
+	case c.resting:
+		interval = max(RestInterval, interval)
+	}
 	spread := c.opts.Jitter * (2*rand.Float64() - 1)
-	return c.opts.Interval + time.Duration(spread*float64(c.opts.Interval))
+	at := start.Add(interval + time.Duration(spread*float64(interval)))
+	if c.judge.damped(time.Now()) && c.judge.until.Before(at) {
+		return c.judge.until // the penalty is long enough by itself
+	}
+	return at
+}
+
+// Rest has the checker leave the regular probes to others, or do them again and
+// begin at once. At rest it probes when it is triggered, goes on until it is sure
+// of what it sees, and else every RestInterval.
+func (c *Checker) Rest(on bool) {
+	c.mu.Lock()
+	woken := c.resting && !on
+	c.resting = on
+	c.mu.Unlock()
+	if woken {
+		c.trigger.ask()
+	}
 }
 
 // State returns the state now.
@@ -292,7 +346,7 @@ func (c *Checker) State() State {
 func (c *Checker) Status() Status {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s := Status{State: c.judge.state, Since: c.judge.since, Err: c.lastErr, Probed: c.probed}
+	s := Status{State: c.judge.state, Since: c.judge.since, Err: c.lastErr, Probed: c.probed, Resting: c.resting}
 	if now := time.Now(); c.judge.damped(now) {
 		s.Damped, s.Until = true, c.judge.until
 	}

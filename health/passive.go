@@ -21,8 +21,13 @@ func newTrigger() trigger { return trigger{asked: make(chan struct{}, 1)} }
 // more, for it may have looked before things went wrong.
 func (c *Checker) Trigger() {
 	c.stats.Triggers.Add(1)
+	c.trigger.ask()
+}
+
+// ask never blocks: one request stands for all.
+func (t *trigger) ask() {
 	select {
-	case c.trigger.asked <- struct{}{}:
+	case t.asked <- struct{}{}:
 	default:
 	}
 }

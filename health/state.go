@@ -117,6 +117,12 @@ func (j *judge) enter(s State, now time.Time) bool {
 	return true
 }
 
+// doubts says whether the last results speak against the state and more of them
+// would change it.
+func (j *judge) doubts() bool {
+	return j.run > 0 && (j.state == Up || j.run < j.rise)
+}
+
 // damped says whether only the penalty keeps the back end down.
 func (j *judge) damped(now time.Time) bool {
 	return j.state == Down && j.run >= j.rise && now.Before(j.until)

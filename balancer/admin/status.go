@@ -54,6 +54,8 @@ type Health struct {
 	// Damped: it answers well, but fell too often and is kept out until Until.
 	Damped bool      `json:"damped,omitempty"`
 	Until  time.Time `json:"until,omitzero"`
+	// Resting: other nodes of the fleet probe it regularly, this one now and then.
+	Resting bool `json:"resting,omitempty"`
 }
 
 // Status returns the node as it is now.
@@ -114,7 +116,7 @@ func (st *BackendStatus) check(h *BackendHealth) {
 	st.checker = h
 	st.Health = &Health{
 		State: h.Status.State.String(), Since: h.Status.Since, Probed: h.Status.Probed,
-		Damped: h.Status.Damped, Until: h.Status.Until,
+		Damped: h.Status.Damped, Until: h.Status.Until, Resting: h.Status.Resting,
 	}
 	if h.Status.Err != nil {
 		st.Health.Error = h.Status.Err.Error()

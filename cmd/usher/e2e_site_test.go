@@ -68,7 +68,7 @@ type backend struct {
 const quickHealth = "interval = \"500ms\"\ntimeout = \"500ms\"\nrise = 1\nfall = 2\n"
 
 // calmHealth keeps probes from deciding anything on a busy machine.
-const calmHealth = "interval = \"10s\"\ntimeout = \"10s\"\nrise = 1\nfall = 5\n"
+const calmHealth = "interval = \"10s\"\nfast_interval = \"10s\"\ntimeout = \"10s\"\nrise = 1\nfall = 5\n"
 
 // newSite returns the site of a certificate and the four usual listeners, with
 // one pool of the servers. Links to them are those of a good site: STARTTLS with

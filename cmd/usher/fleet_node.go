@@ -27,7 +27,7 @@ func (n *node) openFleet(c *config.Config) error {
 	if err != nil {
 		return err
 	}
-	o.Local, o.Log = (*local)(n), n.log.Logger
+	o.Local, o.Prober, o.Log = (*local)(n), (*local)(n), n.log.Logger
 	if o.Fleet != "" {
 		o.Log = n.log.With("fleet", o.Fleet)
 	}
@@ -42,6 +42,7 @@ func (n *node) openFleet(c *config.Config) error {
 		return err
 	}
 	n.ready.Add("fleet", n.fleet.Reasons)
+	n.ready.Add("reach", n.fleet.Unreached)
 	return nil
 }
 

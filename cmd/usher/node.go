@@ -306,7 +306,7 @@ func (c check) key() checkKey { return checkKey{c.pool, c.backend} }
 
 func (c check) same(o check) bool {
 	return c.address == o.address && c.how.Depth == o.how.Depth && c.how.User == o.how.User && string(c.how.Password) == string(o.how.Password) &&
-		c.options.Interval == o.options.Interval && c.options.Timeout == o.options.Timeout &&
+		c.options.Interval == o.options.Interval && c.options.Fast == o.options.Fast && c.options.Timeout == o.options.Timeout &&
 		c.options.Rise == o.options.Rise && c.options.Fall == o.options.Fall
 }
 
@@ -322,6 +322,7 @@ func (n *node) run(c check, before *running) *running {
 		}
 		n.fleet.SetHealth(c.pool, c.backend, up)
 	}
+	o.OnProbe = func(good bool) { n.probed(c.pool, c.backend, good) }
 	ctx, stop := context.WithCancel(n.ctx)
 	probe := func(ctx context.Context) error { return n.server.Probe(ctx, c.pool, c.backend, c.how) }
 	r := &running{check: c, stop: stop, done: make(chan struct{})}
@@ -386,6 +387,7 @@ func (n *node) observe(pool, backend string, err error) {
 	n.mu.Unlock()
 	if r != nil {
 		r.Trigger()
+		n.doubt(pool, backend)
 	}
 }
 

@@ -142,8 +142,8 @@ func authorities(file string) (*x509.CertPool, error) {
 }
 
 // minDownProbes is how many intervals a back end that fell stays down at least,
-// so that who asks for short intervals also gets a short damping. It is the
-// proportion of health's own defaults, which nothing exceeds.
+// so that who asks for short intervals also gets a short damping. Health's own
+// default is never exceeded, and holds with the default interval.
 const minDownProbes = 5
 
 // addPool translates a pool for the balancer, the places and the health checks.
@@ -175,7 +175,7 @@ func (w *wiring) addPool(c *config.Config, p config.Pool) error {
 		po.Backends = append(po.Backends, bo)
 		places.Backends = append(places.Backends, cluster.Backend{Name: b.Name, Address: identity(b), Weight: b.Weight})
 		w.checks = append(w.checks, check{p.Name, b.Name, identity(b), how, health.Options{
-			Interval: p.Health.Interval, Timeout: p.Health.Timeout, Rise: p.Health.Rise, Fall: p.Health.Fall,
+			Interval: p.Health.Interval, Fast: p.Health.FastInterval, Timeout: p.Health.Timeout, Rise: p.Health.Rise, Fall: p.Health.Fall,
 			MinDown: min(health.DefaultMinDown, minDownProbes*p.Health.Interval),
 		}})
 	}

@@ -66,8 +66,8 @@ func TestDefaults(t *testing.T) {
 		Pools: []Pool{{
 			Name: "main", Storage: Shared, Link: link,
 			Health: Health{
-				Interval: 10 * time.Second, Timeout: 5 * time.Second,
-				Rise: 2, Fall: 3, Depth: DepthGreeting,
+				Interval: 4 * time.Second, FastInterval: time.Second, Timeout: 2 * time.Second,
+				Rise: 3, Fall: 3, Depth: DepthGreeting,
 			},
 			Backends: []Backend{{
 				Name: "mail1", Host: "mail1.example.org", IMAPPort: 143, Weight: 100, Link: link,

@@ -49,15 +49,21 @@ type Pool struct {
 
 // Health is the [pool.health] table.
 type Health struct {
-	// Time between two probes of a back end, with some jitter. A connection
-	// that fails causes a probe at once.
-	Interval time.Duration `toml:"interval" default:"10s" range:"100ms..1h"`
+	// Time between two probes of a back end, give or take 20 %. A connection
+	// that fails causes a probe at once. In a fleet five nodes at most do that
+	// for one back end.
+	Interval time.Duration `toml:"interval" default:"4s" range:"100ms..1h"`
+
+	// The same while the last probes speak against what the back end counts as.
+	// With a longer one a server that restarts has more time before its users
+	// are moved. No more than the interval counts.
+	FastInterval time.Duration `toml:"fast_interval" default:"1s" range:"100ms..1h"`
 
 	// Time of one probe. At most the interval.
-	Timeout time.Duration `toml:"timeout" default:"5s" range:"10ms..5m"`
+	Timeout time.Duration `toml:"timeout" default:"2s" range:"10ms..5m"`
 
 	// Good probes in a row that bring a back end up.
-	Rise int `toml:"rise" default:"2" range:"1..100"`
+	Rise int `toml:"rise" default:"3" range:"1..100"`
 
 	// Bad probes in a row that take it down.
 	Fall int `toml:"fall" default:"3" range:"1..100"`

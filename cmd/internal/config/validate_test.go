@@ -135,10 +135,10 @@ func TestRules(t *testing.T) {
 			`11:8: depth = "login" needs test_user and test_password_file`,
 		}},
 		{"timeout above interval", pool("health.timeout = \"11s\""), []string{
-			`11:8: timeout: a probe may take 11s, which is more than the interval, 10s`,
+			`11:8: timeout: a probe may take 11s, which is more than the interval, 4s`,
 		}},
 		{"interval below timeout", pool("health.interval = \"1s\""), []string{
-			`11:8: interval: a probe may take 5s, which is more than the interval, 1s`,
+			`11:8: interval: a probe may take 2s, which is more than the interval, 1s`,
 		}},
 
 		{"TLS settings of a plaintext pool", pool("tls = \"none\"\ntls_ca_file = \"/ca\"\ntls_name = \"x\"\ntls_cert_file = \"/c\"\ntls_key_file = \"/k\""), []string{
