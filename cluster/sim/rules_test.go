@@ -61,9 +61,11 @@ func profile(r rule.Rule) sim.Profile {
 	case rule.NumberInMoves: // many moves, and late commands
 		k[sim.Move], k[sim.Lossy], k[sim.Slow], k[sim.Stuck] = 40, 5, 2, 2
 		k[sim.Crash], k[sim.Pause], k[sim.Isolate], k[sim.Split], k[sim.OneWay], k[sim.Lose] = 0, 0, 0, 0, 0, 0
-	case rule.LifeInCommands: // commands so late that another life has entered
-		p.Late, p.Users, p.Pauses = 14*second, [2]int{6, 14}, [2]int64{8 * second, 14 * second}
-		k[sim.Adjust], k[sim.Lossy], k[sim.Crash], k[sim.Move], k[sim.Isolate] = 10, 8, 6, 10, 2
+	case rule.LifeInCommands: // long changes, in which processes come back at once, serve, and hear of their last life
+		p.Strict, p.Late, p.Users = -1, 5*second, [2]int{8, 14}
+		p.Renames, p.Sole, p.Witness, p.Flush = 0, 0, 0, 0
+		k[sim.Adjust], k[sim.Lossy], k[sim.Crash], k[sim.Move], k[sim.Stuck], k[sim.Login] = 20, 12, 16, 0, 6, 600
+		k[sim.Isolate], k[sim.Split], k[sim.OneWay], k[sim.Pause], k[sim.Sicken] = 0, 0, 0, 0, 0
 	case rule.EnterAfterEnd: // processes that come back at once
 		p.Users = [2]int{8, 14}
 		k[sim.Adjust], k[sim.Crash], k[sim.Move] = 24, 14, 10
