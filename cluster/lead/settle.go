@@ -59,6 +59,13 @@ func (l *Leader) agree(now int64) {
 	}
 }
 
+// agreed says whether all have said the same for long enough. Who is alone has
+// nobody to wait for.
+func (l *Leader) agreed(now int64) bool {
+	s := &l.settler
+	return s.agreed != 0 && (now-s.agreed >= AgreeFor || l.alone != "")
+}
+
 // settle makes what all nodes say the fleet's.
 func (l *Leader) settle(now int64) []table.Command {
 	l.agree(now)
@@ -70,7 +77,7 @@ func (l *Leader) settle(now int64) []table.Command {
 		return l.rekey(now, l.t.Settling)
 	}
 	s.closed, s.wants = since{}, false
-	if s.agreed == 0 || now-s.agreed < AgreeFor {
+	if !l.agreed(now) {
 		return nil
 	}
 	next := is
@@ -114,7 +121,7 @@ func (l *Leader) rekey(now int64, st *table.Settling) []table.Command {
 	s := &l.settler
 	number := st.Settings.Number
 	if !l.t.Rekeyed() {
-		other := s.agreed != 0 && now-s.agreed >= AgreeFor && s.says.Names != st.Settings.Names
+		other := l.agreed(now) && s.says.Names != st.Settings.Names
 		pins, ok := l.newKeys(st)
 		if other || !ok {
 			return l.say(now, fmt.Sprintf("unsettle %d", number), table.Settle{Term: l.term, Number: number - 1})

@@ -86,6 +86,17 @@ func TestAgree(t *testing.T) {
 	}
 }
 
+// Who is alone need not wait for others to say the same.
+func TestAgreeAlone(t *testing.T) {
+	f := agreeing(t)
+	f.apply(table.Expire{Term: 1, Node: "b", Life: 1}, table.Forget{Node: "b"})
+	f.l.Sole("a")
+	f.says(second, map[string]member.Config{"a": later})
+	if f.tab.Settings.KickDelay != 3*second {
+		t.Error("it waits for itself")
+	}
+}
+
 // Names change when all say so: first the pins, then all are closed, then the kick
 // delay.
 func TestNames(t *testing.T) {
