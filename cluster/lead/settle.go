@@ -171,25 +171,35 @@ func (l *Leader) newKeys(st *table.Settling) (pins table.Renames, ok bool) {
 }
 
 // Differ says of each node in words what its configuration says otherwise than the
-// fleet does, and who names other voters than most.
+// fleet does, and who names other voters than most nodes.
 func (l *Leader) Differ() map[string][]string {
-	list := make(map[string][]string)
-	first, some := member.Config{}, false
+	says := make(map[string]member.Config)
+	same := make(map[string]int) // by name: how many name the same voters
+	most := ""
 	for _, name := range slices.Sorted(maps.Keys(l.t.Members)) {
 		m := l.t.Members[name]
-		n := l.of(m)
-		if m.Witness || n.heard == 0 {
-			continue
+		if n := l.of(m); !m.Witness && n.heard != 0 {
+			says[name] = n.report.Config
 		}
-		c := n.report.Config
-		if d := c.Differs(l.t.Settings); len(d) > 0 {
+	}
+	for _, name := range slices.Sorted(maps.Keys(says)) {
+		for _, c := range says {
+			if says[name].VotersDiffer(c) == "" {
+				same[name]++
+			}
+		}
+		if most == "" || same[name] > same[most] {
+			most = name
+		}
+	}
+	list := make(map[string][]string)
+	for name, c := range says {
+		d := c.Differs(l.t.Settings)
+		if v := c.VotersDiffer(says[most]); v != "" {
+			d = append(d, v)
+		}
+		if len(d) > 0 {
 			list[name] = d
-		}
-		if !some {
-			first, some = c, true
-		}
-		if d := c.VotersDiffer(first); d != "" {
-			list[name] = append(list[name], d)
 		}
 	}
 	return list

@@ -164,6 +164,11 @@ func TestDiffer(t *testing.T) {
 	if fmt.Sprint(got["a"]) != "[fleet.kick_delay is 3s, the fleet's is 2s]" || fmt.Sprint(got["b"]) != "[fleet.voters are b c d, elsewhere a b c]" {
 		t.Errorf("%q", got)
 	}
+	f.apply(table.Join{Node: "c", Dir: "c.0"}, table.Enter{Node: "c", Dir: "c.0", Life: 1})
+	f.says(second, map[string]member.Config{"a": a, "b": b, "c": b}) // two of one mind
+	if got := f.l.Differ(); len(got) != 1 || fmt.Sprint(got["a"][1:]) != "[fleet.voters are a b c, elsewhere b c d]" {
+		t.Errorf("%q", got)
+	}
 }
 
 // A flush is asked for once, after the kick delay, and the move waits for it; the
