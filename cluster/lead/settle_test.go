@@ -133,6 +133,34 @@ func TestNames(t *testing.T) {
 	}
 }
 
+// More pins than an entry holds get their keys bit by bit, also from another leader.
+func TestManyPins(t *testing.T) {
+	f := agreeing(t)
+	const many = 2*table.MaxRenames + 7
+	for i := range many {
+		user := fmt.Sprintf("User%d", i)
+		k, _ := key(f.tab.Settings, "p", user)
+		f.tab.Pins[k] = table.Pin{Pool: "p", User: user, Backend: "b1"}
+	}
+	both := map[string]member.Config{"a": lower, "b": lower}
+	entries := 0
+	for f.now < 1100*second && f.tab.Settings.Keys == 0 {
+		if len(of[table.Rekey](f.says(second/4, both))) > 0 {
+			entries++
+			f.l = lead.New(lead.Options{Key: key}, f.tab, 1, f.now)
+		}
+	}
+	if len(f.tab.Pins) != many || entries != 3 {
+		t.Fatalf("%d pins, of %d, in %d entries", len(f.tab.Pins), many, entries)
+	}
+	for i := range many {
+		k, _ := key(f.tab.Settings, "p", fmt.Sprintf("user%d", i))
+		if p := f.tab.Pins[k]; p.User != fmt.Sprintf("user%d", i) || p.Backend != "b1" {
+			t.Fatalf("%+v", p)
+		}
+	}
+}
+
 // A change that all take back before anybody is closed is given up.
 func TestNamesTakenBack(t *testing.T) {
 	f := agreeing(t)
