@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"time"
 
 	"usher.example/cluster/lead"
@@ -83,6 +84,8 @@ func runFlush(ctx context.Context, program []string, one lead.Flush, out *tail) 
 	c.Env = append(os.Environ(),
 		"USHER_USER="+one.User, "USHER_POOL="+one.Pool, "USHER_FROM="+one.From, "USHER_TO="+one.To, "USHER_BY="+one.By)
 	c.Stdout, c.Stderr = out, out
+	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // its children go with it
+	c.Cancel = func() error { return syscall.Kill(-c.Process.Pid, syscall.SIGKILL) }
 	c.WaitDelay = flushGrace
 	return c.Run()
 }

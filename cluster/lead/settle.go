@@ -59,6 +59,13 @@ func (l *Leader) agree(now int64) {
 	}
 }
 
+// agreed says whether all have said the same for long enough. Who is alone has
+// nobody to wait for.
+func (l *Leader) agreed(now int64) bool {
+	s := &l.settler
+	return s.agreed != 0 && (now-s.agreed >= AgreeFor || l.alone != "")
+}
+
 // settle makes what all nodes say the fleet's.
 func (l *Leader) settle(now int64) []table.Command {
 	l.agree(now)
@@ -70,7 +77,7 @@ func (l *Leader) settle(now int64) []table.Command {
 		return l.rekey(now, l.t.Settling)
 	}
 	s.closed, s.wants = since{}, false
-	if s.agreed == 0 || now-s.agreed < AgreeFor {
+	if !l.agreed(now) {
 		return nil
 	}
 	next := is
@@ -114,7 +121,7 @@ func (l *Leader) rekey(now int64, st *table.Settling) []table.Command {
 	s := &l.settler
 	number := st.Settings.Number
 	if !l.t.Rekeyed() {
-		other := s.agreed != 0 && now-s.agreed >= AgreeFor && s.says.Names != st.Settings.Names
+		other := l.agreed(now) && s.says.Names != st.Settings.Names
 		pins, ok := l.newKeys(st)
 		if other || !ok {
 			return l.say(now, fmt.Sprintf("unsettle %d", number), table.Settle{Term: l.term, Number: number - 1})
@@ -164,25 +171,35 @@ func (l *Leader) newKeys(st *table.Settling) (pins table.Renames, ok bool) {
 }
 
 // Differ says of each node in words what its configuration says otherwise than the
-// fleet does, and who names other voters than most.
+// fleet does, and who names other voters than most nodes.
 func (l *Leader) Differ() map[string][]string {
-	list := make(map[string][]string)
-	first, some := member.Config{}, false
+	says := make(map[string]member.Config)
+	same := make(map[string]int) // by name: how many name the same voters
+	most := ""
 	for _, name := range slices.Sorted(maps.Keys(l.t.Members)) {
 		m := l.t.Members[name]
-		n := l.of(m)
-		if m.Witness || n.heard == 0 {
-			continue
+		if n := l.of(m); !m.Witness && n.heard != 0 {
+			says[name] = n.report.Config
 		}
-		c := n.report.Config
-		if d := c.Differs(l.t.Settings); len(d) > 0 {
+	}
+	for _, name := range slices.Sorted(maps.Keys(says)) {
+		for _, c := range says {
+			if says[name].VotersDiffer(c) == "" {
+				same[name]++
+			}
+		}
+		if most == "" || same[name] > same[most] {
+			most = name
+		}
+	}
+	list := make(map[string][]string)
+	for name, c := range says {
+		d := c.Differs(l.t.Settings)
+		if v := c.VotersDiffer(says[most]); v != "" {
+			d = append(d, v)
+		}
+		if len(d) > 0 {
 			list[name] = d
-		}
-		if !some {
-			first, some = c, true
-		}
-		if d := c.VotersDiffer(first); d != "" {
-			list[name] = append(list[name], d)
 		}
 	}
 	return list

@@ -49,6 +49,7 @@ func profile(r rule.Rule) sim.Profile {
 	const second = member.Second
 	p := sim.Common
 	p.Sweep, p.Narrow = 0, true
+	p.Renames, p.Sole, p.Witness, p.Flush = 0, 0, 0, 0
 	k := &p.Rates
 	switch r {
 	case rule.HoldUnconfirmed: // stays whose users are gone, and long changes
@@ -61,9 +62,10 @@ func profile(r rule.Rule) sim.Profile {
 	case rule.NumberInMoves: // many moves, and late commands
 		k[sim.Move], k[sim.Lossy], k[sim.Slow], k[sim.Stuck] = 40, 5, 2, 2
 		k[sim.Crash], k[sim.Pause], k[sim.Isolate], k[sim.Split], k[sim.OneWay], k[sim.Lose] = 0, 0, 0, 0, 0, 0
-	case rule.LifeInCommands: // commands so late that another life has entered
-		p.Late, p.Users, p.Pauses = 14*second, [2]int{6, 14}, [2]int64{8 * second, 14 * second}
-		k[sim.Adjust], k[sim.Lossy], k[sim.Crash], k[sim.Move], k[sim.Isolate] = 10, 8, 6, 10, 2
+	case rule.LifeInCommands: // long changes, in which processes come back at once, serve, and hear of their last life
+		p.Strict, p.Late, p.Users = -1, 5*second, [2]int{8, 14}
+		k[sim.Adjust], k[sim.Lossy], k[sim.Crash], k[sim.Move], k[sim.Stuck], k[sim.Login] = 20, 12, 16, 0, 6, 600
+		k[sim.Isolate], k[sim.Split], k[sim.OneWay], k[sim.Pause], k[sim.Sicken] = 0, 0, 0, 0, 0
 	case rule.EnterAfterEnd: // processes that come back at once
 		p.Users = [2]int{8, 14}
 		k[sim.Adjust], k[sim.Crash], k[sim.Move] = 24, 14, 10
@@ -83,10 +85,10 @@ func profile(r rule.Rule) sim.Profile {
 		p.Pauses = [2]int64{8 * second, 20 * second}
 		k[sim.Slow], k[sim.Isolate], k[sim.OneWay], k[sim.Crash], k[sim.Pause] = 25, 4, 2, 0, 0
 	case rule.KeysOfLogins, rule.CloseForKeys: // keys that change under many logins
-		p.Renames, p.Sole = 4, 0
+		p.Renames = 4
 		k[sim.Login] = 300
 	case rule.OldKeysClose: // and nodes that were away meanwhile
-		p.Renames, p.Strict, p.Sole, p.Pauses = 3, -1, 0, [2]int64{10 * second, 25 * second}
+		p.Renames, p.Strict, p.Pauses = 3, -1, [2]int64{10 * second, 25 * second}
 		k[sim.Isolate], k[sim.Login] = 4, 250
 	default:
 	}

@@ -292,24 +292,15 @@ func (c Define) apply(t *Table, term uint64) error {
 	if c.Term != term {
 		return ErrTerm
 	}
-	for _, d := range c.Pools {
-		list := make([]place.Backend, 0, len(d.Backends))
-		for _, s := range d.Backends {
-			list = append(list, place.Backend{Name: s.Name, Weight: s.Weight})
-		}
-		if _, err := place.NewView(d.Storage, list); err != nil {
-			return fmt.Errorf("pool %q: %w", d.Name, err)
-		}
+	if err := c.check(t); err != nil {
+		return err
 	}
 	if c.Settings != nil {
-		if err := c.Settings.check(); err != nil {
-			return err
-		}
 		if err := t.set(*c.Settings); err != nil {
 			return err
 		}
 	}
-	wanted := make(map[string]bool)
+	wanted, used := make(map[string]bool), t.used()
 	for _, d := range c.Pools {
 		wanted[d.Name] = true
 		p := t.Pools[d.Name]
@@ -319,11 +310,11 @@ func (c Define) apply(t *Table, term uint64) error {
 			t.Pools[d.Name] = p
 		}
 		p.Storage = d.Storage
-		p.define(t, d.Backends, c.At)
+		p.define(t, used, d.Backends, c.At)
 	}
 	for _, name := range slices.Sorted(maps.Keys(t.Pools)) {
 		if p := t.Pools[name]; !wanted[name] {
-			p.define(t, nil, c.At)
+			p.define(t, used, nil, c.At)
 			if p.gone() && p.Next == nil {
 				t.drop(p)
 			}
@@ -335,7 +326,7 @@ func (c Define) apply(t *Table, term uint64) error {
 // define brings the back ends in line with the configuration. One that is new and
 // that nobody has looked at counts as down where others can take its users, and so
 // does one that the leader has seen to be down.
-func (p *Pool) define(t *Table, servers []Server, at int64) {
+func (p *Pool) define(t *Table, used map[uint16]bool, servers []Server, at int64) {
 	others := false
 	for _, b := range p.Backends {
 		others = others || !b.Removed && b.Up && b.Admin == Active
@@ -344,8 +335,7 @@ func (p *Pool) define(t *Table, servers []Server, at int64) {
 	for _, s := range servers {
 		b := p.same(s)
 		if b == nil {
-			t.LastID++
-			b = &Backend{ID: t.LastID, Name: s.Name, Address: s.Address, Admin: Active, Up: !s.Down && (!others || p.Storage == place.Local), Since: at, By: "configuration"}
+			b = &Backend{ID: t.newID(used), Name: s.Name, Address: s.Address, Admin: Active, Up: !s.Down && (!others || p.Storage == place.Local), Since: at, By: "configuration"}
 			p.Backends[b.ID] = b
 		}
 		b.Weight, b.Removed = s.Weight, false

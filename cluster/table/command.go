@@ -239,7 +239,26 @@ var parsers = map[string]func([]byte) (Command, error){
 func parse[C Command](b []byte) (Command, error) {
 	var c C
 	err := strict(b, &c)
+	if err == nil {
+		err = known(c)
+	}
 	return c, err
+}
+
+// known refuses settings by which this program cannot place users.
+func known(c Command) error {
+	var s *Settings
+	switch c := c.(type) {
+	case Define:
+		s = c.Settings
+	case Settle:
+		s = c.Settings
+	default:
+	}
+	if s != nil && s.Place > place.Version {
+		return fmt.Errorf("%w: placement of version %d, not %d", ErrUnknown, s.Place, place.Version)
+	}
+	return nil
 }
 
 func strict(b []byte, into any) error {

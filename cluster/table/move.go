@@ -12,6 +12,9 @@ func (c Start) apply(t *Table, _ uint64) error {
 	if p == nil {
 		return ErrNoPool
 	}
+	if len(c.User) > maxUser {
+		return fmt.Errorf("a user's name of %d octets, at most %d are possible", len(c.User), maxUser)
+	}
 	if c.Keys != t.Settings.Keys {
 		return ErrKeys
 	}

@@ -2,7 +2,9 @@ package table_test
 
 import (
 	"bytes"
+	"cmp"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"usher.example/cluster/place"
@@ -23,7 +25,7 @@ func random(r *rand.Rand, tab *table.Table) table.Command {
 	term := uint64(1 + r.IntN(8)/7)
 	weight := r.IntN(100) - 10
 	admin := []table.Admin{table.Active, table.Draining, table.Evacuate, table.Down}[r.IntN(4)]
-	switch r.IntN(18) {
+	switch r.IntN(22) {
 	case 0:
 		return table.Join{Node: node, Dir: node + "." + string(rune('0'+r.IntN(2)))}
 	case 1, 2:
@@ -60,18 +62,49 @@ func random(r *rand.Rand, tab *table.Table) table.Command {
 		if r.IntN(6) == 0 {
 			return table.Define{Term: term}
 		}
-		return table.Define{Term: term, Pools: pools([]table.Server{b1, b2, {Name: "b3", Address: "3", Weight: 9}}[r.IntN(3):]...)}
+		d := table.Define{Term: term, Pools: pools([]table.Server{b1, b2, {Name: "b3", Address: "3", Weight: 9}}[r.IntN(3):]...)}
+		if tab.Settings.Number == 0 || r.IntN(9) == 0 {
+			s := tab.Settings
+			s.Number, s.KickDelay = s.Number+1, int64(r.IntN(5)-1)
+			d.Settings = &s
+		}
+		return d
 	case 15:
 		return table.Adjust{Pool: "p", Backend: "b2", Admin: &admin, Weight: &weight}
 	case 16:
-		c := table.Start{Pool: "p", Key: k, User: "u" + string(rune('0'+k)), Pin: table.PinClear}
+		c := table.Start{Pool: "p", Key: k, Keys: tab.Settings.Keys - r.IntN(20)/19, User: "u" + string(rune('0'+k)), Pin: table.PinClear}
 		if r.IntN(2) == 0 {
 			c.Pin, c.Target = table.PinSet, "b2"
 		}
 		return c
+	case 17, 18:
+		return settling(r, tab, term)
+	case 19:
+		return table.Settled{Term: term, Number: tab.Settings.Number + 1, Enters: tab.Enters}
 	default:
 		return table.Verdict{Term: term, Pool: "p", Up: map[uint16]bool{uint16(r.IntN(5)): r.IntN(3) > 0}}
 	}
+}
+
+// settling draws a step of a change of settings: all others would be too rare.
+func settling(r *rand.Rand, tab *table.Table, term uint64) table.Command {
+	p := tab.Pools["p"]
+	switch {
+	case tab.Settling == nil || r.IntN(20) == 0:
+		s := tab.Settings
+		s.Number, s.Keys, s.Names.LowerCase = s.Number+1, s.Keys+r.IntN(2), r.IntN(2) == 0
+		return table.Settle{Term: term, Number: tab.Settings.Number, Settings: &s}
+	case r.IntN(40) == 0:
+		return table.Settle{Term: term, Number: tab.Settings.Number}
+	case tab.Rekeyed() && p != nil:
+		return table.Prepare{Term: term, Pool: "p", Epoch: p.Epoch, All: true}
+	}
+	c := table.Rekey{Term: term, Number: tab.Settings.Number + 1}
+	for k := range tab.Pins {
+		c.Pins = append(c.Pins, table.Rename{Old: k, New: place.Key(r.IntN(30))})
+	}
+	slices.SortFunc(c.Pins, func(a, b table.Rename) int { return cmp.Compare(a.Old, b.Old) })
+	return c
 }
 
 func save(t testing.TB, tab *table.Table) []byte {
@@ -122,7 +155,7 @@ func TestDeterminism(t *testing.T) {
 			}
 		}
 	}
-	if len(kinds) < 14 {
+	if len(kinds) < 17 {
 		t.Errorf("only %d kinds of commands were accepted: %v", len(kinds), kinds)
 	}
 }
@@ -160,6 +193,68 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("after %s: %v", wire, err)
 		}
 	})
+}
+
+// FuzzApply: a log, a command a line, changes tables alike, and whatever may be asked
+// of one then is answered. What is wrong with it is an error, never a panic.
+func FuzzApply(f *testing.F) {
+	for seed := range uint64(20) {
+		r := rand.New(rand.NewPCG(seed, 3))
+		tab := table.New()
+		var log []byte
+		for range 60 {
+			c := random(r, tab)
+			_ = tab.Apply(c, 1) // accepted or not
+			log = append(append(log, table.Encode(c)...), '\n')
+		}
+		f.Add(log)
+	}
+	f.Fuzz(func(t *testing.T, log []byte) {
+		a, b := table.New(), table.New()
+		for line := range bytes.Lines(log) {
+			c, err := table.Decode(bytes.TrimSpace(line))
+			if err != nil {
+				continue
+			}
+			errA := a.Apply(c, 1)
+			if errB := b.Apply(c, 1); (errA == nil) != (errB == nil) {
+				t.Fatalf("%s: %v and %v", line, errA, errB)
+			}
+			ask(a)
+		}
+		want := save(t, a)
+		if got := save(t, b); !bytes.Equal(got, want) {
+			t.Fatalf("%s\nand\n%s", want, got)
+		}
+		if err := b.Load(bytes.NewReader(want)); err != nil {
+			t.Fatal(err)
+		}
+		ask(b)
+	})
+}
+
+// ask asks a table whatever nodes and leaders do.
+func ask(t *table.Table) {
+	for _, m := range t.Members {
+		t.Debts(m)
+		t.Only(m.Node)
+	}
+	for _, m := range t.Moves {
+		t.AllClear(m)
+		t.Way(m)
+	}
+	t.AllClosed()
+	t.Collide(place.Names{LowerCase: true})
+	for _, p := range t.Pools {
+		t.AllReady(p)
+		t.LosesAny(p)
+		for k := range place.Key(8) {
+			w := t.Where(p, k)
+			t.Base(p, k)
+			t.MayStay(p, k, w.Backend)
+			t.PresentBut(p, k, map[uint16]bool{1: true})
+		}
+	}
 }
 
 // FuzzLoad: what is loaded is saved and loaded alike.

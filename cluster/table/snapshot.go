@@ -174,6 +174,9 @@ func (t *Table) Load(r io.Reader) error {
 		if slices.Contains(sp.Backends, nil) {
 			return errNull
 		}
+		if sp.Storage > place.Local {
+			return fmt.Errorf("read a snapshot: pool %q: unknown %v", sp.Name, sp.Storage)
+		}
 		for _, b := range sp.Backends {
 			p.Backends[b.ID] = b
 		}

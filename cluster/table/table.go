@@ -33,7 +33,7 @@ type Table struct {
 	Moves    map[uint64]*Move   // under way, by number
 	Pins     map[place.Key]Pin
 	LastMove uint64 // the highest number of a move up to now
-	LastID   uint16 // the highest id of a back end up to now
+	LastID   uint16 // the last id that a back end was given
 	// Enters is how many lives have entered: who waited for all that were counted
 	// says which those were.
 	Enters uint64

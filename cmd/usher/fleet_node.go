@@ -71,6 +71,7 @@ func fleetOptions(c *config.Config) (o cluster.FleetOptions, err error) {
 		Fleet: c.Fleet.Name, Node: c.Fleet.Node, Secrets: secrets, Bind: c.Fleet.Bind, Advertise: c.Fleet.Advertise,
 		Join: c.Fleet.Join, Voters: c.Fleet.Voters, State: stateDir(c), Strict: c.Fleet.WhenIsolated == config.IsolatedRefuse,
 		Names: names(c.Users), Retention: c.Fleet.Retention, KickDelay: c.Fleet.KickDelay,
+		Flush: c.Fleet.Flush,
 	}
 	if o.Node == "" {
 		o.Node = cluster.Hostname()

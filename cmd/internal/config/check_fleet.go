@@ -2,6 +2,7 @@ package config
 
 import (
 	"net"
+	"os"
 	"slices"
 	"strconv"
 )
@@ -16,6 +17,13 @@ func (k *checker) fleet() {
 	if _, port, err := net.SplitHostPort(f.Bind); err == nil {
 		n, _ := strconv.Atoi(port) // of a port, by its form
 		k.port("fleet.bind", n)
+	}
+	if len(f.Flush) > 0 {
+		if info, err := os.Stat(f.Flush[0]); err != nil {
+			k.fail("fleet.flush", "flush: %v", err)
+		} else if !info.Mode().IsRegular() || info.Mode().Perm()&0o111 == 0 {
+			k.fail("fleet.flush", "flush: %s is no program: chmod +x it", f.Flush[0])
+		}
 	}
 	if f.Node != "" && !slices.Contains(f.Voters, f.Node) {
 		if hint := suggestion(f.Node, f.Voters); hint != "" {

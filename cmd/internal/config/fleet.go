@@ -53,6 +53,15 @@ type Fleet struct {
 	// What a back end may need to finish with a user whose connections were closed,
 	// before another back end may have him.
 	KickDelay time.Duration `toml:"kick_delay" default:"2s" range:"0s..1m" reload:"no"`
+
+	// Program, by its path, and its arguments, that the leader runs for a user who is
+	// moved, when his connections are closed and kick_delay is over, before he is let
+	// in elsewhere; to write back and drop what his old back end has in its caches. No
+	// shell is between. USHER_USER, USHER_POOL, USHER_FROM, USHER_TO and USHER_BY tell
+	// it what it is about; USHER_FROM is empty where nobody knows. It has 5 seconds.
+	// If it fails, that is logged, and he is moved nevertheless. The same on all nodes
+	// that vote.
+	Flush []string `toml:"flush" default:"[]" form:"argument" example:"[\"/usr/local/sbin/flush-user\"]" reload:"no"`
 }
 
 // DefaultFleetPort is where nodes meet unless somebody says otherwise: the port of

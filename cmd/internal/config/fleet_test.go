@@ -70,6 +70,10 @@ func TestFleetRules(t *testing.T) {
 		{"nobody finds it", fleet("bind =", "advertise = \"[::]:7946\"\nbind ="), []string{
 			"5:1: advertise: [::]:7946 is no address that other nodes could connect to",
 		}},
+		{"a program", fleet("node =", "flush = [\"/usr/bin/doveadm\", \"-v\"]\nnode ="), nil},
+		{"a program somewhere", fleet("node =", "flush = [\"doveadm\"]\nnode ="), []string{
+			`3:1: flush: "doveadm" is no path from the root: want the program, and each argument by itself, as in ["/usr/local/sbin/flush-user", "--quick"]`,
+		}},
 		{"every address", fleet(`"192.0.2.1"`, `":7946"`, "node =", "advertise = \"192.0.2.1\"\nnode ="), nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) { check(t, tt.text, tt.want...) })

@@ -26,6 +26,7 @@ var forms = map[string]form{
 	"peer":       {`a host name or an address, with or without a port, such as "usher2.example.org", "192.0.2.1:7946" or "[2001:db8::1]:7946"`, isPeer},
 	"strip":      {`a domain such as "example.org", or "*" for every one`, isStrip},
 	"path":       {`the path of a file`, isPath},
+	"argument":   {`an argument of a program, without control characters`, isPath},
 	"word":       {`a text without control characters, of at most 255 bytes`, isWord},
 	"separator":  {`up to 8 characters that are no letters, digits, "@" or spaces`, isSeparator},
 	"capability": {`a capability such as "IDLE"`, isCapability},

@@ -3,6 +3,7 @@ package config
 import (
 	"net"
 	"net/netip"
+	"path/filepath"
 	"slices"
 )
 
@@ -25,6 +26,9 @@ func (b *binder) fleet(c *Config) {
 		b.rule("fleet.advertise", "advertise: %s is no address that other nodes could connect to", f.Advertise)
 	}
 	b.voters(f)
+	if len(f.Flush) > 0 && !filepath.IsAbs(f.Flush[0]) {
+		b.rule("fleet.flush", "flush: %q is no path from the root: want the program, and each argument by itself, as in [\"/usr/local/sbin/flush-user\", \"--quick\"]", f.Flush[0])
+	}
 	if f.WhenIsolated == IsolatedRefuse && c.DataPath == PathCopy {
 		b.rule("fleet.when_isolated", `when_isolated = "refuse" needs another data_path than "copy": a node that must refuse has to be able to stop what it forwards`)
 	}
@@ -46,7 +50,7 @@ func (b *binder) nameless(f Fleet) {
 	for _, k := range []struct {
 		key string
 		set bool
-	}{{"secret_file", f.SecretFile != ""}, {"join", len(f.Join) > 0}, {"voters", len(f.Voters) > 0}} {
+	}{{"secret_file", f.SecretFile != ""}, {"join", len(f.Join) > 0}, {"voters", len(f.Voters) > 0}, {"flush", len(f.Flush) > 0}} {
 		if k.set {
 			b.rule(join("fleet", k.key), "%s has no meaning without fleet.name", k.key)
 		}
