@@ -98,10 +98,7 @@ func openNode(t testing.TB, o FleetOptions, pools ...Pool) *sitter {
 func startNode(t testing.TB, o FleetOptions, pools ...Pool) (s *sitter, end func()) {
 	t.Helper()
 	s = &sitter{sessions: make(map[uint64]string)}
-	o.Local, o.Log = s, testLog(t)
-	if o.Log != nil {
-		o.Log = o.Log.With("node", o.Node)
-	}
+	o.Local, o.Log = s, watchKeys(t, testLog(t)).With("node", o.Node, "fleet", o.Fleet) // as usher does
 	f, err := OpenFleet(o)
 	if err != nil {
 		t.Fatal(err)

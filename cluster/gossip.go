@@ -99,7 +99,7 @@ func (d *delegate) NotifyLeave(n *memberlist.Node) {
 	delete(f.peers, n.Name)
 	f.peersMu.Unlock()
 	if n.Name != f.o.Node {
-		f.log.Info("a node left", "node", n.Name, "address", n.Address())
+		f.log.Info("a node left", "peer", n.Name, "address", n.Address())
 	}
 	f.wake()
 }
@@ -117,7 +117,7 @@ func (f *Fleet) seen(what string, n *memberlist.Node) {
 		f.peersMu.Unlock()
 	}
 	if n.Name != f.o.Node && what != "" {
-		f.log.Info("a node "+what, "node", n.Name, "address", n.Address())
+		f.log.Info("a node "+what, "peer", n.Name, "address", n.Address())
 	}
 	f.wake()
 }
@@ -240,7 +240,7 @@ func (f *Fleet) begin() {
 		f.log.Warn("the fleet could not be started", "err", err)
 		return
 	}
-	f.log.Info("the fleet is started", "fleet", f.o.Fleet, "voters", strings.Join(f.o.Voters, " "))
+	f.log.Info("the fleet is started", "voters", strings.Join(f.o.Voters, " "))
 	f.tell()
 }
 
