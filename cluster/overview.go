@@ -200,8 +200,7 @@ func (f *Fleet) Overview() Overview {
 	return o
 }
 
-// Reasons says why the node should not get logins, or why it is degraded: empty if
-// all is well.
+// Reasons says why the node should not get logins: empty if nothing.
 func (f *Fleet) Reasons() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -223,7 +222,7 @@ func (f *Fleet) Reasons() []string {
 func (f *Fleet) Degraded() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.keyer.Load() != nil && !f.node.Leased(bootTime()) {
+	if f.keyer.Load() != nil && !f.o.Strict && !f.o.Witness && !f.node.Leased(bootTime()) {
 		return []string{"isolated from the fleet: users are placed by the last view"}
 	}
 	return nil

@@ -34,6 +34,7 @@ type node struct {
 	places   *cluster.Single
 	reloads  *admin.Reloads
 	draining atomic.Bool
+	degraded atomic.Bool
 	log      strings.Builder
 	ended    endings
 }
@@ -84,6 +85,12 @@ func newNode(t *testing.T) *node {
 		Reasons: func() []string {
 			if n.draining.Load() {
 				return []string{"draining"}
+			}
+			return nil
+		},
+		Degraded: func() []string {
+			if n.degraded.Load() {
+				return []string{"isolated"}
 			}
 			return nil
 		},

@@ -44,6 +44,7 @@ func (n *node) openPlaces(c *config.Config) error {
 	}
 	n.places = n.fleet
 	n.ready.Add("fleet", n.fleet.Reasons)
+	n.ready.AddDegraded("fleet lease", n.fleet.Degraded)
 	return nil
 }
 

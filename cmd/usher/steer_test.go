@@ -239,3 +239,19 @@ func TestWitness(t *testing.T) {
 		t.Errorf("got %d, %v, %s", status, err, out)
 	}
 }
+
+func TestVerdict(t *testing.T) {
+	for _, tt := range []struct {
+		st   admin.Status
+		want string
+	}{
+		{admin.Status{Ready: true}, "ready"},
+		{admin.Status{Ready: true, Degraded: []string{"isolated", "old"}}, "ready, degraded: isolated; old"},
+		{admin.Status{Reasons: []string{"starting"}, Degraded: []string{"isolated"}}, "not ready: starting"},
+		{admin.Status{Draining: true}, "draining"},
+	} {
+		if got := verdict(&tt.st); got != tt.want {
+			t.Errorf("got %q, want %q", got, tt.want)
+		}
+	}
+}

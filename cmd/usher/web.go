@@ -28,7 +28,7 @@ type web struct {
 func (n *node) openWeb(c config.Admin) (*web, error) {
 	o := admin.Options{
 		Version: version(), Started: n.started, Log: n.log.Logger, Node: n.server, Places: n.places,
-		Health: n.health, Spliced: n.engine.Spliced, Adopted: n.engine.Adopted, Fallbacks: n.fallbacks, Draining: n.draining.Load, Reasons: n.ready.Reasons, Reloads: n.reloads,
+		Health: n.health, Spliced: n.engine.Spliced, Adopted: n.engine.Adopted, Fallbacks: n.fallbacks, Draining: n.draining.Load, Reasons: n.ready.Reasons, Degraded: n.ready.Degraded, Reloads: n.reloads,
 	}
 	if n.fleet != nil {
 		o.Fleet = n.fleet
