@@ -98,7 +98,10 @@ func openNode(t testing.TB, o FleetOptions, pools ...Pool) *sitter {
 func startNode(t testing.TB, o FleetOptions, pools ...Pool) (s *sitter, end func()) {
 	t.Helper()
 	s = &sitter{sessions: make(map[uint64]string)}
-	o.Local, o.Log = s, watchKeys(t, testLog(t)).With("node", o.Node, "fleet", o.Fleet) // as usher does
+	if o.Log == nil {
+		o.Log = testLog(t)
+	}
+	o.Local, o.Log = s, watchKeys(t, o.Log).With("node", o.Node, "fleet", o.Fleet) // as usher does
 	f, err := OpenFleet(o)
 	if err != nil {
 		t.Fatal(err)

@@ -3,7 +3,6 @@ package cluster
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"log"
 	"maps"
 	"math/rand/v2"
@@ -51,7 +50,7 @@ func (f *Fleet) openGossip() error {
 	c.Delegate = (*delegate)(f)
 	c.Events = (*delegate)(f)
 	c.DeadNodeReclaimTime = time.Second // a node that comes back under another address
-	c.Logger = log.New(io.Discard, "", 0)
+	c.Logger = log.New(labels{f.port}, "", 0)
 	keys := make([][]byte, 0, MaxSecrets)
 	for _, s := range *f.secrets.Load() {
 		keys = append(keys, s.derive("gossip", 32))
@@ -115,6 +114,7 @@ func (f *Fleet) seen(what string, n *memberlist.Node) {
 		f.peersMu.Lock()
 		f.peers[n.Name] = peer{n.Address(), m}
 		f.peersMu.Unlock()
+		f.port.meet(n.Address())
 	}
 	if n.Name != f.o.Node && what != "" {
 		f.log.Info("a node "+what, "peer", n.Name, "address", n.Address())
@@ -209,6 +209,7 @@ func (f *Fleet) addresses() []string {
 		}
 		for _, ip := range ips {
 			list = append(list, net.JoinHostPort(ip, port))
+			f.port.meet(list[len(list)-1])
 		}
 	}
 	return list

@@ -29,8 +29,6 @@ const (
 	maxHandshakes = 64
 	// maxPacket is more than memberlist sends.
 	maxPacket = 65536
-	// complainEvery is the least time between two warnings about strangers.
-	complainEvery = time.Minute
 )
 
 // A port is the fleet port. It is memberlist's transport and raft's.
@@ -45,6 +43,7 @@ type port struct {
 	mu       sync.Mutex // guards what follows
 	complain time.Time
 	kept     int                   // refusals since
+	met      map[string]struct{}   // addresses of members, also of former ones
 	open     map[net.Conn]struct{} // that came in; nil when closed
 
 	packets chan *memberlist.Packet
@@ -163,7 +162,8 @@ func (p *port) accept() {
 
 // welcome does TLS with a peer and hands the connection on.
 func (p *port) welcome(raw net.Conn) {
-	c := tls.Server(raw, p.id.config(protoRaft, protoGossip, protoAPI))
+	peer := &spoken{Conn: raw}
+	c := tls.Server(peer, p.id.config(protoRaft, protoGossip, protoAPI))
 	ctx, cancel := context.WithTimeout(context.Background(), handshakeTime)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
@@ -177,14 +177,17 @@ func (p *port) welcome(raw net.Conn) {
 	if err := c.HandshakeContext(ctx); err != nil {
 		stop()
 		_ = raw.Close()
-		p.refused(raw.RemoteAddr(), err)
+		if ctx.Err() != nil {
+			err = errSilent
+		}
+		p.failed(raw.RemoteAddr(), peer.yes, err)
 		return
 	}
 	stop()
 	to := map[string]chan net.Conn{protoRaft: p.raft, protoGossip: p.streams, protoAPI: p.api}[c.ConnectionState().NegotiatedProtocol]
 	if to == nil {
 		_ = c.Close()
-		p.refused(raw.RemoteAddr(), errors.New("it speaks none of our protocols"))
+		p.refused(raw.RemoteAddr().String(), errors.New("it speaks none of our protocols"))
 		return
 	}
 	select {
@@ -192,18 +195,6 @@ func (p *port) welcome(raw net.Conn) {
 	case <-p.done:
 		_ = c.Close()
 	}
-}
-
-// refused logs a stranger, once a minute.
-func (p *port) refused(from net.Addr, err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.kept++
-	if time.Since(p.complain) < complainEvery {
-		return
-	}
-	p.log.Warn("a connection to the fleet port was refused", "client", from, "err", err, "since_last", p.kept)
-	p.complain, p.kept = time.Now(), 0
 }
 
 // receive takes packets for memberlist.
