@@ -4,6 +4,7 @@
 //	GET  /v1/status            the node, its listeners, pools and back ends
 //	GET  /v1/sessions[?user=]  who is connected
 //	GET  /v1/user?user=[&pool=]  where a user's next login would go, and why
+//	POST /v1/users             the same of many users; it changes nothing
 //	POST /v1/kick              {"user": …} or {"session": …}: end sessions
 //
 // and of a node that is in a fleet:

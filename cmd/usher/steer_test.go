@@ -16,6 +16,7 @@ import (
 	"usher.example/balancer/admin"
 	"usher.example/balancer/forward"
 	"usher.example/cluster"
+	"usher.example/cluster/place"
 )
 
 // A resident is the balancer of a fleet's node in a test.
@@ -38,7 +39,7 @@ func steered(t *testing.T, voters ...string) *operated {
 	quiet := slog.New(slog.DiscardHandler)
 	f, err := cluster.OpenFleet(cluster.FleetOptions{
 		Fleet: "mail", Node: "u1", Secrets: []cluster.Secret{cluster.NewSecret()}, Bind: "127.0.0.1:0", Voters: voters,
-		State: t.TempDir(), KickDelay: -1, Local: resident{}, Log: quiet,
+		Names: place.Names{LowerCase: true}, State: t.TempDir(), KickDelay: -1, Local: resident{}, Log: quiet,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -80,6 +81,10 @@ func TestSteer(t *testing.T) {
 	if err := os.WriteFile(bad, []byte("bob\neve mail7\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	twice := filepath.Join(t.TempDir(), "twice")
+	if err := os.WriteFile(twice, []byte("joe mail2\nkim mail2\nJOE mail2\nkim mail1\nkim mail2\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, tt := range []struct {
 		args   string
 		status int
@@ -93,11 +98,14 @@ func TestSteer(t *testing.T) {
 		{"user move joe mail3", exitNotFound, []string{"no such back end; pool main has: mail1, mail2"}},
 		{"user move joe", exitUsage, []string{"say USER BACKEND, --home USER or --map FILE"}},
 		{"user move --home joe --dry-run", 0, []string{"joe: mail2 -> mail2\n"}},
-		{"user move --map " + moves + " --dry-run", 0, []string{"bob: ", "-> mail2\n", "2 users to be moved, 1 there already, 0 under way, 0 failed, 0 not tried\n"}},
+		{"user move --map " + moves + " --dry-run", 0, []string{"USER  PLACE  WHY   TARGET  DO\n", "\njoe   mail2  pin   mail2   -\n", "\nbob   ", "1 there already\n"}},
+		{"user move --map " + moves + " --dry-run --json", 0, []string{`"line": 4`, `"do": "none"`, `"target": "mail1"`}},
 		{"user where bob", 0, []string{"home  -"}},
 		{"user move --map " + moves, 0, []string{"2 users moved, 1 there already"}},
 		{"user move --json --map " + moves, 0, []string{`"moved": 0`, `"skipped": 3`, `"failed": []`}},
 		{"user move --map " + bad, exitFailed, []string{"bad:1: 1 words", `bad:2: the pool has no back end "mail7"`}},
+		{"user move --map " + twice, exitFailed, []string{`twice:3: "JOE" is the user of line 1, "joe": the fleet knows both as "joe"`, `twice:4: user "kim" is to go to mail2 already, by line 2`}},
+		{"user where kim", 0, []string{"home  -"}},
 		{"user move --map " + moves + " --pool x", exitNotFound, []string{`no pool "x"; there are: [main]`}},
 		{"user unpin joe", 0, []string{"done\n"}},
 		{"user unpin joe", exitNoUser, []string{"the user has no pin"}},
@@ -110,6 +118,7 @@ func TestSteer(t *testing.T) {
 		{"backend drain mail1 --wait", 0, []string{"done\n", "no user is left\n"}},
 		{"backend list", 0, []string{"drain", "ann"}},
 		{"user move joe mail1", exitTemporary, []string{"the back end is not up: mail1; make it active"}},
+		{"user move --map " + moves, exitTemporary, []string{"moves:3: mail1 is drain and takes nobody now"}},
 		{"backend activate mail1", 0, []string{"done\n"}},
 		{"backend weight mail1 7", 0, []string{"done\n"}},
 		{"backend list", 0, []string{"7*"}},
