@@ -57,24 +57,32 @@ func TestWaitForDrain(t *testing.T) {
 		{
 			"to the end", "backend drain mail1 --wait", backends, state,
 			[]any{backendWith(3, "drain"), backendWith(1, "drain"), backendWith(0, "drain", "node u2: it cannot be seen"), backendWith(0, "drain")},
-			0, []string{"not all nodes go by it yet: not within 20s\n", "3 users left, 6 sessions\n", "no user is left\n"},
+			0,
+			[]string{"not all nodes go by it yet: not within 20s\n", "3 users left, 6 sessions\n", "no user is left\n"},
 		},
 		{
-			"interrupted", "backend evacuate mail1 --wait", backends, state, []any{backendWith(3, "evacuate"), interrupt, backendWith(3, "evacuate")},
-			exitTemporary, []string{"only the wait was interrupted: the evacuation goes on; usher backend list shows who is left, usher backend activate mail1 takes it back"},
+			"interrupted", "backend evacuate mail1 --wait", backends, state,
+			[]any{backendWith(3, "evacuate"), interrupt, backendWith(3, "evacuate")},
+			exitTemporary,
+			[]string{"only the wait was interrupted: the evacuation goes on; usher backend list shows who is left, usher backend activate mail1 takes it back"},
 		},
 		{
-			"taken back", "backend drain mail1 --wait", backends, state, []any{backendWith(3, "drain"), backendWith(3, "active")},
-			exitTemporary, []string{"is active again"},
+			"taken back", "backend drain mail1 --wait", backends, state,
+			[]any{backendWith(3, "drain"), backendWith(3, "active")},
+			exitTemporary,
+			[]string{"is active again"},
 		},
 		{
 			"a node", "node drain u1 --wait", admin.NodesPath, admin.NodeDrainPath,
 			[]any{nodeWith(7, true, true), nodeWith(0, false, false), nodeWith(0, true, true)},
-			0, []string{"7 sessions left\n", "no session is left\n"},
+			0,
+			[]string{"7 sessions left\n", "no session is left\n"},
 		},
 		{
 			"a node that was restarted", "node drain u1 --wait", admin.NodesPath, admin.NodeDrainPath,
-			[]any{nodeWith(7, true, true), nodeWith(0, true, false)}, exitTemporary, []string{"is drained no more: it was restarted"},
+			[]any{nodeWith(7, true, true), nodeWith(0, true, false)},
+			exitTemporary,
+			[]string{"is drained no more: it was restarted"},
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
