@@ -86,6 +86,7 @@ type Fleet struct {
 	api     *http.Client
 	server  *http.Server
 	secrets atomic.Pointer[[]Secret]
+	ring    *memberlist.Keyring // gossip's keys, by the secrets
 	keyer   atomic.Pointer[keyer]
 	stats   FleetStats
 	leads   chan bool
@@ -114,6 +115,8 @@ type Fleet struct {
 	complained int64
 	joined     int64 // when Join was last said
 	saidState  bool  // gossip knows that we have a log; the manager's own
+
+	rotating sync.Mutex // of SetSecrets, which may take a second
 
 	peersMu sync.Mutex // guards peers; memberlist calls with it, so nothing is done under it
 	peers   map[string]peer

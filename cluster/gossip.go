@@ -33,6 +33,9 @@ type meta struct {
 	State   bool   `json:"s"` // it has a log
 	Witness bool   `json:"w,omitempty"`
 	Version int    `json:"v"`
+	// Secrets are the versions of the secret that it has, by Print, the one in use
+	// first.
+	Secrets []string `json:"k,omitempty"`
 }
 
 // openGossip opens membership. Joining is rejoin's, for ever.
@@ -59,7 +62,7 @@ func (f *Fleet) openGossip() error {
 	if err != nil {
 		return fmt.Errorf("gossip: %w", err)
 	}
-	c.Keyring = ring
+	c.Keyring, f.ring = ring, ring
 	if f.gossip, err = memberlist.Create(c); err != nil {
 		return fmt.Errorf("gossip: %w", err)
 	}
@@ -72,7 +75,7 @@ type delegate Fleet
 // NodeMeta implements memberlist.Delegate.
 func (d *delegate) NodeMeta(int) []byte {
 	f := (*Fleet)(d)
-	b, _ := json.Marshal(meta{f.dir.id, !f.fresh(), f.o.Witness, 1}) // plain values: never fails
+	b, _ := json.Marshal(meta{f.dir.id, !f.fresh(), f.o.Witness, 1, prints(*f.secrets.Load())}) // plain values: never fails
 	return b
 }
 

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/memberlist"
@@ -38,13 +39,13 @@ type port struct {
 	udp       *net.UDPConn
 	advertise *net.TCPAddr
 
-	id *identity
+	id atomic.Pointer[identity]
 
 	mu       sync.Mutex // guards what follows
 	complain time.Time
-	kept     int                   // refusals since
-	met      map[string]struct{}   // addresses of members, also of former ones
-	open     map[net.Conn]struct{} // that came in; nil when closed
+	kept     int                 // refusals since
+	met      map[string]struct{} // addresses of members, also of former ones
+	open     map[net.Conn]string // that came in, by what was believed; nil when closed
 
 	packets chan *memberlist.Packet
 	streams chan net.Conn
@@ -70,10 +71,11 @@ func openPort(bind, advertise string, id *identity, log *slog.Logger) (*port, er
 		return nil, fmt.Errorf("fleet port: %w", err)
 	}
 	p := &port{
-		log: log, tcp: tcp, udp: udp, id: id, advertise: at,
+		log: log, tcp: tcp, udp: udp, advertise: at,
 		packets: make(chan *memberlist.Packet), streams: make(chan net.Conn), raft: make(chan net.Conn), api: make(chan net.Conn),
-		done: make(chan struct{}), open: make(map[net.Conn]struct{}),
+		done: make(chan struct{}), open: make(map[net.Conn]string),
 	}
+	p.id.Store(id)
 	if advertise != "" {
 		if p.advertise, err = net.ResolveTCPAddr("tcp", advertise); err != nil {
 			p.close()
@@ -121,7 +123,7 @@ func (p *port) keep(c net.Conn) net.Conn {
 	if p.open == nil {
 		_ = c.Close()
 	} else {
-		p.open[c] = struct{}{}
+		p.open[c] = "" // nobody yet
 	}
 	return incoming{c, p}
 }
@@ -163,7 +165,7 @@ func (p *port) accept() {
 // welcome does TLS with a peer and hands the connection on.
 func (p *port) welcome(raw net.Conn) {
 	peer := &spoken{Conn: raw}
-	c := tls.Server(peer, p.id.config(protoRaft, protoGossip, protoAPI))
+	c := tls.Server(peer, p.id.Load().config(protoRaft, protoGossip, protoAPI))
 	ctx, cancel := context.WithTimeout(context.Background(), handshakeTime)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
@@ -184,6 +186,10 @@ func (p *port) welcome(raw net.Conn) {
 		return
 	}
 	stop()
+	if !p.believe(raw, c.ConnectionState()) {
+		_ = c.Close()
+		return // it came in by a version of the secret that was given up meanwhile
+	}
 	to := map[string]chan net.Conn{protoRaft: p.raft, protoGossip: p.streams, protoAPI: p.api}[c.ConnectionState().NegotiatedProtocol]
 	if to == nil {
 		_ = c.Close()
@@ -221,7 +227,7 @@ func (p *port) receive() {
 
 // dial connects to another node's fleet port.
 func (p *port) dial(ctx context.Context, address, protocol string) (net.Conn, error) {
-	d := &tls.Dialer{NetDialer: &net.Dialer{}, Config: p.id.config(protocol)}
+	d := &tls.Dialer{NetDialer: &net.Dialer{}, Config: p.id.Load().config(protocol)}
 	c, err := d.DialContext(ctx, "tcp", address)
 	if err != nil {
 		return nil, err
