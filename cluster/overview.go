@@ -135,6 +135,9 @@ type Overview struct {
 	Stays    int         `json:"stays"`
 	Changes  []string    `json:"changes,omitempty"` // pools whose view is changing
 	Error    string      `json:"error,omitempty"`
+	// Secrets are the versions of the fleet's secret that the node has, by
+	// Secret.Print, the one in use first.
+	Secrets []string `json:"secrets,omitempty"`
 }
 
 // NodeState is a node of the fleet.
@@ -146,6 +149,8 @@ type NodeState struct {
 	Counted bool   `json:"counted"`
 	Life    uint64 `json:"life"`
 	Leads   bool   `json:"leads"`
+	// Secrets are as in Overview; none of a node that is absent.
+	Secrets []string `json:"secrets,omitempty"`
 }
 
 // Overview shows the fleet.
@@ -159,6 +164,7 @@ func (f *Fleet) Overview() Overview {
 	o := Overview{
 		Fleet: f.o.Fleet, Node: f.o.Node, Leader: leader, Quorum: leader != "", Isolated: !f.o.Witness && !f.node.Leased(now), Applied: f.applied,
 		Moves: len(f.table.Moves), Pins: len(f.table.Pins), Members: []NodeState{},
+		Secrets: prints(*f.secrets.Load()),
 	}
 	if f.fatal != nil {
 		o.Error = f.fatal.Error()
@@ -177,6 +183,7 @@ func (f *Fleet) Overview() Overview {
 			s.Role = "voter"
 		}
 		p, there := alive[name]
+		s.Secrets = p.Secrets
 		if there || f.gossip == nil {
 			s.State = "alive"
 		}
@@ -207,9 +214,9 @@ func (f *Fleet) Reasons() []string {
 	switch {
 	case f.fatal != nil:
 		return []string{f.fatal.Error()}
-	case f.keyer.Load() == nil:
+	case f.keyer.Load() == nil && (!f.o.Witness || f.fresh()): // one that votes needs the log only
 		return []string{"the fleet has not been joined yet"}
-	case !f.node.Leased(bootTime()) && f.o.Strict:
+	case !f.node.Leased(bootTime()) && f.o.Strict && !f.o.Witness:
 		return []string{"isolated from the fleet: logins are refused"}
 	case f.drained:
 		return []string{"drained by an administrator"}

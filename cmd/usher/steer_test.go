@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -173,9 +172,9 @@ func TestFleetSecret(t *testing.T) {
 		{nil, 0, "is written; copy it to all nodes, and name it in fleet.secret_file"},
 		{nil, exitFailed, "exists, and is left alone"},
 		{[]string{"--rotate", "drop"}, exitFailed, "the next step is add"},
-		{[]string{"--rotate", "add"}, 0, "then --rotate promote"},
-		{[]string{"--rotate", "promote"}, 0, "then --rotate drop"},
-		{[]string{"--rotate", "drop"}, 0, "restart them, one after the other\n"},
+		{[]string{"--rotate", "add"}, 0, "both versions on all, --rotate promote"},
+		{[]string{"--rotate", "promote"}, 0, "the new one used on all, --rotate drop"},
+		{[]string{"--rotate", "drop"}, 0, "copy it to all nodes and reload them\n"},
 		{[]string{"--rotate", "now"}, exitUsage, "want add, promote or drop"},
 	} {
 		out, status, err := run(t, append([]string{"fleet", "secret", path}, tt.args...)...)
@@ -210,42 +209,12 @@ func TestPace(t *testing.T) {
 	}
 }
 
-// A witness votes until it is told to end; then its state can be recovered.
-func TestWitness(t *testing.T) {
-	dir := t.TempDir()
-	if _, status, err := run(t, "fleet", "secret", filepath.Join(dir, "secret")); status != 0 {
-		t.Fatal(err)
-	}
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	at := free.Addr().String()
-	_ = free.Close()
-	file := filepath.Join(dir, "usher.toml")
-	write := func(voter string) {
-		text := "[fleet]\nname = \"mail\"\nnode = \"w\"\nsecret_file = \"secret\"\nbind = \"" + at + "\"\nstate_dir = \"state\"\nvoters = [\"" + voter + "\"]\n"
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	write("x")
-	if err := witness(t.Context(), file, t.Output()); err == nil || !strings.Contains(err.Error(), `"w" is not among voters`) {
-		t.Errorf("got %v", err)
-	}
-	write("w")
-	ctx, stop := context.WithTimeout(t.Context(), 2*time.Second)
-	defer stop()
-	if err := witness(ctx, file, t.Output()); err != nil {
-		t.Fatal(err)
-	}
-	out, status, err := run(t, "fleet", "recover", "-c", file)
-	if status != 0 || !strings.Contains(out, "voters w, 0 pins\nnothing was changed") {
-		t.Errorf("got %d, %v, %s", status, err, out)
-	}
-	out, status, err = run(t, "fleet", "recover", "--yes", "-c", file)
-	if status != 0 || !strings.Contains(out, "this node is the only voter now") {
-		t.Errorf("got %d, %v, %s", status, err, out)
+func TestSecretLines(t *testing.T) {
+	st := &admin.FleetStatus{Overview: cluster.Overview{Secrets: []string{"a1", "b2"}, Members: []cluster.NodeState{
+		{Node: "u1", Secrets: []string{"a1", "b2"}}, {Node: "u2", Secrets: []string{"b2", "a1"}}, {Node: "u3"}, {Node: "u4", Secrets: []string{"a1"}},
+	}}}
+	if got, want := secretLines(st), "secret: a1 is used, b2 believed as well; not so, or not yet, on u2, u4\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 
