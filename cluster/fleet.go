@@ -87,9 +87,11 @@ type Fleet struct {
 	server  *http.Server
 	secrets atomic.Pointer[[]Secret]
 	ring    *memberlist.Keyring // gossip's keys, by the secrets
-	keyer   atomic.Pointer[keyer]
-	stats   FleetStats
-	leads   chan bool
+	// pinsMark is filed.mark, for who must not wait for mu.
+	pinsMark atomic.Pointer[string]
+	keyer    atomic.Pointer[keyer]
+	stats    FleetStats
+	leads    chan bool
 
 	mu      sync.Mutex // guards what follows; never held while waiting
 	table   *table.Table
@@ -108,6 +110,7 @@ type Fleet struct {
 	reseal  bool // the map key is sealed with a secret that is on its way out
 	untaken bool // nobody took the last report
 	drained bool // by an administrator
+	filed   filed
 	leased  bool // at the last look
 	applied uint64
 

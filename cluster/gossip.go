@@ -36,6 +36,8 @@ type meta struct {
 	// Secrets are the versions of the secret that it has, by Print, the one in use
 	// first.
 	Secrets []string `json:"k,omitempty"`
+	// Pins is the print of its pins files; empty until it has read them.
+	Pins string `json:"p,omitempty"`
 }
 
 // openGossip opens membership. Joining is rejoin's, for ever.
@@ -75,7 +77,11 @@ type delegate Fleet
 // NodeMeta implements memberlist.Delegate.
 func (d *delegate) NodeMeta(int) []byte {
 	f := (*Fleet)(d)
-	b, _ := json.Marshal(meta{f.dir.id, !f.fresh(), f.o.Witness, 1, prints(*f.secrets.Load())}) // plain values: never fails
+	m := meta{f.dir.id, !f.fresh(), f.o.Witness, 1, prints(*f.secrets.Load()), ""}
+	if mark := f.pinsMark.Load(); mark != nil {
+		m.Pins = *mark
+	}
+	b, _ := json.Marshal(m) // plain values: never fails
 	return b
 }
 

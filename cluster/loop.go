@@ -250,7 +250,7 @@ func (f *Fleet) lead(on bool) {
 		return
 	}
 	f.leader = lead.New(lead.Options{KickDelay: int64(f.o.KickDelay)}, f.table, term, bootTime())
-	f.defined, f.led = "", bootTime()
+	f.defined, f.led, f.filed.due = "", bootTime(), true
 	clear(f.extra)
 	f.wake()
 	f.log.Info("this node leads the fleet", "term", term)
@@ -345,6 +345,7 @@ func (f *Fleet) reconcile() {
 			f.log.Warn("the fleet does not take what this node's configuration says", "err", err)
 		}
 	}
+	f.unpin()
 	if f.gossip != nil {
 		f.admit()
 	}

@@ -111,7 +111,7 @@ func userPin() *cobra.Command {
 		Short: "keep a user on a back end",
 		Long: `pin gives a user a place of his own, which comes before the hash: the back end, or
 without one that where he is now. If he is elsewhere he is moved, as by user move. A
-pin lasts until user unpin, also over restarts.` + exitText,
+pin lasts until user unpin, also over restarts, and comes before what a pins_file says.` + exitText,
 		Example: "  usher user pin joe@example.org",
 		Args:    usageArgs(cobra.RangeArgs(1, 2)),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -133,8 +133,8 @@ func userUnpin() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "unpin USER",
 		Short: "let the hash place a user again",
-		Long: `unpin takes a user's pin away and moves him home, as by user move. Pins of a
-pins_file come back with the next reload: take them out there too.
+		Long: `unpin takes a user's pin away and moves him home, as by user move. A user who is in a
+pins_file gets that pin with the next reload: take him out there too.
 
 The exit status is 67 if he has no pin.` + exitText,
 		Example: "  usher user unpin joe@example.org",
