@@ -116,8 +116,9 @@ type Fleet struct {
 
 	unkept     uint64 // a life that is not on disk yet; the loop's own, as is what follows
 	complained int64
-	joined     int64 // when Join was last said
-	saidState  bool  // gossip knows that we have a log; the manager's own
+	joined     int64    // when Join was last said
+	saidState  bool     // gossip knows that we have a log; the manager's own
+	late       []string // who was named as owing; the manager's own
 
 	rotating sync.Mutex // of SetSecrets, which may take a second
 

@@ -346,6 +346,7 @@ func (f *Fleet) reconcile() {
 		}
 	}
 	f.unpin()
+	f.warnOwing()
 	if f.gossip != nil {
 		f.admit()
 	}

@@ -149,6 +149,8 @@ type NodeState struct {
 	Counted bool   `json:"counted"`
 	Life    uint64 `json:"life"`
 	Leads   bool   `json:"leads"`
+	// Owes is what others wait for it to do, in words.
+	Owes []string `json:"owes,omitempty"`
 	// Secrets are as in Overview; none of a node that is absent.
 	Secrets []string `json:"secrets,omitempty"`
 }
@@ -191,7 +193,7 @@ func (f *Fleet) Overview() Overview {
 			s.Role = "witness"
 		}
 		if m != nil {
-			s.Counted, s.Life = m.Counted, m.Life
+			s.Counted, s.Life, s.Owes = m.Counted, m.Life, f.owes(m)
 		}
 		seen[name] = true
 		o.Members = append(o.Members, s)

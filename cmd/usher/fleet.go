@@ -32,7 +32,8 @@ func fleetStatus() *cobra.Command {
 quorum (more than half of the voters, without which nothing can be changed) and if not
 which voters are missing; whether the node itself is isolated; how many users are
 pinned, stay elsewhere than at home or are being moved; which versions of the secret it
-has, and which nodes have others; pools whose view is changing; and the nodes.
+has, and which nodes have others; pools whose view is changing, and which nodes have not
+done their part of that or of a move; and the nodes.
 
 The exit status is 0 if there is a quorum, 75 if there is none or nobody answered, 1
 for other faults and 2 for a command line that was not understood.`,
@@ -92,6 +93,11 @@ func printFleet(out io.Writer, st *admin.FleetStatus) error {
 	head.WriteString(secretLines(st))
 	if len(st.Changes) > 0 {
 		fmt.Fprintf(&head, "pools that are changing: %s\n", text(strings.Join(st.Changes, ", ")))
+	}
+	for _, m := range st.Members {
+		if len(m.Owes) > 0 {
+			fmt.Fprintf(&head, "waits for %s: %s\n", cell(m.Node), text(strings.Join(m.Owes, ", ")))
+		}
 	}
 	if _, err := fmt.Fprintln(out, head.String()); err != nil {
 		return err
