@@ -114,9 +114,12 @@ type Fleet struct {
 	api     *http.Client
 	server  *http.Server
 	secrets atomic.Pointer[[]Secret]
-	keyer   atomic.Pointer[keyer]
-	stats   FleetStats
-	leads   chan bool
+	ring    *memberlist.Keyring // gossip's keys, by the secrets
+	// pinsMark is filed.mark, for who must not wait for mu.
+	pinsMark atomic.Pointer[string]
+	keyer    atomic.Pointer[keyer]
+	stats    FleetStats
+	leads    chan bool
 
 	mu      sync.Mutex // guards what follows; never held while waiting
 	table   *table.Table
@@ -136,6 +139,7 @@ type Fleet struct {
 	reseal  bool // the map key is sealed with a secret that is on its way out
 	untaken bool // nobody took the last report
 	drained bool // by an administrator
+	filed   filed
 	leased  bool // at the last look
 	applied uint64
 	// What was said last about configurations that do not agree: here, of other nodes
@@ -147,10 +151,13 @@ type Fleet struct {
 
 	unkept     uint64 // a life that is not on disk yet; the loop's own, as is what follows
 	complained int64
-	joined     int64 // when Join was last said
-	watched    int64 // when it was last settled who probes what
-	rewatched  int64 // when all of that was last said
-	saidState  bool  // gossip knows that we have a log; the manager's own
+	joined     int64    // when Join was last said
+	watched    int64    // when it was last settled who probes what
+	rewatched  int64    // when all of that was last said
+	saidState  bool     // gossip knows that we have a log; the manager's own
+	late       []string // who was named as owing; the manager's own
+
+	rotating sync.Mutex // of SetSecrets, which may take a second
 
 	peersMu sync.Mutex // guards peers; memberlist calls with it, so nothing is done under it
 	peers   map[string]peer

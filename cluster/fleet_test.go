@@ -98,12 +98,13 @@ func openNode(t testing.TB, o FleetOptions, pools ...Pool) *sitter {
 func startNode(t testing.TB, o FleetOptions, pools ...Pool) (s *sitter, end func()) {
 	t.Helper()
 	s = &sitter{sessions: make(map[uint64]string)}
-	if o.Log = testLog(t); o.Local == nil {
+	if o.Log == nil {
+		o.Log = testLog(t)
+	}
+	if o.Local == nil {
 		o.Local = s
 	}
-	if o.Log != nil {
-		o.Log = o.Log.With("node", o.Node)
-	}
+	o.Log = watchKeys(t, o.Log).With("node", o.Node, "fleet", o.Fleet) // as usher does
 	f, err := OpenFleet(o)
 	if err != nil {
 		t.Fatal(err)

@@ -3,7 +3,6 @@ package cluster
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"log"
 	"maps"
 	"math/rand/v2"
@@ -34,6 +33,11 @@ type meta struct {
 	State   bool   `json:"s"` // it has a log
 	Witness bool   `json:"w,omitempty"`
 	Version int    `json:"v"`
+	// Secrets are the versions of the secret that it has, by Print, the one in use
+	// first.
+	Secrets []string `json:"k,omitempty"`
+	// Pins is the print of its pins files; empty until it has read them.
+	Pins string `json:"p,omitempty"`
 }
 
 // openGossip opens membership. Joining is rejoin's, for ever.
@@ -51,7 +55,7 @@ func (f *Fleet) openGossip() error {
 	c.Delegate = (*delegate)(f)
 	c.Events = (*delegate)(f)
 	c.DeadNodeReclaimTime = time.Second // a node that comes back under another address
-	c.Logger = log.New(io.Discard, "", 0)
+	c.Logger = log.New(labels{f.port}, "", 0)
 	keys := make([][]byte, 0, MaxSecrets)
 	for _, s := range *f.secrets.Load() {
 		keys = append(keys, s.derive("gossip", 32))
@@ -60,7 +64,7 @@ func (f *Fleet) openGossip() error {
 	if err != nil {
 		return fmt.Errorf("gossip: %w", err)
 	}
-	c.Keyring = ring
+	c.Keyring, f.ring = ring, ring
 	if f.gossip, err = memberlist.Create(c); err != nil {
 		return fmt.Errorf("gossip: %w", err)
 	}
@@ -73,7 +77,11 @@ type delegate Fleet
 // NodeMeta implements memberlist.Delegate.
 func (d *delegate) NodeMeta(int) []byte {
 	f := (*Fleet)(d)
-	b, _ := json.Marshal(meta{f.dir.id, !f.fresh(), f.o.Witness, 1}) // plain values: never fails
+	m := meta{f.dir.id, !f.fresh(), f.o.Witness, 1, prints(*f.secrets.Load()), ""}
+	if mark := f.pinsMark.Load(); mark != nil {
+		m.Pins = *mark
+	}
+	b, _ := json.Marshal(m) // plain values: never fails
 	return b
 }
 
@@ -99,7 +107,7 @@ func (d *delegate) NotifyLeave(n *memberlist.Node) {
 	delete(f.peers, n.Name)
 	f.peersMu.Unlock()
 	if n.Name != f.o.Node {
-		f.log.Info("a node left", "node", n.Name, "address", n.Address())
+		f.log.Info("a node left", "peer", n.Name, "address", n.Address())
 	}
 	f.wake()
 }
@@ -115,9 +123,10 @@ func (f *Fleet) seen(what string, n *memberlist.Node) {
 		f.peersMu.Lock()
 		f.peers[n.Name] = peer{n.Address(), m}
 		f.peersMu.Unlock()
+		f.port.meet(n.Address())
 	}
 	if n.Name != f.o.Node && what != "" {
-		f.log.Info("a node "+what, "node", n.Name, "address", n.Address())
+		f.log.Info("a node "+what, "peer", n.Name, "address", n.Address())
 	}
 	f.wake()
 }
@@ -209,6 +218,7 @@ func (f *Fleet) addresses() []string {
 		}
 		for _, ip := range ips {
 			list = append(list, net.JoinHostPort(ip, port))
+			f.port.meet(list[len(list)-1])
 		}
 	}
 	return list
@@ -240,7 +250,7 @@ func (f *Fleet) begin() {
 		f.log.Warn("the fleet could not be started", "err", err)
 		return
 	}
-	f.log.Info("the fleet is started", "fleet", f.o.Fleet, "voters", strings.Join(f.o.Voters, " "))
+	f.log.Info("the fleet is started", "voters", strings.Join(f.o.Voters, " "))
 	f.tell()
 }
 

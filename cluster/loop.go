@@ -261,7 +261,7 @@ func (f *Fleet) lead(on bool) {
 		f.leader.Sole(f.o.Node)
 		f.node.Sole(true)
 	}
-	f.defined, f.led = "", bootTime()
+	f.defined, f.led, f.filed.due = "", bootTime(), true
 	clear(f.extra)
 	f.wake()
 	if f.gossip != nil {
@@ -355,6 +355,8 @@ func (f *Fleet) reconcile() {
 			f.log.Warn("the fleet does not take what this node's configuration says", "err", err)
 		}
 	}
+	f.unpin()
+	f.warnOwing()
 	if f.gossip != nil {
 		f.admit()
 	}
@@ -448,17 +450,17 @@ func (f *Fleet) admit() {
 			if err == nil {
 				err = f.raft.AddNonvoter(id, raft.ServerAddress(p.address), 0, applyTime).Error()
 			}
-			f.log.Info("a node is admitted to the fleet", "node", name, "address", p.address, "err", err)
+			f.log.Info("a node is admitted to the fleet", "peer", name, "address", p.address, "err", err)
 		case string(s.Address) != p.address && s.Suffrage == raft.Voter:
 			err = f.raft.AddVoter(id, raft.ServerAddress(p.address), 0, applyTime).Error()
 		case string(s.Address) != p.address:
 			err = f.raft.AddNonvoter(id, raft.ServerAddress(p.address), 0, applyTime).Error()
 		case f.voter(name) && s.Suffrage != raft.Voter && f.caughtUp(name):
 			err = f.raft.AddVoter(id, s.Address, 0, applyTime).Error()
-			f.log.Info("a node votes", "node", name, "err", err)
+			f.log.Info("a node votes", "peer", name, "err", err)
 		case !f.voter(name) && s.Suffrage == raft.Voter && name != f.o.Node:
 			err = f.raft.DemoteVoter(id, 0, applyTime).Error()
-			f.log.Info("a node votes no more", "node", name, "err", err)
+			f.log.Info("a node votes no more", "peer", name, "err", err)
 		}
 		if err != nil {
 			return // not the leader any more, most likely

@@ -152,6 +152,9 @@ type Overview struct {
 	Stays    int         `json:"stays"`
 	Changes  []string    `json:"changes,omitempty"` // pools whose view is changing
 	Error    string      `json:"error,omitempty"`
+	// Secrets are the versions of the fleet's secret that the node has, by
+	// Secret.Print, the one in use first.
+	Secrets []string `json:"secrets,omitempty"`
 }
 
 // NodeState is a node of the fleet.
@@ -163,6 +166,10 @@ type NodeState struct {
 	Counted bool   `json:"counted"`
 	Life    uint64 `json:"life"`
 	Leads   bool   `json:"leads"`
+	// Owes is what others wait for it to do, in words.
+	Owes []string `json:"owes,omitempty"`
+	// Secrets are as in Overview; none of a node that is absent.
+	Secrets []string `json:"secrets,omitempty"`
 }
 
 // Overview shows the fleet.
@@ -176,6 +183,7 @@ func (f *Fleet) Overview() Overview {
 	o := Overview{
 		Fleet: f.o.Fleet, Node: f.o.Node, Leader: leader, Quorum: leader != "", Isolated: !f.o.Witness && !f.node.Leased(now), Applied: f.applied,
 		Moves: len(f.table.Moves), Pins: len(f.table.Pins), Members: []NodeState{},
+		Secrets: prints(*f.secrets.Load()),
 	}
 	if f.fatal != nil {
 		o.Error = f.fatal.Error()
@@ -194,6 +202,7 @@ func (f *Fleet) Overview() Overview {
 			s.Role = "voter"
 		}
 		p, there := alive[name]
+		s.Secrets = p.Secrets
 		if there || f.gossip == nil {
 			s.State = "alive"
 		}
@@ -201,7 +210,7 @@ func (f *Fleet) Overview() Overview {
 			s.Role = "witness"
 		}
 		if m != nil {
-			s.Counted, s.Life = m.Counted, m.Life
+			s.Counted, s.Life, s.Owes = m.Counted, m.Life, f.owes(m)
 		}
 		seen[name] = true
 		o.Members = append(o.Members, s)
@@ -217,17 +226,16 @@ func (f *Fleet) Overview() Overview {
 	return o
 }
 
-// Reasons says why the node should not get logins, or why it is degraded: empty if
-// all is well.
+// Reasons says why the node should not get logins: empty if nothing.
 func (f *Fleet) Reasons() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch {
 	case f.fatal != nil:
 		return []string{f.fatal.Error()}
-	case f.keyer.Load() == nil:
+	case f.keyer.Load() == nil && (!f.o.Witness || f.fresh()): // one that votes needs the log only
 		return []string{"the fleet has not been joined yet"}
-	case !f.node.Leased(bootTime()) && f.o.Strict:
+	case !f.node.Leased(bootTime()) && f.o.Strict && !f.o.Witness:
 		return []string{"isolated from the fleet: logins are refused"}
 	case f.drained:
 		return []string{"drained by an administrator"}
@@ -240,7 +248,7 @@ func (f *Fleet) Reasons() []string {
 func (f *Fleet) Degraded() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.keyer.Load() != nil && !f.node.Leased(bootTime()) {
+	if f.keyer.Load() != nil && !f.o.Strict && !f.o.Witness && !f.node.Leased(bootTime()) {
 		return []string{"isolated from the fleet: users are placed by the last view"}
 	}
 	return nil

@@ -44,6 +44,10 @@ func (f *Fleet) newMapKey() string {
 
 // openMapKey also says whether the key is sealed with the secret in use.
 func (f *Fleet) openMapKey(text string) (key []byte, fresh bool, err error) {
+	return openMapKey(*f.secrets.Load(), text)
+}
+
+func openMapKey(secrets []Secret, text string) (key []byte, fresh bool, err error) {
 	b, err := base64.StdEncoding.DecodeString(text)
 	if err != nil {
 		return nil, false, err
@@ -51,7 +55,7 @@ func (f *Fleet) openMapKey(text string) (key []byte, fresh bool, err error) {
 	if len(b) == SecretLen {
 		return b, true, nil
 	}
-	return open(*f.secrets.Load(), aboutMapKey, b)
+	return open(secrets, aboutMapKey, b)
 }
 
 // resealed is the settings with the map key under the secret in use, so that the

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/memberlist"
@@ -29,8 +30,6 @@ const (
 	maxHandshakes = 64
 	// maxPacket is more than memberlist sends.
 	maxPacket = 65536
-	// complainEvery is the least time between two warnings about strangers.
-	complainEvery = time.Minute
 )
 
 // A port is the fleet port. It is memberlist's transport and raft's.
@@ -40,12 +39,13 @@ type port struct {
 	udp       *net.UDPConn
 	advertise *net.TCPAddr
 
-	id *identity
+	id atomic.Pointer[identity]
 
 	mu       sync.Mutex // guards what follows
 	complain time.Time
-	kept     int                   // refusals since
-	open     map[net.Conn]struct{} // that came in; nil when closed
+	kept     int                 // refusals since
+	met      map[string]struct{} // addresses of members, also of former ones
+	open     map[net.Conn]string // that came in, by what was believed; nil when closed
 
 	packets chan *memberlist.Packet
 	streams chan net.Conn
@@ -71,10 +71,11 @@ func openPort(bind, advertise string, id *identity, log *slog.Logger) (*port, er
 		return nil, fmt.Errorf("fleet port: %w", err)
 	}
 	p := &port{
-		log: log, tcp: tcp, udp: udp, id: id, advertise: at,
+		log: log, tcp: tcp, udp: udp, advertise: at,
 		packets: make(chan *memberlist.Packet), streams: make(chan net.Conn), raft: make(chan net.Conn), api: make(chan net.Conn),
-		done: make(chan struct{}), open: make(map[net.Conn]struct{}),
+		done: make(chan struct{}), open: make(map[net.Conn]string),
 	}
+	p.id.Store(id)
 	if advertise != "" {
 		if p.advertise, err = net.ResolveTCPAddr("tcp", advertise); err != nil {
 			p.close()
@@ -122,7 +123,7 @@ func (p *port) keep(c net.Conn) net.Conn {
 	if p.open == nil {
 		_ = c.Close()
 	} else {
-		p.open[c] = struct{}{}
+		p.open[c] = "" // nobody yet
 	}
 	return incoming{c, p}
 }
@@ -163,7 +164,8 @@ func (p *port) accept() {
 
 // welcome does TLS with a peer and hands the connection on.
 func (p *port) welcome(raw net.Conn) {
-	c := tls.Server(raw, p.id.config(protoRaft, protoGossip, protoAPI))
+	peer := &spoken{Conn: raw}
+	c := tls.Server(peer, p.id.Load().config(protoRaft, protoGossip, protoAPI))
 	ctx, cancel := context.WithTimeout(context.Background(), handshakeTime)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
@@ -177,14 +179,21 @@ func (p *port) welcome(raw net.Conn) {
 	if err := c.HandshakeContext(ctx); err != nil {
 		stop()
 		_ = raw.Close()
-		p.refused(raw.RemoteAddr(), err)
+		if ctx.Err() != nil {
+			err = errSilent
+		}
+		p.failed(raw.RemoteAddr(), peer.yes, err)
 		return
 	}
 	stop()
+	if !p.believe(raw, c.ConnectionState()) {
+		_ = c.Close()
+		return // it came in by a version of the secret that was given up meanwhile
+	}
 	to := map[string]chan net.Conn{protoRaft: p.raft, protoGossip: p.streams, protoAPI: p.api}[c.ConnectionState().NegotiatedProtocol]
 	if to == nil {
 		_ = c.Close()
-		p.refused(raw.RemoteAddr(), errors.New("it speaks none of our protocols"))
+		p.refused(raw.RemoteAddr().String(), errors.New("it speaks none of our protocols"))
 		return
 	}
 	select {
@@ -192,18 +201,6 @@ func (p *port) welcome(raw net.Conn) {
 	case <-p.done:
 		_ = c.Close()
 	}
-}
-
-// refused logs a stranger, once a minute.
-func (p *port) refused(from net.Addr, err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.kept++
-	if time.Since(p.complain) < complainEvery {
-		return
-	}
-	p.log.Warn("a connection to the fleet port was refused", "client", from, "err", err, "since_last", p.kept)
-	p.complain, p.kept = time.Now(), 0
 }
 
 // receive takes packets for memberlist.
@@ -230,7 +227,7 @@ func (p *port) receive() {
 
 // dial connects to another node's fleet port.
 func (p *port) dial(ctx context.Context, address, protocol string) (net.Conn, error) {
-	d := &tls.Dialer{NetDialer: &net.Dialer{}, Config: p.id.config(protocol)}
+	d := &tls.Dialer{NetDialer: &net.Dialer{}, Config: p.id.Load().config(protocol)}
 	c, err := d.DialContext(ctx, "tcp", address)
 	if err != nil {
 		return nil, err

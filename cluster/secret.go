@@ -129,6 +129,7 @@ func (s Secret) cipher() cipher.AEAD {
 type identity struct {
 	cert  tls.Certificate
 	roots *x509.CertPool
+	ids   map[string]bool // of the roots
 }
 
 // What certificates of a fleet are valid from and until. The fleet's own clock may
@@ -139,7 +140,7 @@ var (
 )
 
 func newIdentity(node string, secrets []Secret) (*identity, error) {
-	id := &identity{roots: x509.NewCertPool()}
+	id := &identity{roots: x509.NewCertPool(), ids: make(map[string]bool)}
 	for i, s := range secrets {
 		caKey := ed25519.NewKeyFromSeed(s.derive("ca", ed25519.SeedSize))
 		ca := &x509.Certificate{
@@ -156,6 +157,7 @@ func newIdentity(node string, secrets []Secret) (*identity, error) {
 			return nil, err
 		}
 		id.roots.AddCert(root)
+		id.ids[string(root.SubjectKeyId)] = true
 		if i > 0 {
 			continue
 		}

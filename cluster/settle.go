@@ -61,7 +61,7 @@ func (f *Fleet) disagreements() {
 	said := fmt.Sprint(differ)
 	if said != f.disagreed {
 		for _, node := range sortedKeys(differ) {
-			f.log.Warn("a node is configured otherwise than its fleet", "node", node, "differs", strings.Join(differ[node], "; "))
+			f.log.Warn("a node is configured otherwise than its fleet", "peer", node, "differs", strings.Join(differ[node], "; "))
 		}
 		f.disagreed = said
 	}

@@ -110,7 +110,7 @@ func outposts(t *testing.T, n, voters int) []*outpost {
 	for _, o := range nodes {
 		await(t, o.sitter)
 	}
-	settled(t, nodes)
+	agreed(t, nodes)
 	return nodes
 }
 
@@ -124,7 +124,7 @@ func (l *late) Watch(pool, backend string, on bool) { <-l.ready; l.lookout.Watch
 func (l *late) Look(pool, backend string)           { <-l.ready; l.lookout.Look(pool, backend) }
 
 // settled waits until each back end is probed by whom it should be.
-func settled(t *testing.T, nodes []*outpost) {
+func agreed(t *testing.T, nodes []*outpost) {
 	t.Helper()
 	var names []string
 	for _, o := range nodes {
@@ -214,7 +214,7 @@ func TestObserversOfSeven(t *testing.T) {
 	nodes = slices.Delete(slices.Clone(nodes), at, at+1)
 	gone.out()
 	gone.end()
-	settled(t, nodes)
+	agreed(t, nodes)
 	// The new one has seen it, and calls the others.
 	until(t, "store1 to be down", func() bool { return nodes[0].state("store1") == "down" })
 }

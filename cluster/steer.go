@@ -260,29 +260,35 @@ func (f *Fleet) everywhere(ask func(address string) error) error {
 	return errors.Join(errs...)
 }
 
-// SetPins brings the pins of a pool in line with a list: those that are new or
-// another are set, and those that are in no list any more stay, as an
-// administrator may have made them.
+// SetPins brings the pins of a pool in line with a file: users who are not pinned, or
+// by a file to another back end, are pinned; what an administrator has set holds. Who
+// is in the file no more is unpinned by the leader, once all nodes have the same.
 func (f *Fleet) SetPins(pool string, pins Pins) error {
 	k := f.keyer.Load()
-	if k == nil || len(pins) == 0 {
+	if k == nil {
 		return nil
 	}
+	f.file(k, pool, pins)
 	var errs []error
-	for _, user := range sortedKeys(pins) {
-		name := k.names.Normal(user) // the file's may be by a configuration that does not hold
-		key := k.keys.Key(pool, name)
+	overruled := 0
+	for _, name := range sortedKeys(pins) {
+		user := k.names.Normal(name)
+		key := k.keys.Key(pool, user)
 		f.mu.Lock()
 		pin, ok := f.table.Pins[key]
 		f.mu.Unlock()
-		if ok && pin.Backend == pins[user] {
+		done, other := settled(pin, ok, pins[name])
+		if other {
+			overruled++
+		}
+		if done {
 			continue
 		}
-		start := table.Start{Pool: pool, Key: key, Keys: k.made, User: name, Target: pins[user], Pin: table.PinSet, By: "pins file"}
+		start := table.Start{Pool: pool, Key: key, Keys: k.made, User: user, Target: pins[name], Pin: table.PinSet, File: true, By: pinsBy}
 		err := f.propose(start)
 		if errors.Is(err, table.ErrSettling) || errors.Is(err, table.ErrKeys) {
 			if k = f.awaitSettled(); k != nil {
-				start.User = k.names.Normal(user)
+				start.User = k.names.Normal(name)
 				start.Key, start.Keys = k.keys.Key(pool, start.User), k.made
 				err = f.propose(start)
 			}
@@ -290,6 +296,9 @@ func (f *Fleet) SetPins(pool string, pins Pins) error {
 		if err != nil && !errors.Is(err, table.ErrMoving) {
 			errs = append(errs, fmt.Errorf("pin %s: %w", user, err))
 		}
+	}
+	if overruled > 0 {
+		f.log.Info("an administrator has pinned users elsewhere than the pins file says, and that holds", "pool", pool, "users", overruled)
 	}
 	return errors.Join(errs...)
 }

@@ -48,13 +48,13 @@ var ErrAbsent = errors.New("the node cannot be reached")
 // DrainNode has a node say that it should get no new clients, or not any more.
 // What it has, and what comes nevertheless, it serves.
 func (f *Fleet) DrainNode(node string, on bool) error {
-	if node == f.o.Node {
+	if node == f.o.Node && !f.o.Witness {
 		f.setDrained(on)
 		return nil
 	}
 	p, there := f.alive()[node]
 	switch {
-	case there && p.Witness:
+	case there && p.Witness || node == f.o.Node:
 		return fmt.Errorf("node %q only votes: %w", node, table.ErrNoMember)
 	case there:
 		if err := f.send(p.address, "/v1/drain", drain{on}, nil); err != nil {

@@ -20,14 +20,19 @@ const starting = "starting"
 //	GET /readyz               200 "ready", or 503 and why not, a reason a line
 //	GET /readyz?verbose       all parts, good ones as well
 //
+// Who is ready and not well says so below "ready": "degraded: " and a reason, a
+// line each. The status and the first line are what scripts and balancers go by,
+// and they stay as they are.
+//
 // The answers are text/plain, are not to be stored, and contain nothing of the
 // request.
 type Endpoint struct {
-	mu         sync.RWMutex // guards conditions; not held while they are asked
+	mu         sync.RWMutex // guards what follows; not held while they are asked
 	conditions []condition
+	marks      []condition // what makes us degraded, not unready
 }
 
-// A condition is one part of being ready.
+// A condition is one part of being ready, or well.
 type condition struct {
 	name  string
 	ready func() []string
@@ -42,6 +47,29 @@ func (e *Endpoint) Add(name string, ready func() []string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.conditions = append(e.conditions, condition{name, ready})
+}
+
+// AddDegraded registers what may be wrong while we are ready all the same: a
+// function as Add takes one.
+func (e *Endpoint) AddDegraded(name string, degraded func() []string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.marks = append(e.marks, condition{name, degraded})
+}
+
+// Degraded returns what is not as it should be though we may be ready, or nothing.
+func (e *Endpoint) Degraded() []string {
+	var reasons []string
+	for _, c := range e.degraded() {
+		reasons = append(reasons, c.ready()...)
+	}
+	return reasons
+}
+
+func (e *Endpoint) degraded() []condition {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	return e.marks // only ever appended to
 }
 
 // Reasons returns why we are not ready, in the order of registration, or
@@ -97,25 +125,37 @@ func (e *Endpoint) Live(w http.ResponseWriter, _ *http.Request) {
 func (e *Endpoint) Ready(w http.ResponseWriter, r *http.Request) {
 	status := http.StatusOK
 	var reasons, parts []string
-	e.ask(func(name string, why []string) {
+	note := func(sign, name string, why []string) {
 		if len(why) == 0 {
 			parts = append(parts, "[+] "+name)
-			return
 		}
-		status = http.StatusServiceUnavailable
-		reasons = append(reasons, why...)
 		for _, reason := range why {
-			parts = append(parts, "[-] "+name+": "+reason)
+			parts = append(parts, sign+" "+name+": "+reason)
 		}
-	})
-	switch {
-	case r.URL.Query().Has("verbose"):
-		answer(w, status, parts)
-	case status == http.StatusOK:
-		answer(w, status, []string{"ready"})
-	default:
-		answer(w, status, reasons)
 	}
+	e.ask(func(name string, why []string) {
+		reasons = append(reasons, why...)
+		note("[-]", name, why)
+	})
+	if len(reasons) > 0 {
+		status = http.StatusServiceUnavailable
+	} else {
+		reasons = []string{"ready"}
+	}
+	for _, c := range e.degraded() {
+		why := c.ready()
+		note("[~]", c.name, why)
+		if status == http.StatusOK { // who is not ready has told what matters
+			for _, reason := range why {
+				reasons = append(reasons, "degraded: "+reason)
+			}
+		}
+	}
+	if r.URL.Query().Has("verbose") {
+		answer(w, status, parts)
+		return
+	}
+	answer(w, status, reasons)
 }
 
 // answer writes lines. A control character in one would make two of it, or

@@ -3,6 +3,7 @@ package health
 import (
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -11,13 +12,18 @@ import (
 func why(reasons ...string) func() []string { return func() []string { return reasons } }
 
 func TestEndpoint(t *testing.T) {
-	var fresh, good, bad, dirty Endpoint
+	var fresh, good, bad, dirty, poor, poorer Endpoint
 	good.Add("listeners", why())
 	good.Add("pools", why())
 	bad.Add("serving", why("draining"))
 	bad.Add("listeners", why("listener imaps: not open", "listener pop3s: not open"))
 	bad.Add("config", why())
 	bad.Add("pools", why("pool main: no back end up"))
+	poor.Add("listeners", why())
+	poor.AddDegraded("disk", why())
+	poor.AddDegraded("fleet", why("isolated", "old"))
+	poorer.Add("listeners", why("no listener open"))
+	poorer.AddDegraded("fleet", why("isolated"))
 	dirty.Add("a\r\nb", why("x\r\nHTTP/1.1 200 OK\x00\x7f"))
 
 	for _, tt := range []struct {
@@ -38,6 +44,10 @@ func TestEndpoint(t *testing.T) {
 		{"not ready, in parts", &bad, "GET", "/readyz?verbose=1", 503, "[-] serving: draining\n[-] listeners: listener imaps: not open\n[-] listeners: listener pop3s: not open\n[+] config\n[-] pools: pool main: no back end up\n"},
 		{"a reason stays one line", &dirty, "GET", "/readyz", 503, "x??HTTP/1.1 200 OK??\n"},
 		{"a part stays one line", &dirty, "GET", "/readyz?verbose", 503, "[-] a??b: x??HTTP/1.1 200 OK??\n"},
+		{"degraded is ready, and says why below", &poor, "GET", "/readyz", 200, "ready\ndegraded: isolated\ndegraded: old\n"},
+		{"degraded, in parts", &poor, "GET", "/readyz?verbose", 200, "[+] listeners\n[+] disk\n[~] fleet: isolated\n[~] fleet: old\n"},
+		{"who is not ready is not degraded", &poorer, "GET", "/readyz", 503, "no listener open\n"},
+		{"but in parts", &poorer, "GET", "/readyz?verbose", 503, "[-] listeners: no listener open\n[~] fleet: isolated\n"},
 		{"HEAD", &good, "HEAD", "/readyz", 200, ""},
 		{"HEAD, not ready", &bad, "HEAD", "/readyz", 503, ""},
 		{"other methods", &good, "POST", "/readyz", 405, "method not allowed\n"},
@@ -77,6 +87,9 @@ func TestEndpoint(t *testing.T) {
 	if got := bad.Reasons(); len(got) != 4 || got[0] != "draining" {
 		t.Errorf("Reasons() = %q", got)
 	}
+	if got, want := poor.Degraded(), []string{"isolated", "old"}; !slices.Equal(got, want) || len(poor.Reasons()) != 0 {
+		t.Errorf("degraded by %q, not ready by %q; want %q and nothing", got, poor.Reasons(), want)
+	}
 	if got := good.Reasons(); len(got) != 0 {
 		t.Errorf("Reasons() = %q, want none", got)
 	}
@@ -87,7 +100,9 @@ func TestAddWhileServing(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() { e.Add("part", why()) })
+		wg.Go(func() { e.AddDegraded("part", why()) })
 		wg.Go(func() { e.Reasons() })
+		wg.Go(func() { e.Degraded() })
 	}
 	wg.Wait()
 	if got := e.Reasons(); len(got) != 0 || len(e.conditions) != 8 {

@@ -4,6 +4,7 @@
 //	GET  /v1/status            the node, its listeners, pools and back ends
 //	GET  /v1/sessions[?user=]  who is connected
 //	GET  /v1/user?user=[&pool=]  where a user's next login would go, and why
+//	POST /v1/users             the same of many users; it changes nothing
 //	POST /v1/kick              {"user": …} or {"session": …}: end sessions
 //
 // and of a node that is in a fleet:
@@ -87,6 +88,9 @@ type Options struct {
 	// Reasons says why the node is not ready, or nothing if it is, as
 	// health.Endpoint.Reasons does. Nil: it is.
 	Reasons func() []string
+	// Degraded says what is wrong though the node may be ready, or nothing, as
+	// health.Endpoint.Degraded does. Nil: nothing is.
+	Degraded func() []string
 	// Reloads is told of each attempt to put a configuration into force. Nil:
 	// there was none.
 	Reloads *Reloads
@@ -128,6 +132,9 @@ func New(o Options) *Server {
 	}
 	if o.Reasons == nil {
 		o.Reasons = func() []string { return nil }
+	}
+	if o.Degraded == nil {
+		o.Degraded = func() []string { return nil }
 	}
 	if o.Reloads == nil {
 		o.Reloads = new(Reloads)

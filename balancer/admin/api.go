@@ -64,6 +64,7 @@ func (s *Server) routes() http.Handler {
 	mux.Handle(StatusPath, only(http.MethodGet, s.status))
 	mux.Handle(SessionsPath, only(http.MethodGet, s.sessions))
 	mux.Handle(UserPath, only(http.MethodGet, s.user))
+	mux.Handle(LookupPath, only(http.MethodPost, s.lookup))
 	mux.Handle(KickPath, only(http.MethodPost, s.kick))
 	s.fleetRoutes(mux)
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
@@ -102,30 +103,11 @@ func (s *Server) user(w http.ResponseWriter, r *http.Request) {
 
 // whereabouts finds a user in a pool, or in the only one; else it refuses.
 func (s *Server) whereabouts(w http.ResponseWriter, pool, user string) (cluster.Whereabouts, bool) {
-	var pools []string
-	for _, p := range s.o.Places.Status() {
-		pools = append(pools, p.Name)
-	}
-	if len(pools) == 0 && s.o.Fleet != nil {
-		write(w, http.StatusServiceUnavailable, Refusal{"the fleet knows no pool yet", s.quorumHint(), true})
+	pool, hint, ok := s.poolOf(w, pool)
+	if !ok {
 		return cluster.Whereabouts{}, false
 	}
-	if pool == "" && len(pools) == 1 {
-		pool = pools[0]
-	}
-	hint := "say pool=NAME; there are: " + strings.Join(pools, ", ")
-	if pool == "" {
-		refuse(w, http.StatusBadRequest, "which pool is not said", hint)
-		return cluster.Whereabouts{}, false
-	}
-	where, err := s.o.Places.Where(pool, user)
-	switch {
-	case errors.Is(err, cluster.ErrNoPool):
-		refuse(w, http.StatusNotFound, err.Error(), hint)
-	case err != nil:
-		refuse(w, http.StatusInternalServerError, err.Error(), "ask again; if it stays so, report it")
-	}
-	return where, err == nil
+	return s.place(w, pool, user, hint)
 }
 
 func (s *Server) kick(w http.ResponseWriter, r *http.Request) {
@@ -213,11 +195,15 @@ func named(w http.ResponseWriter, name string) bool {
 
 // body reads one JSON object and nothing else.
 func body(w http.ResponseWriter, r *http.Request, into any) bool {
+	return bodyWithin(w, r, into, maxBody)
+}
+
+func bodyWithin(w http.ResponseWriter, r *http.Request, into any, limit int64) bool {
 	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
 		refuse(w, http.StatusUnsupportedMediaType, "the body is not said to be JSON", "set Content-Type: application/json")
 		return false
 	}
-	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
+	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, limit))
 	d.DisallowUnknownFields()
 	err := d.Decode(into)
 	if err == nil {
@@ -231,7 +217,7 @@ func body(w http.ResponseWriter, r *http.Request, into any) bool {
 	}
 	var large *http.MaxBytesError
 	if errors.As(err, &large) {
-		refuse(w, http.StatusRequestEntityTooLarge, "the body is too large", fmt.Sprintf("at most %d octets are read", maxBody))
+		refuse(w, http.StatusRequestEntityTooLarge, "the body is too large", fmt.Sprintf("at most %d octets are read", limit))
 		return false
 	}
 	refuse(w, http.StatusBadRequest, "the body is malformed: "+err.Error(), "send one JSON object with the fields of this path")

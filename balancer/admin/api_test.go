@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -71,6 +72,22 @@ func TestStatusOfDrainingNode(t *testing.T) {
 	st := get[admin.Status](t, n, admin.StatusPath)
 	if !st.Draining || st.Ready || len(st.Reasons) != 1 || st.Reasons[0] != "draining" {
 		t.Errorf("got %+v", st)
+	}
+}
+
+// A node that is degraded is ready, and says what is wrong.
+func TestStatusOfDegradedNode(t *testing.T) {
+	n := newNode(t)
+	if st := get[admin.Status](t, n, admin.StatusPath); len(st.Degraded) != 0 || st.Degraded == nil || !strings.Contains(n.scrape(t), "\nusher_degraded 0\n") {
+		t.Errorf("while all is well: %+v", st)
+	}
+	n.degraded.Store(true)
+	st := get[admin.Status](t, n, admin.StatusPath)
+	if !st.Ready || !slices.Equal(st.Degraded, []string{"isolated"}) {
+		t.Errorf("got %+v", st)
+	}
+	if text := n.scrape(t); !strings.Contains(text, "\nusher_ready 1\n") || !strings.Contains(text, "\nusher_degraded 1\n") {
+		t.Errorf("got %s", text)
 	}
 }
 

@@ -74,6 +74,7 @@ func (c *collector) process(e emitter) {
 	o := c.s.o
 	e.gauge(buildInfo, 1, o.Version, revision(), runtime.Version())
 	e.gauge(ready, truth(len(o.Reasons()) == 0))
+	e.gauge(degraded, truth(len(o.Degraded()) > 0))
 	e.gauge(drain, truth(o.Draining()))
 	config := o.Reloads.Status()
 	good, bad := o.Reloads.counts()

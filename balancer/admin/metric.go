@@ -85,7 +85,9 @@ func values(names ...string) string { return "`" + strings.Join(names, "`, `") +
 var (
 	buildInfo = newMetric(gauge, "usher_build_info", "Always 1; what is running.",
 		label{"version", "usher's version"}, label{"revision", "revision of the source, or `unknown`"}, label{"goversion", "Go's version"})
-	ready = newMetric(gauge, "usher_ready", "Whether /readyz says that the node can take users.")
+	ready    = newMetric(gauge, "usher_ready", "Whether /readyz says that the node can take users.")
+	degraded = newMetric(gauge, "usher_degraded",
+		"Whether /readyz says that the node is degraded: it takes users, and all is not well, such as that it is isolated from its fleet.")
 	drain = newMetric(gauge, "usher_draining", "Whether the node is being stopped and takes no new connections.")
 
 	reloadOK = newMetric(gauge, "usher_config_last_reload_successful",
@@ -145,7 +147,7 @@ var (
 
 // metrics are all of them, in the order of the manual.
 var metrics = []*metric{
-	buildInfo, ready, drain, reloadOK, reloadTime, reloads,
+	buildInfo, ready, degraded, drain, reloadOK, reloadTime, reloads,
 	accepts, current, sessions, sessionEnds, moved, spliced, established, fallbacks, handshakes, logins, loginTime, placements, moves,
 	poolUsable, backendUp, backendState, backendWeight, backendUsers, backendSessions, backendDials, backendFailures,
 	backendDialTime, backendChecks, checkFailures, backendCheckTime, backendTransitions,

@@ -36,6 +36,7 @@ type node struct {
 	places   *cluster.Fleet
 	reloads  *admin.Reloads
 	draining atomic.Bool
+	degraded atomic.Bool
 	log      strings.Builder
 	ended    endings
 }
@@ -105,6 +106,12 @@ func newNode(t *testing.T) *node {
 		Reasons: func() []string {
 			if n.draining.Load() {
 				return []string{"draining"}
+			}
+			return nil
+		},
+		Degraded: func() []string {
+			if n.degraded.Load() {
+				return []string{"isolated"}
 			}
 			return nil
 		},

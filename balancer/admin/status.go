@@ -15,6 +15,7 @@ type Status struct {
 	Draining  bool                    `json:"draining"`
 	Ready     bool                    `json:"ready"`
 	Reasons   []string                `json:"reasons"`  // why it is not ready
+	Degraded  []string                `json:"degraded"` // what is wrong though it may be ready
 	Sessions  int                     `json:"sessions"` // logged in or not
 	Prelogin  int                     `json:"prelogin"` // of them, those that have not logged in
 	Config    ConfigStatus            `json:"config"`
@@ -62,12 +63,15 @@ type Health struct {
 func (s *Server) Status() Status {
 	st := Status{
 		Version: s.o.Version, Started: s.o.Started, Uptime: time.Since(s.o.Started).Seconds(),
-		Draining: s.o.Draining(), Reasons: s.o.Reasons(), Config: s.o.Reloads.Status(),
+		Draining: s.o.Draining(), Reasons: s.o.Reasons(), Degraded: s.o.Degraded(), Config: s.o.Reloads.Status(),
 		Listeners: s.o.Node.Listeners(), Pools: s.pools(),
 	}
 	st.Ready = len(st.Reasons) == 0
 	if st.Ready {
 		st.Reasons = []string{} // a list in JSON, never null
+	}
+	if len(st.Degraded) == 0 {
+		st.Degraded = []string{}
 	}
 	st.Sessions, st.Prelogin = s.o.Node.Counts()
 	return st

@@ -160,6 +160,9 @@ type (
 		Target string    `json:"target,omitempty"`
 		Pin    PinChange `json:"pin"`
 		By     string    `json:"by"`
+		// File: a pins file wants it. It sets a pin that is marked so, and takes
+		// away no other.
+		File bool `json:"file,omitempty"`
 	}
 	// Forget removes a member that is not counted.
 	Forget struct {

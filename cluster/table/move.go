@@ -43,12 +43,15 @@ func (c Start) apply(t *Table, _ uint64) error {
 		if c.Target != "" {
 			return ErrNoBackend
 		}
+		if c.File && !t.Pins[c.Key].File {
+			return ErrLate
+		}
 	default:
 		return fmt.Errorf("unknown change of a pin %q", c.Pin)
 	}
 	t.LastMove++
 	t.Moves[t.LastMove] = &Move{
-		Number: t.LastMove, Pool: c.Pool, Key: c.Key, User: c.User, Target: c.Target, Pin: c.Pin, By: c.By,
+		Number: t.LastMove, Pool: c.Pool, Key: c.Key, User: c.User, Target: c.Target, Pin: c.Pin, By: c.By, File: c.File,
 		Clear: make(map[string]Cleared),
 	}
 	t.moving[c.Key] = t.LastMove
@@ -124,7 +127,7 @@ func (c Placed) apply(t *Table, term uint64) error {
 	}
 	switch m.Pin {
 	case PinSet:
-		t.Pins[m.Key] = Pin{Pool: m.Pool, User: m.User, Backend: m.Target}
+		t.Pins[m.Key] = Pin{Pool: m.Pool, User: m.User, Backend: m.Target, File: m.File}
 	case PinClear:
 		delete(t.Pins, m.Key)
 	case PinKeep:

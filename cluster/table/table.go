@@ -126,6 +126,8 @@ type Pin struct {
 	Pool    string `json:"pool"`
 	User    string `json:"user"` // normalised
 	Backend string `json:"backend"`
+	// File: a pins file has it, which may take it back.
+	File bool `json:"file,omitempty"`
 }
 
 // A Move is a user on his way.
@@ -137,6 +139,7 @@ type Move struct {
 	Target string    `json:"target,omitempty"`
 	Pin    PinChange `json:"pin"`
 	By     string    `json:"by,omitempty"`
+	File   bool      `json:"file,omitempty"` // as in Start
 	// Clear are the nodes that have closed all of his connections.
 	Clear map[string]Cleared `json:"clear"`
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"strconv"
@@ -11,9 +12,6 @@ import (
 	"usher.example/balancer/admin"
 	"usher.example/cluster"
 )
-
-// drainTick is the time between two looks at a back end that is being emptied.
-const drainTick = time.Second
 
 func backendCommand() *cobra.Command {
 	c := &cobra.Command{
@@ -97,70 +95,76 @@ func printFleetBackends(out io.Writer, list []cluster.FleetBackend) error {
 func backendState(state, verb, short, long string) *cobra.Command {
 	var order admin.BackendState
 	var asJSON, wait bool
+	waits := ""
+	empties := state == "drain" || state == "evacuate"
+	if empties {
+		waits = `
+
+With --wait it tells how many are left and at what rate they go, and ends when nobody is.
+Interrupted, it ends with status 75, and what was ordered goes on.`
+	}
 	c := &cobra.Command{
 		Use:   verb + " BACKEND",
 		Short: short,
 		Long: long + `
 
 It returns when all nodes go by it, which takes kick_delay and more if sessions have to
-be closed first.` + exitText,
+be closed first.` + waits + exitText,
 		Example: "  usher backend " + verb + " mail2",
 		Args:    usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			order.Backend, order.State, order.By = args[0], state, whoAmI()
-			if err := give(cmd, admin.BackendStatePath, order, asJSON); err != nil || !wait {
-				return err
+			if !wait {
+				return give(cmd, admin.BackendStatePath, order, asJSON)
 			}
-			return awaitEmpty(cmd, order.Pool, order.Backend)
+			return emptyBackend(cmd, verb, order).order(admin.BackendStatePath, order, asJSON)
 		},
 	}
 	poolFlag(c, &order.Pool)
 	jsonFlag(c, &asJSON)
-	if state == "drain" || state == "evacuate" {
-		c.Flags().BoolVar(&wait, "wait", false, "wait until no user is left on any node; ^C ends the wait only")
+	if empties {
+		c.Flags().BoolVar(&wait, "wait", false, "wait until no user is left on any node, with progress; ^C ends the wait only")
 	}
 	return c
 }
 
-// awaitEmpty waits until a back end has no users on any node, all of which have
+// emptyBackend waits until a back end has no users on any node, all of which have
 // answered.
-func awaitEmpty(cmd *cobra.Command, pool, backend string) error {
-	client, err := adminOf(cmd)
-	if err != nil {
-		return err
+func emptyBackend(cmd *cobra.Command, verb string, o admin.BackendState) *emptying {
+	what := "the drain"
+	if verb == "evacuate" {
+		what = "the evacuation"
 	}
-	tick := time.NewTicker(drainTick)
-	defer tick.Stop()
-	told := ""
-	for {
-		var all admin.Backends
-		if err := client.get(cmd.Context(), admin.BackendsPath, nil, &all); err != nil {
-			return err
-		}
-		users, sessions := 0, 0
-		for _, b := range all.Backends {
-			if b.Name == backend && (pool == "" || b.Pool == pool) {
-				users += b.Users
-				sessions += b.Holds
+	return &emptying{
+		cmd: cmd, what: "user",
+		goesOn: fmt.Sprintf("%s goes on; usher backend list shows who is left, usher backend activate %s takes it back", what, o.Backend),
+		look: func(ctx context.Context) (l left, err error) {
+			client, err := adminOf(cmd)
+			if err != nil {
+				return l, err
 			}
-		}
-		if users == 0 && len(all.Missing) == 0 {
-			fmt.Fprintln(cmd.ErrOrStderr(), "no user is left")
-			return nil
-		}
-		line := fmt.Sprintf("%s left, %s", plural(users, "user"), plural(sessions, "session"))
-		if n := len(all.Missing); n > 0 {
-			line += fmt.Sprintf("; %s did not answer: %s", plural(n, "node"), safe(all.Missing[0]))
-		}
-		if line != told {
-			fmt.Fprintln(cmd.ErrOrStderr(), line)
-			told = line
-		}
-		select {
-		case <-tick.C:
-		case <-cmd.Context().Done():
-			return cmd.Context().Err()
-		}
+			var all admin.Backends
+			if err := client.get(ctx, admin.BackendsPath, nil, &all); err != nil {
+				return l, err
+			}
+			state := ""
+			for _, b := range all.Backends {
+				if b.Name == o.Backend && (o.Pool == "" || b.Pool == o.Pool) {
+					l.users += b.Users
+					l.sessions += b.Holds
+					if b.State != "removed" {
+						state = b.Admin
+					}
+				}
+			}
+			if state == "active" {
+				return l, &exitError{exitTemporary, fmt.Errorf("back end %q is active again: somebody has taken the order back", o.Backend)}
+			}
+			if len(all.Missing) > 0 {
+				l.unheard = all.Missing[0]
+			}
+			return l, nil
+		},
 	}
 }
 

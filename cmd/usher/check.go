@@ -10,20 +10,31 @@ import (
 
 func checkCommand() *cobra.Command {
 	var path string
+	var witness bool
 	c := &cobra.Command{
 		Use:   "check",
 		Short: "examine the configuration as a start would",
 		Long: "check reads the configuration by the same code as serve and tries what it names:\n" +
 			"certificates and keys, CAs, secrets, pins, host names. All problems are printed at once,\n" +
-			"each with file, line and column. The exit status is 0 if usher would start, else 1.",
+			"each with file, line and column. The exit status is 0 if usher would start, else 1.\n\n" +
+			"With --witness it is examined as usher witness would: it needs [fleet], and its listeners\n" +
+			"and pools are not looked at.",
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, warnings, err := load(cmd.Context(), path)
+			examine := load
+			if witness {
+				examine = loadWitness
+			}
+			cfg, warnings, err := examine(cmd.Context(), path)
 			for _, w := range warnings {
 				fmt.Fprintln(cmd.ErrOrStderr(), w)
 			}
 			if err != nil {
 				return err
+			}
+			if witness {
+				fmt.Fprintf(cmd.OutOrStdout(), "%s: good, node %s votes in fleet %s, %d warnings\n", path, nodeName(cfg), cfg.Fleet.Name, len(warnings))
+				return nil
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%s: good, %d listeners, %d pools, %d warnings\n",
 				path, len(cfg.Listeners), len(cfg.Pools), len(warnings))
@@ -31,6 +42,7 @@ func checkCommand() *cobra.Command {
 		},
 	}
 	configFlag(c, &path)
+	c.Flags().BoolVar(&witness, "witness", false, "examine the configuration of usher witness")
 	return c
 }
 

@@ -32,8 +32,10 @@ func fleetStatus() *cobra.Command {
 		Long: `status shows the fleet as the asked node sees it: who leads it, whether there is a
 quorum (more than half of the voters, without which nothing can be changed) and if not
 which voters are missing; whether the node itself is isolated; how many users are
-pinned, stay elsewhere than at home or are being moved; pools whose view is changing;
-nodes whose configuration says otherwise than the fleet does; and the nodes.
+pinned, stay elsewhere than at home or are being moved; which versions of the secret it
+has, and which nodes have others; pools whose view is changing, and which nodes have not
+done their part of that or of a move; nodes whose configuration says otherwise than the
+fleet does; and the nodes.
 
 The exit status is 0 if there is a quorum, 75 if there is none or nobody answered, 1
 for other faults and 2 for a command line that was not understood.`,
@@ -96,11 +98,17 @@ func printFleet(out io.Writer, st *admin.FleetStatus) error {
 		fmt.Fprintf(&head, "missing voters: %s\n", text(strings.Join(st.Missing, ", ")))
 	}
 	fmt.Fprintf(&head, "%s pinned, %d staying elsewhere than at home, %d being moved\n", plural(st.Pins, "user"), st.Stays, st.Moves)
+	head.WriteString(secretLines(st))
 	if len(st.Changes) > 0 {
 		fmt.Fprintf(&head, "pools that are changing: %s\n", text(strings.Join(st.Changes, ", ")))
 	}
 	for _, node := range slices.Sorted(maps.Keys(st.Differs)) {
 		fmt.Fprintf(&head, "configured otherwise than the fleet: %s: %s\n", cell(node), text(strings.Join(st.Differs[node], "; ")))
+	}
+	for _, m := range st.Members {
+		if len(m.Owes) > 0 {
+			fmt.Fprintf(&head, "waits for %s: %s\n", cell(m.Node), text(strings.Join(m.Owes, ", ")))
+		}
 	}
 	if _, err := fmt.Fprintln(out, head.String()); err != nil {
 		return err
@@ -112,12 +120,33 @@ func printFleet(out io.Writer, st *admin.FleetStatus) error {
 	return printNodes(out, nodes)
 }
 
+// secretLines say which versions of the secret the node has, and who has others.
+func secretLines(st *admin.FleetStatus) string {
+	if len(st.Secrets) == 0 {
+		return ""
+	}
+	lines := "secret: " + cell(st.Secrets[0]) + " is used"
+	if others := st.Secrets[1:]; len(others) > 0 {
+		lines += ", " + text(strings.Join(others, ", ")) + " believed as well"
+	}
+	var other []string
+	for _, m := range st.Members {
+		if len(m.Secrets) > 0 && !slices.Equal(m.Secrets, st.Secrets) {
+			other = append(other, m.Node)
+		}
+	}
+	if len(other) > 0 {
+		lines += "; not so, or not yet, on " + text(strings.Join(other, ", "))
+	}
+	return lines + "\n"
+}
+
 // afterRotate is what to do when a step is taken; the empty one makes the secret.
 var afterRotate = map[cluster.RotateStep]string{
 	"":                    "copy it to all nodes, and name it in fleet.secret_file",
-	cluster.RotateAdd:     "copy it to all nodes and restart them, one after the other; then --rotate promote",
-	cluster.RotatePromote: "copy it to all nodes and restart them, one after the other; then --rotate drop",
-	cluster.RotateDrop:    "copy it to all nodes and restart them, one after the other",
+	cluster.RotateAdd:     "copy it to all nodes and reload them; when usher fleet status shows both versions on all, --rotate promote",
+	cluster.RotatePromote: "copy it to all nodes and reload them; when usher fleet status shows the new one used on all, --rotate drop",
+	cluster.RotateDrop:    "copy it to all nodes and reload them",
 }
 
 func fleetSecret() *cobra.Command {
@@ -135,12 +164,13 @@ private key. It is never printed, and a file that exists is not overwritten.
   2. --rotate promote   the new one is used; the old one is still accepted
   3. --rotate drop      the old one is taken out
 
-Take each step on one node, copy the file to all others, and restart every node, one
-after the other; usher node list shows when each is back. Only when all nodes have been
-restarted, and before drop also usher fleet status shows a quorum, take the next step:
-nodes that are a step apart understand each other, and nodes that are two apart do not,
-and with the new version in use the leader seals anew what the old one had sealed. A step
-that does not follow is refused. Keep a backup of a node's state directory only together
+Take each step on one node, copy the file to all others, and have every node read it:
+SIGHUP, as by systemctl reload usher, or a restart. usher fleet status shows by a short
+print which versions a node has and uses, and who has others; only when all have the same
+take the next step. Nodes that are a step apart understand each other, and nodes that are
+two apart do not. A reload that would part a node from others that are there is refused
+and changes nothing; a restart looks at nobody, so it is on you. A step that does not
+follow is refused. Keep a backup of a node's state directory only together
 with the secret of its time.`,
 		Example: "  usher fleet secret /etc/usher/fleet.secret\n  usher fleet secret --rotate add /etc/usher/fleet.secret",
 		Args:    usageArgs(cobra.ExactArgs(1)),

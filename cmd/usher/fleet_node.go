@@ -43,6 +43,7 @@ func (n *node) openFleet(c *config.Config) error {
 	}
 	n.ready.Add("fleet", n.fleet.Reasons)
 	n.ready.Add("reach", n.fleet.Unreached)
+	n.ready.AddDegraded("fleet lease", n.fleet.Degraded)
 	return nil
 }
 

@@ -1,10 +1,10 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"strconv"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -34,7 +34,7 @@ its users and sessions. Nodes that did not answer are named on standard error.` 
 		Example: "  usher node list",
 		Args:    usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			all, err := askNodes(cmd)
+			all, err := askNodes(cmd.Context(), cmd)
 			if err != nil {
 				return err
 			}
@@ -49,13 +49,13 @@ its users and sessions. Nodes that did not answer are named on standard error.` 
 	return c
 }
 
-func askNodes(cmd *cobra.Command) (*admin.Nodes, error) {
+func askNodes(ctx context.Context, cmd *cobra.Command) (*admin.Nodes, error) {
 	client, err := adminOf(cmd)
 	if err != nil {
 		return nil, err
 	}
 	var all admin.Nodes
-	return &all, client.get(cmd.Context(), admin.NodesPath, nil, &all)
+	return &all, client.get(ctx, admin.NodesPath, nil, &all)
 }
 
 func printNodes(out io.Writer, nodes []cluster.FleetNode) error {
@@ -85,7 +85,8 @@ over the nodes (keepalived, a balancer, DNS checks) sends it no new ones. Its se
 go on, and clients that come nevertheless are served. It lasts until --undo or a
 restart of that node. To stop a node, stop its service: that drains as well.
 
---wait waits until the node has no session left.` + exitText,
+--wait waits until the node has no session left, and tells how many there are and at what
+rate they end. Interrupted, it ends with status 75, and the drain goes on.` + exitText,
 		Example: "  usher node drain usher2 --wait && ssh usher2 apt upgrade usher",
 		Args:    usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -93,46 +94,43 @@ restart of that node. To stop a node, stop its service: that drains as well.
 			if wait && order.Undo {
 				return usageError("--wait and --undo exclude each other")
 			}
-			if err := give(cmd, admin.NodeDrainPath, order, asJSON); err != nil || !wait {
-				return err
+			if !wait {
+				return give(cmd, admin.NodeDrainPath, order, asJSON)
 			}
-			return awaitNode(cmd, order.Node)
+			return emptyNode(cmd, order.Node).order(admin.NodeDrainPath, order, asJSON)
 		},
 	}
 	c.Flags().BoolVar(&order.Undo, "undo", false, "let the node get clients again")
-	c.Flags().BoolVar(&wait, "wait", false, "wait until the node has no session left; ^C ends the wait only")
+	c.Flags().BoolVar(&wait, "wait", false, "wait until the node has no session left, with progress; ^C ends the wait only")
 	jsonFlag(c, &asJSON)
 	return c
 }
 
-// awaitNode waits until a node has no sessions.
-func awaitNode(cmd *cobra.Command, name string) error {
-	tick := time.NewTicker(drainTick)
-	defer tick.Stop()
-	told := -1
-	for {
-		all, err := askNodes(cmd)
-		if err != nil {
-			return err
-		}
-		for _, n := range all.Nodes {
-			switch {
-			case n.Node != name || !n.Answered && n.State == "alive":
-			case !n.Answered:
-				return &exitError{exitTemporary, fmt.Errorf("node %q cannot be seen any more", name)}
-			case n.Holds == 0:
-				fmt.Fprintln(cmd.ErrOrStderr(), "no session is left")
-				return nil
-			case n.Holds != told:
-				told = n.Holds
-				fmt.Fprintf(cmd.ErrOrStderr(), "%s left\n", plural(told, "session"))
+// emptyNode waits until a node has no sessions.
+func emptyNode(cmd *cobra.Command, name string) *emptying {
+	return &emptying{
+		cmd: cmd, what: "session",
+		goesOn: fmt.Sprintf("the drain goes on; usher node list shows how many sessions are left, usher node drain %s --undo takes it back", name),
+		look: func(ctx context.Context) (l left, err error) {
+			all, err := askNodes(ctx, cmd)
+			if err != nil {
+				return l, err
 			}
-		}
-		select {
-		case <-tick.C:
-		case <-cmd.Context().Done():
-			return cmd.Context().Err()
-		}
+			for _, n := range all.Nodes {
+				switch {
+				case n.Node != name:
+				case !n.Answered && n.State == "alive":
+					return left{unheard: "node " + name + " does not answer"}, nil
+				case !n.Answered:
+					return l, &exitError{exitTemporary, fmt.Errorf("node %q cannot be seen any more: it was stopped, or this node does not reach it", name)}
+				case !n.Drained:
+					return l, &exitError{exitTemporary, fmt.Errorf("node %q is drained no more: it was restarted, or somebody has undone it", name)}
+				default:
+					return left{users: n.Users, sessions: n.Holds}, nil
+				}
+			}
+			return l, &exitError{exitNotFound, fmt.Errorf("node %q is not in the list any more", name)}
+		},
 	}
 }
 

@@ -2,7 +2,9 @@ package main_test
 
 import (
 	"fmt"
+	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -153,6 +155,9 @@ func (p *partition) served() {
 	p.t.Logf("isolated %v after the cut", since(p.at))
 	if took := time.Since(p.at); took > 9*time.Second {
 		p.t.Errorf("isolated after %v", took)
+	}
+	if status, text := p.victim.p.ask("/readyz"); status != http.StatusOK || !strings.HasPrefix(text, "ready\ndegraded: isolated from the fleet") {
+		p.t.Errorf("/readyz of the node that is cut off: %d, %q", status, text)
 	}
 	for i := range 10 {
 		if ok, verdict := p.victim.tries(fmt.Sprintf("user%d", i)); !ok {

@@ -23,14 +23,10 @@ func (l *local) checker(pool, backend string) *running {
 
 // probed tells the fleet that this node has looked at a back end.
 func (n *node) probed(pool, backend string, good bool) {
-	if n.fleet != nil {
-		n.fleet.Probed(pool, backend, good)
-	}
+	n.fleet.Probed(pool, backend, good)
 }
 
 // doubt has those look who observe a back end for the fleet.
 func (n *node) doubt(pool, backend string) {
-	if n.fleet != nil {
-		n.fleet.Doubt(pool, backend)
-	}
+	n.fleet.Doubt(pool, backend)
 }

@@ -102,7 +102,7 @@ func TestFleetLostDirectory(t *testing.T) {
 	victim.ready()
 	t.Logf("the node serves again after %v", since(began))
 	leader := r.leads(admin)
-	leader.p.log.await(t, `msg="a node votes" .*node=`+victim.name, 1)
+	leader.p.log.await(t, `msg="a node votes" .*peer=`+victim.name, 1)
 	t.Logf("it votes again after %v", since(began))
 	// Its vote counts: without one of the others there is a quorum.
 	for _, e := range r.nodes {

@@ -157,6 +157,9 @@ func (n *node) reloadFrom(ctx context.Context, path string, first, old *config.C
 	}
 	if err == nil {
 		warn(n.log, warnings)
+		err = takeSecrets(n.fleet, first)
+	}
+	if err == nil {
 		err = n.apply(cfg)
 	}
 	n.reloads.Record(err)

@@ -21,7 +21,7 @@ func statusCommand() *cobra.Command {
 		Long: `status asks the running usher over its admin socket and prints three parts.
 
 The head: version, how long it has been running, whether it is ready to take
-users (the same verdict as /readyz) and if not why, how many sessions there are,
+users (the same verdict as /readyz) and if not, or if degraded, why, how many sessions there are,
 and how the last reload went.
 
 The listeners: protocol, address, when TLS begins, the pool that users go to, and
@@ -92,6 +92,8 @@ func verdict(st *admin.Status) string {
 	switch {
 	case st.Draining:
 		return "draining"
+	case st.Ready && len(st.Degraded) > 0:
+		return "ready, degraded: " + text(strings.Join(st.Degraded, "; "))
 	case st.Ready:
 		return "ready"
 	}

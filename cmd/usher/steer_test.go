@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,6 +15,7 @@ import (
 	"usher.example/balancer/admin"
 	"usher.example/balancer/forward"
 	"usher.example/cluster"
+	"usher.example/cluster/place"
 )
 
 // A resident is the balancer of a fleet's node in a test.
@@ -38,7 +38,7 @@ func steered(t *testing.T, voters ...string) *operated {
 	quiet := slog.New(slog.DiscardHandler)
 	f, err := cluster.OpenFleet(cluster.FleetOptions{
 		Fleet: "mail", Node: "u1", Secrets: []cluster.Secret{cluster.NewSecret()}, Bind: "127.0.0.1:0", Voters: voters,
-		State: t.TempDir(), KickDelay: -1, Local: resident{}, Log: quiet,
+		Names: place.Names{LowerCase: true}, State: t.TempDir(), KickDelay: -1, Local: resident{}, Log: quiet,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -80,6 +80,10 @@ func TestSteer(t *testing.T) {
 	if err := os.WriteFile(bad, []byte("bob\neve mail7\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	twice := filepath.Join(t.TempDir(), "twice")
+	if err := os.WriteFile(twice, []byte("joe mail2\nkim mail2\nJOE mail2\nkim mail1\nkim mail2\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, tt := range []struct {
 		args   string
 		status int
@@ -93,11 +97,14 @@ func TestSteer(t *testing.T) {
 		{"user move joe mail3", exitNotFound, []string{"no such back end; pool main has: mail1, mail2"}},
 		{"user move joe", exitUsage, []string{"say USER BACKEND, --home USER or --map FILE"}},
 		{"user move --home joe --dry-run", 0, []string{"joe: mail2 -> mail2\n"}},
-		{"user move --map " + moves + " --dry-run", 0, []string{"bob: ", "-> mail2\n", "2 users to be moved, 1 there already, 0 under way, 0 failed, 0 not tried\n"}},
+		{"user move --map " + moves + " --dry-run", 0, []string{"USER  PLACE  WHY   TARGET  DO\n", "\njoe   mail2  pin   mail2   -\n", "\nbob   ", "1 there already\n"}},
+		{"user move --map " + moves + " --dry-run --json", 0, []string{`"line": 4`, `"do": "none"`, `"target": "mail1"`}},
 		{"user where bob", 0, []string{"home  -"}},
 		{"user move --map " + moves, 0, []string{"2 users moved, 1 there already"}},
 		{"user move --json --map " + moves, 0, []string{`"moved": 0`, `"skipped": 3`, `"failed": []`}},
 		{"user move --map " + bad, exitFailed, []string{"bad:1: 1 words", `bad:2: the pool has no back end "mail7"`}},
+		{"user move --map " + twice, exitFailed, []string{`twice:3: "JOE" is the user of line 1, "joe": the fleet knows both as "joe"`, `twice:4: user "kim" is to go to mail2 already, by line 2`}},
+		{"user where kim", 0, []string{"home  -"}},
 		{"user move --map " + moves + " --pool x", exitNotFound, []string{`no pool "x"; there are: [main]`}},
 		{"user unpin joe", 0, []string{"done\n"}},
 		{"user unpin joe", exitNoUser, []string{"the user has no pin"}},
@@ -110,6 +117,7 @@ func TestSteer(t *testing.T) {
 		{"backend drain mail1 --wait", 0, []string{"done\n", "no user is left\n"}},
 		{"backend list", 0, []string{"drain", "ann"}},
 		{"user move joe mail1", exitTemporary, []string{"the back end is not up: mail1; make it active"}},
+		{"user move --map " + moves, exitTemporary, []string{"moves:3: mail1 is drain and takes nobody now"}},
 		{"backend activate mail1", 0, []string{"done\n"}},
 		{"backend weight mail1 7", 0, []string{"done\n"}},
 		{"backend list", 0, []string{"7*"}},
@@ -164,9 +172,9 @@ func TestFleetSecret(t *testing.T) {
 		{nil, 0, "is written; copy it to all nodes, and name it in fleet.secret_file"},
 		{nil, exitFailed, "exists, and is left alone"},
 		{[]string{"--rotate", "drop"}, exitFailed, "the next step is add"},
-		{[]string{"--rotate", "add"}, 0, "then --rotate promote"},
-		{[]string{"--rotate", "promote"}, 0, "then --rotate drop"},
-		{[]string{"--rotate", "drop"}, 0, "restart them, one after the other\n"},
+		{[]string{"--rotate", "add"}, 0, "both versions on all, --rotate promote"},
+		{[]string{"--rotate", "promote"}, 0, "the new one used on all, --rotate drop"},
+		{[]string{"--rotate", "drop"}, 0, "copy it to all nodes and reload them\n"},
 		{[]string{"--rotate", "now"}, exitUsage, "want add, promote or drop"},
 	} {
 		out, status, err := run(t, append([]string{"fleet", "secret", path}, tt.args...)...)
@@ -201,41 +209,27 @@ func TestPace(t *testing.T) {
 	}
 }
 
-// A witness votes until it is told to end; then its state can be recovered.
-func TestWitness(t *testing.T) {
-	dir := t.TempDir()
-	if _, status, err := run(t, "fleet", "secret", filepath.Join(dir, "secret")); status != 0 {
-		t.Fatal(err)
+func TestSecretLines(t *testing.T) {
+	st := &admin.FleetStatus{Overview: cluster.Overview{Secrets: []string{"a1", "b2"}, Members: []cluster.NodeState{
+		{Node: "u1", Secrets: []string{"a1", "b2"}}, {Node: "u2", Secrets: []string{"b2", "a1"}}, {Node: "u3"}, {Node: "u4", Secrets: []string{"a1"}},
+	}}}
+	if got, want := secretLines(st), "secret: a1 is used, b2 believed as well; not so, or not yet, on u2, u4\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	at := free.Addr().String()
-	_ = free.Close()
-	file := filepath.Join(dir, "usher.toml")
-	write := func(voter string) {
-		text := "[fleet]\nname = \"mail\"\nnode = \"w\"\nsecret_file = \"secret\"\nbind = \"" + at + "\"\nstate_dir = \"state\"\nvoters = [\"" + voter + "\"]\n"
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
+}
+
+func TestVerdict(t *testing.T) {
+	for _, tt := range []struct {
+		st   admin.Status
+		want string
+	}{
+		{admin.Status{Ready: true}, "ready"},
+		{admin.Status{Ready: true, Degraded: []string{"isolated", "old"}}, "ready, degraded: isolated; old"},
+		{admin.Status{Reasons: []string{"starting"}, Degraded: []string{"isolated"}}, "not ready: starting"},
+		{admin.Status{Draining: true}, "draining"},
+	} {
+		if got := verdict(&tt.st); got != tt.want {
+			t.Errorf("got %q, want %q", got, tt.want)
 		}
-	}
-	write("x")
-	if err := witness(t.Context(), file, t.Output()); err == nil || !strings.Contains(err.Error(), `"w" is not among voters`) {
-		t.Errorf("got %v", err)
-	}
-	write("w")
-	ctx, stop := context.WithTimeout(t.Context(), 2*time.Second)
-	defer stop()
-	if err := witness(ctx, file, t.Output()); err != nil {
-		t.Fatal(err)
-	}
-	out, status, err := run(t, "fleet", "recover", "-c", file)
-	if status != 0 || !strings.Contains(out, "voters w, 0 pins\nnothing was changed") {
-		t.Errorf("got %d, %v, %s", status, err, out)
-	}
-	out, status, err = run(t, "fleet", "recover", "--yes", "-c", file)
-	if status != 0 || !strings.Contains(out, "this node is the only voter now") {
-		t.Errorf("got %d, %v, %s", status, err, out)
 	}
 }

@@ -3,23 +3,23 @@ package main
 import (
 	"errors"
 	"fmt"
-	"maps"
+	"os"
+	"os/signal"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"usher.example/balancer/admin"
-	"usher.example/cluster"
-	"usher.example/cluster/place"
 )
 
 const (
 	// quietTime is how long a run says nothing of its progress.
 	quietTime = 2 * time.Second
-	// maxTold bounds the failures that are told one by one.
-	maxTold = 20
+	// maxTold bounds the failures that are told one by one; --json has all.
+	maxTold = 100
 )
 
 // A bulk is a move of many users.
@@ -53,103 +53,70 @@ func (o *bulk) run() error {
 	if o.parallel < 1 {
 		return usageError("--parallel %d: want at least 1", o.parallel)
 	}
-	pins, err := o.read()
+	list, err := o.plan()
 	if err != nil {
 		return err
 	}
-	users := make(chan string)
+	if o.dry {
+		return o.show(list)
+	}
+	work := slices.DeleteFunc(slices.Clone(list), func(p *planned) bool { return p.Do == doNone })
+	o.skipped = len(list) - len(work)
+	interrupted, stop := signal.NotifyContext(o.cmd.Context(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	users := make(chan *planned)
 	var workers sync.WaitGroup
-	for range min(o.parallel, len(pins)) {
+	for range min(o.parallel, len(work)) {
 		workers.Go(func() {
-			for u := range users {
-				o.count(u, pins[u])
+			for p := range users {
+				o.move(p)
 			}
 		})
 	}
-	end := o.progress(len(pins))
-	for _, u := range slices.Sorted(maps.Keys(pins)) {
-		o.mu.Lock()
-		over := o.stopped != nil || o.cmd.Context().Err() != nil
-		o.mu.Unlock()
-		if over {
+	end := o.progress(len(list))
+feed:
+	for i, p := range work {
+		if o.over() {
 			break
 		}
-		users <- u
+		select {
+		case users <- p:
+		case <-interrupted.Done():
+			fmt.Fprintf(o.cmd.ErrOrStderr(), "usher: interrupted: %d are not begun; waiting for those that are under way\n", len(work)-i)
+			break feed
+		}
 	}
 	close(users)
 	workers.Wait()
 	end()
-	return o.report(len(pins))
+	return o.report(len(list))
 }
 
-// read reads the map and holds it against the pool's back ends.
-func (o *bulk) read() (cluster.Pins, error) {
-	var all admin.Backends
-	if err := o.client.get(o.cmd.Context(), admin.BackendsPath, nil, &all); err != nil {
-		return nil, err
-	}
-	var pools []string
-	pool := cluster.Pool{Name: o.pool}
-	for _, b := range all.Backends {
-		if !slices.Contains(pools, b.Pool) {
-			pools = append(pools, b.Pool)
-		}
-		if (o.pool == "" || b.Pool == o.pool) && b.State != "removed" {
-			pool.Backends = append(pool.Backends, cluster.Backend{Name: b.Name})
-		}
-	}
-	switch {
-	case o.pool == "" && len(pools) > 1:
-		return nil, usageError("say --pool NAME; there are: %v", pools)
-	case len(pool.Backends) == 0:
-		return nil, &exitError{exitNotFound, fmt.Errorf("no pool %q; there are: %v", o.pool, pools)}
-	}
-	file := o.file
-	if file == "-" {
-		file = "/dev/stdin"
-	}
-	return cluster.ReadPins(file, place.Names{}, pool)
+func (o *bulk) over() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.stopped != nil
 }
 
-// count moves one user and notes how it went.
-func (o *bulk) count(name, backend string) {
-	done, skipped, err := o.step(name, backend)
+// move moves one user and notes how it went.
+func (o *bulk) move(p *planned) {
+	var d admin.Done
+	err := o.client.post(o.cmd.Context(), admin.MovePath, admin.Move{Pool: o.pool, User: p.spelled, Backend: p.Target, By: whoAmI()}, &d)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch {
-	case skipped:
-		o.skipped++
 	case err != nil:
-		o.failed = append(o.failed, fmt.Errorf("%s: %w", safe(name), err))
+		o.failed = append(o.failed, fmt.Errorf("%s: %w", safe(p.spelled), err))
 		var exit *exitError
 		var refusal *admin.Refusal
 		if errors.As(err, &exit) && exit.code == exitTemporary && !errors.As(err, &refusal) || errors.As(err, &refusal) && refusal.NoQuorum {
 			o.stopped = err
 		}
-	case done:
+	case d.Done:
 		o.moved++
 	default:
 		o.pending++
 	}
-}
-
-func (o *bulk) step(name, backend string) (done, skipped bool, err error) {
-	var w cluster.Whereabouts
-	if err := o.client.where(o.cmd, o.pool, name, &w); err != nil {
-		return false, false, err
-	}
-	if w.Pin == backend && w.Place == backend {
-		return false, true, nil
-	}
-	if o.dry {
-		o.mu.Lock()
-		defer o.mu.Unlock()
-		_, err := fmt.Fprintf(o.cmd.OutOrStdout(), "%s: %s -> %s\n", cell(name), cell(w.Place), cell(backend))
-		return true, false, err
-	}
-	var d admin.Done
-	err = o.client.post(o.cmd.Context(), admin.MovePath, admin.Move{Pool: o.pool, User: name, Backend: backend, By: whoAmI()}, &d)
-	return d.Done, false, err
 }
 
 // progress tells how far a run is that takes longer.
@@ -194,18 +161,14 @@ func (o *bulk) report(all int) error {
 		}
 	}
 	if more := len(o.failed) - maxTold; more > 0 {
-		fmt.Fprintf(o.cmd.ErrOrStderr(), "usher: and %d more\n", more)
+		fmt.Fprintf(o.cmd.ErrOrStderr(), "usher: and %d more, all of which --json lists\n", more)
 	}
 	var err error
-	verb := "moved"
-	if o.dry {
-		verb = "to be moved"
-	}
-	if o.asJSON && !o.dry {
+	if o.asJSON {
 		err = printJSON(o.cmd.OutOrStdout(), r)
 	} else {
-		_, err = fmt.Fprintf(o.cmd.OutOrStdout(), "%s %s, %d there already, %d under way, %d failed, %d not tried\n",
-			plural(r.Moved, "user"), verb, r.Skipped, r.Pending, len(r.Failed), r.Left)
+		_, err = fmt.Fprintf(o.cmd.OutOrStdout(), "%s moved, %d there already, %d under way, %d failed, %d not tried\n",
+			plural(r.Moved, "user"), r.Skipped, r.Pending, len(r.Failed), r.Left)
 	}
 	switch {
 	case err != nil:

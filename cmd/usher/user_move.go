@@ -22,11 +22,19 @@ then on. In between his logins wait. Nobody is on two back ends at any time. Wit
 --home he is not pinned: he goes where his pin or the hash says.
 
 --map moves many: FILE has lines of a user and a back end ("-" is standard input;
-empty lines and lines with # are skipped). All of the file is checked first. Users
-who are pinned there already are skipped, so a run that was interrupted can be
-repeated. After two seconds, progress goes to standard error.
+empty lines and lines with # are skipped). All of the file is checked before anybody is
+moved: back ends that do not exist or take nobody, and users who are there twice, also
+in two spellings that are one user to the fleet. Users who are pinned there already are
+skipped, so a run that was interrupted can be repeated. After two seconds, progress goes
+to standard error. Who cannot be moved is passed over, and listed at the end; if nobody
+can be, since there is no quorum, the run ends. With ^C it begins no more moves and waits
+for those under way.
 
---dry-run says who would be moved from where to where, and changes nothing.` + exitText,
+--dry-run changes nothing and shows for each user where he is and why, where he is to
+go, and what has to be done: "move", "pin" for one who is there and not pinned, "-".
+
+With --map the exit status is 0 if all are moved or were there, 1 if some could not be
+moved or the file is not good, and 75 if not all were tried or waited for.` + exitText,
 		Example: "  usher user move joe@example.org mail2\n  usher user move --map moves.txt --dry-run",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			client, err := adminOf(cmd)
@@ -103,7 +111,7 @@ func userPin() *cobra.Command {
 		Short: "keep a user on a back end",
 		Long: `pin gives a user a place of his own, which comes before the hash: the back end, or
 without one that where he is now. If he is elsewhere he is moved, as by user move. A
-pin lasts until user unpin, also over restarts.` + exitText,
+pin lasts until user unpin, also over restarts, and comes before what a pins_file says.` + exitText,
 		Example: "  usher user pin joe@example.org",
 		Args:    usageArgs(cobra.RangeArgs(1, 2)),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -125,8 +133,8 @@ func userUnpin() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "unpin USER",
 		Short: "let the hash place a user again",
-		Long: `unpin takes a user's pin away and moves him home, as by user move. Pins of a
-pins_file come back with the next reload: take them out there too.
+		Long: `unpin takes a user's pin away and moves him home, as by user move. A user who is in a
+pins_file gets that pin with the next reload: take him out there too.
 
 The exit status is 67 if he has no pin.` + exitText,
 		Example: "  usher user unpin joe@example.org",

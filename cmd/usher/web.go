@@ -24,14 +24,19 @@ type web struct {
 	health  net.Addr // where /healthz is; nil if nowhere
 }
 
-// openWeb opens what the configuration asks for, or nothing if any of it fails.
+// openWeb opens what the configuration asks for.
 func (n *node) openWeb(c config.Admin) (*web, error) {
 	o := admin.Options{
 		Version: version(), Started: n.started, Log: n.log.Logger, Node: n.server, Places: n.fleet, Fleet: n.fleet,
-		Health: n.health, Spliced: n.engine.Spliced, Adopted: n.engine.Adopted, Fallbacks: n.fallbacks, Draining: n.draining.Load, Reasons: n.ready.Reasons, Reloads: n.reloads,
+		Health: n.health, Spliced: n.engine.Spliced, Adopted: n.engine.Adopted, Fallbacks: n.fallbacks, Draining: n.draining.Load, Reasons: n.ready.Reasons, Degraded: n.ready.Degraded, Reloads: n.reloads,
 	}
+	return openWeb(c, n.log, o, n.ready.Handler())
+}
+
+// openWeb opens what the configuration asks for, or nothing if any of it fails.
+func openWeb(c config.Admin, log *logger, o admin.Options, health http.Handler) (*web, error) {
 	server := admin.New(o)
-	w := &web{log: n.log}
+	w := &web{log: log}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	if c.Socket != "" {
 		gid, err := groupID(c.SocketGroup)
@@ -56,7 +61,7 @@ func (n *node) openWeb(c config.Admin) (*web, error) {
 			return nil, fmt.Errorf("admin.http: %w", err)
 		}
 		w.health = l.Addr()
-		w.serve(l, server.Public(n.ready.Handler()))
+		w.serve(l, server.Public(health))
 	}
 	return w, nil
 }

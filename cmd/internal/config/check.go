@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"os"
 	"os/user"
 	"slices"
 	"strconv"
@@ -31,6 +32,7 @@ const descriptorsPerSession = 6
 type machine struct {
 	now         func() time.Time
 	resolve     func(ctx context.Context, host string) ([]netip.Addr, error)
+	hostname    func() string
 	mayBind     func(port int) bool
 	descriptors func() (limit uint64, ok bool)
 }
@@ -39,6 +41,10 @@ var thisHost = machine{
 	now: time.Now,
 	resolve: func(ctx context.Context, host string) ([]netip.Addr, error) {
 		return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	},
+	hostname: func() string {
+		name, _ := os.Hostname() // none is no voter's
+		return name
 	},
 	mayBind:     mayBind,
 	descriptors: descriptors,
@@ -55,6 +61,7 @@ func (c *Config) check(ctx context.Context, m machine) Problems {
 	k := &checker{reporter: reporter{source: c.source}, machine: m, c: c}
 	k.admin()
 	k.fleet()
+	tell := k.peers(ctx) // at the same time as the back ends
 	for i, l := range c.Listeners {
 		k.listener(element("listener", i), l)
 	}
@@ -64,6 +71,7 @@ func (c *Config) check(ctx context.Context, m machine) Problems {
 	k.limits()
 	k.servers()
 	k.hosts(ctx)
+	tell()
 	k.found.sort()
 	return k.found
 }

@@ -30,6 +30,7 @@ func quiet() machine {
 		resolve: func(context.Context, string) ([]netip.Addr, error) {
 			return []netip.Addr{netip.MustParseAddr("192.0.2.1")}, nil
 		},
+		hostname:    func() string { return "u1" },
 		mayBind:     func(int) bool { return true },
 		descriptors: func() (uint64, bool) { return 1 << 30, true },
 	}

@@ -12,7 +12,8 @@ type Fleet struct {
 	Node string `toml:"node" default:"" form:"name" example:"usher1" reload:"no"`
 
 	// File with the secret that all nodes share, as `usher fleet secret` makes it.
-	// Whoever has it is a node: others must not be able to read it.
+	// Whoever has it is a node: others must not be able to read it. SIGHUP reads the
+	// content again; the path is what it was at the start.
 	SecretFile string `toml:"secret_file" default:"" form:"path" example:"/etc/usher/fleet.secret" reload:"no"`
 
 	// Where other nodes come in, by TCP and UDP: an address of this host, or a name

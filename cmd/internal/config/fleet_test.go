@@ -1,10 +1,15 @@
 package config
 
 import (
+	"context"
 	"errors"
+	"net"
+	"net/netip"
 	"reflect"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 // fleet is small with a [fleet] before it, which is complete but for what is
@@ -153,6 +158,41 @@ func TestCheckFleet(t *testing.T) {
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got\n\t%s\nwant\n\t%s", strings.Join(got, "\n\t"), strings.Join(want, "\n\t"))
 	}
+}
+
+// Names that do not resolve are warned about, all at once and within the time of one.
+func TestCheckFleetNames(t *testing.T) {
+	s := newSite(t)
+	lines, _, _ := strings.Cut(fleet(`"192.0.2.1"`, `"192.0.2.1"
+advertise = "u1.example.org"`, `node = "u1"
+`, "", `"u1", "u2", "u3"`, `"u1.example.org", "u2", "u3"`, `"u2", "192`, `"u2", "slow", "192`), "[[certificate]]")
+	synctest.Test(t, func(t *testing.T) {
+		m := quiet()
+		m.resolve = func(ctx context.Context, host string) ([]netip.Addr, error) {
+			switch host {
+			case "slow":
+				<-ctx.Done()
+				return nil, ctx.Err()
+			case "u1.example.org", "u2":
+				return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
+			}
+			return nil, nil
+		}
+		begin := time.Now()
+		got := s.run(t, lines+clean, m)
+		if took := time.Since(begin); took > resolveTime {
+			t.Errorf("it took %v, want at most %v", took, resolveTime)
+		}
+		want := []string{
+			`5:1: warning: advertise: "u1.example.org" does not exist; usher cannot start before it does`,
+			`6:9: warning: join: "u2" does not exist; nobody is found by it until it does`,
+			`6:15: warning: join: look up "slow": context deadline exceeded; nobody is found by it until it does`,
+			`7:1: warning: voters: this node is called "u1", after its host, which is not the name "u1.example.org": set node to the one that is meant`,
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("got\n\t%s\nwant\n\t%s", strings.Join(got, "\n\t"), strings.Join(want, "\n\t"))
+		}
+	})
 }
 
 func TestAt(t *testing.T) {

@@ -15,7 +15,7 @@ type Pool struct {
 	Storage Storage `toml:"storage" required:"yes" example:"shared"`
 
 	// Users with a place of their own, which comes before the computed one.
-	// SIGHUP reads the file again.
+	// SIGHUP reads the file again. In a fleet all nodes should have the same.
 	PinsFile string `toml:"pins_file" default:"" form:"path" example:"/etc/usher/pins"`
 
 	// Account that may log in as any user, for clients whose password usher

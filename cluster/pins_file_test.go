@@ -1,0 +1,120 @@
+package cluster
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"usher.example/cluster/place"
+	"usher.example/cluster/table"
+)
+
+// pinOf is a user's pin, empty for none.
+func (s *sitter) pinOf(t *testing.T, user string) string {
+	t.Helper()
+	w, err := s.f.Where("main", user)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w.Pin
+}
+
+func (s *sitter) setPins(t *testing.T, pins Pins) {
+	t.Helper()
+	if err := s.f.SetPins("main", pins); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A pin of the file ends with its line, one of an administrator does not, and his
+// comes first.
+func TestPinsFile(t *testing.T) {
+	s := openNode(t, FleetOptions{State: t.TempDir(), KickDelay: -1, Names: place.Names{LowerCase: true}}, mainPool(place.Shared, 3))
+	await(t, s)
+	pinned := func(user, backend string) {
+		t.Helper()
+		until(t, user+" to be pinned to "+backend, func() bool { return s.pinOf(t, user) == backend })
+	}
+	s.setPins(t, Pins{"JOE": "store1", "ann": "store1", "bob": "store1"})
+	pinned("joe", "store1")
+	pinned("ann", "store1")
+	pinned("bob", "store1")
+	if err := s.f.Move(t.Context(), "main", "bob", "store2", "test"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.f.Move(t.Context(), "main", "eve", "store3", "test"); err != nil {
+		t.Fatal(err)
+	}
+	s.setPins(t, Pins{"ann": "store2", "bob": "store1"})
+	pinned("joe", "")
+	pinned("ann", "store2")
+	s.setPins(t, nil)
+	pinned("ann", "")
+	until(t, "nobody to be left to unpin", func() bool {
+		s.f.mu.Lock()
+		defer s.f.mu.Unlock()
+		return !s.f.filed.due
+	})
+	key, _, name, _ := s.f.key("main", "eve")
+	if err := s.f.propose(table.Start{Pool: "main", Key: key, User: name, Pin: table.PinClear, File: true, By: pinsBy}); !errors.Is(err, table.ErrLate) {
+		t.Errorf("a file takes an administrator's pin away: %v", err)
+	}
+	for user, want := range map[string]string{"bob": "store2", "eve": "store3"} {
+		if got := s.pinOf(t, user); got != want {
+			t.Errorf("%s, whom an administrator pinned to %s, is pinned to %q", user, want, got)
+		}
+	}
+}
+
+// Nobody is unpinned while nodes have different files: one may be an old one.
+func TestPinsFilesDiffer(t *testing.T) {
+	nodes := trio(t, nil)
+	for _, s := range nodes {
+		await(t, s)
+		s.setPins(t, Pins{"joe": "store2"})
+	}
+	until(t, "joe to be pinned", func() bool { return nodes[0].pinOf(t, "joe") == "store2" })
+	var leader *sitter
+	until(t, "a leader", func() bool {
+		for _, s := range nodes {
+			s.f.mu.Lock()
+			if s.f.leader != nil {
+				leader = s
+			}
+			s.f.mu.Unlock()
+		}
+		return leader != nil
+	})
+	leader.setPins(t, nil)
+	leader.f.unpin() // as the leader does each second
+	if got, moves := leader.pinOf(t, "joe"), leader.f.Overview().Moves; got != "store2" || moves != 0 {
+		t.Errorf("joe is pinned to %q, %d moves are under way, while two nodes have him in their files", got, moves)
+	}
+	for _, s := range nodes {
+		s.setPins(t, nil)
+	}
+	until(t, "joe to be unpinned", func() bool { return nodes[1].pinOf(t, "joe") == "" })
+}
+
+// Files that differ are worth a warning after a while, and one.
+func TestPinsDiffer(t *testing.T) {
+	var p filed
+	begin := time.Now()
+	for i, tt := range []struct {
+		yes  bool
+		at   time.Duration
+		want bool
+	}{
+		{true, 0, false},
+		{true, pinsDiffer - 1, false},
+		{true, pinsDiffer, true},
+		{true, 2 * pinsDiffer, false},
+		{false, 3 * pinsDiffer, false},
+		{true, 4 * pinsDiffer, false},
+		{true, 5 * pinsDiffer, true},
+	} {
+		if got := p.differ(tt.yes, begin.Add(tt.at)); got != tt.want {
+			t.Errorf("%d: got %v, want %v", i, got, tt.want)
+		}
+	}
+}
