@@ -259,7 +259,11 @@ func (f *Fleet) Refused(hold uint64) {
 func (f *Fleet) Release(hold uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.node.Release(bootTime(), hold)
+	var now int64 // of no account to a hold that leaves nothing: most logins of a storm
+	if f.node.Leaves(hold) {
+		now = bootTime()
+	}
+	f.node.Release(now, hold)
 	if f.node.Owes() || f.held > 0 {
 		f.news()
 	}

@@ -77,6 +77,7 @@ type Node struct {
 	granted  int64 // when the newest granted report was sent; 0 for none
 
 	records map[place.Key]*record
+	spare   []*record       // of users who left nothing, for the next to come
 	down    map[uint16]bool // as seen from here
 	leaving bool            // the node is being stopped: its life is the last one
 	forgot  int64           // when records were last forgotten

@@ -241,3 +241,27 @@ func TestLeaseOnlyWithWhatFits(t *testing.T) {
 		t.Error("a lease with a session that does not fit")
 	}
 }
+
+// A login that is refused leaves nothing, for the collector neither.
+func TestGuessLeavesNothing(t *testing.T) {
+	f := newFleet(t, member.Options{})
+	k := f.user(1)
+	if n := testing.AllocsPerRun(1000, func() {
+		d := f.n.Place(f.now, "p", k)
+		f.n.Still(f.now, d.Hold)
+		f.n.Refused(d.Hold)
+		if f.n.Leaves(d.Hold) {
+			t.Error("a refused login leaves something")
+		}
+		f.n.Release(0, d.Hold)
+	}); n != 0 {
+		t.Errorf("%v allocations, want 0", n)
+	}
+	if records, holds := f.n.Counts(); records != 0 || holds != 0 {
+		t.Errorf("%d records and %d holds are left", records, holds)
+	}
+	d := f.n.Place(f.now, "p", k)
+	if f.n.Confirm(d.Hold); !f.n.Leaves(d.Hold) {
+		t.Error("a login that succeeded leaves nothing")
+	}
+}
