@@ -68,7 +68,7 @@ func BenchmarkViewChange(b *testing.B) {
 		nodes[i%len(nodes)].login(b, fmt.Sprintf("user%d", i/2))
 	}
 	state := []table.Admin{table.Draining, table.Active}
-	var total, slowest time.Duration
+	var took spread
 	for i := 0; b.Loop(); i++ {
 		began := time.Now()
 		if err := nodes[0].f.SetAdmin(b.Context(), "main", "store1", state[i%2], "bench"); err != nil {
@@ -78,11 +78,9 @@ func BenchmarkViewChange(b *testing.B) {
 		for _, s := range nodes {
 			until(b, "the view", func() bool { return s.f.epoch("main") >= want })
 		}
-		total += time.Since(began)
-		slowest = max(slowest, time.Since(began))
+		took = append(took, time.Since(began))
 	}
-	b.ReportMetric(float64(total.Milliseconds())/float64(b.N), "ms/change")
-	b.ReportMetric(float64(slowest.Milliseconds()), "slowest-ms")
+	took.report(b, "change")
 }
 
 func (f *Fleet) epoch(pool string) uint64 {
