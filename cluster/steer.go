@@ -206,9 +206,9 @@ func (f *Fleet) SetPins(pool string, pins Pins) error {
 	for _, user := range sortedKeys(pins) {
 		key := k.keys.Key(pool, user)
 		f.mu.Lock()
-		pin, ok := f.table.Pins[key]
+		pinned := f.table.Pins.Backend(key)
 		f.mu.Unlock()
-		if ok && pin.Backend == pins[user] {
+		if pinned == pins[user] {
 			continue
 		}
 		err := f.propose(table.Start{Pool: pool, Key: key, User: user, Target: pins[user], Pin: table.PinSet, By: "pins file"})

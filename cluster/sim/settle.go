@@ -128,12 +128,12 @@ func (w *world) leftovers() {
 			w.fail(ErrReplica, "%s has\n%s, not\n%s", h.name, mine, ref)
 		}
 	}
-	if len(w.pins) != len(w.ref.Pins) {
-		w.fail(ErrPin, "%d pins, not %d", len(w.ref.Pins), len(w.pins))
+	if len(w.pins) != w.ref.Pins.Len() {
+		w.fail(ErrPin, "%d pins, not %d", w.ref.Pins.Len(), len(w.pins))
 	}
 	for k, target := range w.pins {
-		if w.ref.Pins[k].Backend != target {
-			w.fail(ErrPin, "%x is pinned to %q, not %q", k, w.ref.Pins[k].Backend, target)
+		if w.ref.Pins.Backend(k) != target {
+			w.fail(ErrPin, "%x is pinned to %q, not %q", k, w.ref.Pins.Backend(k), target)
 		}
 	}
 }

@@ -15,7 +15,7 @@ func (c Start) apply(t *Table, _ uint64) error {
 	if m := t.Moving(c.Key); m != nil {
 		return fmt.Errorf("%w, to %q by %s", ErrMoving, m.Target, m.By)
 	}
-	if pin, ok := t.Pins[c.Key]; ok && c.User != "" && pin.User != c.User {
+	if pin, ok := t.Pins.Find(c.Key); ok && c.User != "" && pin.User != c.User {
 		return ErrSameKey
 	}
 	switch c.Pin {
@@ -91,9 +91,9 @@ func (c Placed) apply(t *Table, term uint64) error {
 	}
 	switch m.Pin {
 	case PinSet:
-		t.Pins[m.Key] = Pin{Pool: m.Pool, User: m.User, Backend: m.Target}
+		t.Pins.Set(m.Key, Pin{Pool: m.Pool, User: m.User, Backend: m.Target})
 	case PinClear:
-		delete(t.Pins, m.Key)
+		t.Pins.Delete(m.Key)
 	case PinKeep:
 	}
 	if p := t.Pools[m.Pool]; p != nil {
