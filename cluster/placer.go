@@ -263,8 +263,7 @@ func (f *Fleet) Release(hold uint64) {
 	if f.node.Leaves(hold) {
 		now = bootTime()
 	}
-	f.node.Release(now, hold)
-	if f.node.Owes() || f.held > 0 {
+	if f.node.Release(now, hold) {
 		f.news()
 	}
 }

@@ -12,8 +12,8 @@ import (
 )
 
 // Look brings the node in line with the table and the time. Its owner calls it
-// after every batch of the log, after a snapshot, after a hold was released while
-// something is owed, and some times a second.
+// after every batch of the log, after a snapshot, after a hold was released that was
+// awaited, and some times a second.
 func (n *Node) Look(now int64) {
 	n.forget(now)
 	n.lease(now)

@@ -253,21 +253,6 @@ func (n *Node) Load() (users, holds map[uint16]int) {
 	return users, holds
 }
 
-// Owes says whether a change or a move waits for this node.
-func (n *Node) Owes() bool {
-	for _, p := range n.t.Pools {
-		if p.Next != nil && p.Next.Ready[n.o.Name] != n.life {
-			return true
-		}
-	}
-	for _, m := range n.t.Moves {
-		if m.Clear[n.o.Name].Life != n.life {
-			return true
-		}
-	}
-	return !n.entered
-}
-
 // quiet counts the records without a connection.
 func (n *Node) quiet() int {
 	q := 0

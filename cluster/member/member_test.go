@@ -155,7 +155,9 @@ func TestHadAfterChange(t *testing.T) {
 	if e := f.look(); len(e.Kicks) != 1 || e.Kicks[0].Key != k || !slices.Contains(e.Kicks[0].Holds, hold) {
 		t.Fatalf("kicks %+v", e.Kicks)
 	}
-	f.n.Release(f.now, hold)
+	if !f.n.Release(f.now, hold) {
+		t.Error("nobody waits for a connection that was to be closed")
+	}
 	want[table.Ready](t, f.look())
 	f.apply(table.Start{Pool: "p", Key: k, Pin: table.PinKeep})
 	if c := want[table.Clear](t, f.look()); !c.Had {
@@ -253,7 +255,9 @@ func TestGuessLeavesNothing(t *testing.T) {
 		if f.n.Leaves(d.Hold) {
 			t.Error("a refused login leaves something")
 		}
-		f.n.Release(0, d.Hold)
+		if f.n.Release(0, d.Hold) {
+			t.Error("somebody waits for it")
+		}
 	}); n != 0 {
 		t.Errorf("%v allocations, want 0", n)
 	}

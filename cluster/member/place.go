@@ -138,19 +138,22 @@ func (n *Node) Confirm(hold uint64) {
 }
 
 // Release gives a hold back: the connection to the back end is closed. Again, or
-// of 0, it does nothing.
-func (n *Node) Release(now int64, hold uint64) {
+// of 0, it does nothing. Awaited says that the connection was to be closed, so that
+// somebody waits for it: a change, a move, or a login of the user. Of others, which
+// end by the thousand while a view changes, nothing follows.
+func (n *Node) Release(now int64, hold uint64) (awaited bool) {
 	h, ok := n.holds.give(hold)
 	if !ok {
-		return
+		return false
 	}
 	r := n.records[h.key]
 	if r == nil || r.backend != h.backend {
-		return
+		return false
 	}
 	if !n.o.Broken.Kept(rule.LoginIsRecord) && !h.confirmed {
-		return
+		return false
 	}
+	awaited = r.kicked != 0
 	if r.holds > 0 {
 		r.holds--
 	}
@@ -163,6 +166,7 @@ func (n *Node) Release(now int64, hold uint64) {
 			n.spare = append(n.spare, r)
 		}
 	}
+	return awaited
 }
 
 // maxSpare bounds the records that are kept for the next: 16 KiB of them.
