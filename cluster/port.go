@@ -41,7 +41,7 @@ type port struct {
 	advertise *net.TCPAddr
 
 	id     *identity
-	octets Octets
+	octets octets
 
 	mu       sync.Mutex // guards what follows
 	complain time.Time
@@ -213,7 +213,7 @@ func (p *port) receive() {
 	for {
 		n, from, err := p.udp.ReadFrom(buf)
 		now := time.Now()
-		p.octets.In.Add(uint64(n))
+		p.octets.in.Add(uint64(n))
 		if err != nil {
 			select {
 			case <-p.done:
@@ -268,7 +268,7 @@ func (p *port) WriteTo(b []byte, addr string) (time.Time, error) {
 		return time.Time{}, err
 	}
 	n, err := p.udp.WriteTo(b, to)
-	p.octets.Out.Add(uint64(max(n, 0)))
+	p.octets.out.Add(uint64(max(n, 0)))
 	return time.Now(), err
 }
 
