@@ -25,6 +25,12 @@ func (s spread) report(b *testing.B, what string) {
 	b.ReportMetric(ms(s[len(s)-1]), what+"-worst-ms")
 }
 
+// elections counts those since a term. On a machine that has too much to do leaders
+// are lost, and what was waited for waits for the next one: such a run tells nothing.
+func elections(b *testing.B, s *sitter, since uint64) {
+	b.ReportMetric(float64(s.f.raft.CurrentTerm()-since), "elections")
+}
+
 // worked is what this process has had of the processors. On a busy machine it tells
 // more of a short thing than the clock does.
 func worked(b *testing.B) time.Duration {

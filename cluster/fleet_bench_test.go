@@ -71,6 +71,7 @@ func BenchmarkViewChange(b *testing.B) {
 	}
 	state := []table.Admin{table.Draining, table.Active}
 	var took spread
+	term := nodes[0].f.raft.CurrentTerm()
 	for i := 0; b.Loop(); i++ {
 		began := time.Now()
 		if err := nodes[0].f.SetAdmin(b.Context(), "main", "store1", state[i%2], "bench"); err != nil {
@@ -83,6 +84,7 @@ func BenchmarkViewChange(b *testing.B) {
 		took = append(took, time.Since(began))
 	}
 	took.report(b, "change")
+	elections(b, nodes[0], term)
 }
 
 func (f *Fleet) epoch(pool string) uint64 {

@@ -177,6 +177,7 @@ func BenchmarkSteady(b *testing.B) {
 		weights[p.Name] = p.Weight
 	}
 	f := &flood{b: b, nodes: nodes, users: presence{at: make(map[string]string), count: make(map[string]int)}}
+	term := nodes[0].f.raft.CurrentTerm()
 	stop := make(chan struct{})
 	var running sync.WaitGroup
 	end := sync.OnceFunc(func() { close(stop); running.Wait() })
@@ -215,6 +216,7 @@ func BenchmarkSteady(b *testing.B) {
 		}
 		off = max(off, f.shares(2*i+1, weights))
 	}
+	elections(b, nodes[0], term)
 	rate := float64(f.logins.Load()) / time.Since(began).Seconds()
 	end()
 	waits := f.held()
