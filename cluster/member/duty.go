@@ -138,8 +138,11 @@ func (n *Node) change(now int64, p *table.Pool) {
 		return
 	}
 	closing, staying := false, table.Users(nil)
-	for k, r := range n.records {
-		if r.pool != p.Name || r.checked == epoch {
+	s := n.surveyOf(p.Name, epoch)
+	left := s.left[:0]
+	for _, k := range s.left {
+		r := n.records[k]
+		if r == nil || r.pool != p.Name || r.checked == epoch {
 			continue
 		}
 		base := n.t.Base(p, k)
@@ -153,6 +156,12 @@ func (n *Node) change(now int64, p *table.Pool) {
 		default:
 			closing = n.close(now, k, r, epoch) || closing
 		}
+		if r.checked != epoch {
+			left = append(left, k)
+		}
+	}
+	if s.left = left; len(left) == 0 {
+		s.left = nil
 	}
 	slices.SortFunc(staying, func(a, b table.Seat) int { return cmp.Compare(a.Key, b.Key) })
 	for i := 0; i < len(staying); i += table.MaxSeats {

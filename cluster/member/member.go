@@ -77,10 +77,11 @@ type Node struct {
 	granted  int64 // when the newest granted report was sent; 0 for none
 
 	records map[place.Key]*record
-	spare   []*record       // of users who left nothing, for the next to come
-	down    map[uint16]bool // as seen from here
-	leaving bool            // the node is being stopped: its life is the last one
-	forgot  int64           // when records were last forgotten
+	surveys map[string]*survey // by pool
+	spare   []*record          // of users who left nothing, for the next to come
+	down    map[uint16]bool    // as seen from here
+	leaving bool               // the node is being stopped: its life is the last one
+	forgot  int64              // when records were last forgotten
 	holds   holds
 	had     map[uint64]bool // moves: there was a record of the user
 	said    map[string]int64
@@ -119,7 +120,7 @@ type Kick struct {
 func New(o Options, t *table.Table, life uint64) *Node {
 	n := &Node{
 		o: o, t: t, life: life, isolated: true, records: make(map[place.Key]*record), had: make(map[uint64]bool),
-		said: make(map[string]int64),
+		said: make(map[string]int64), surveys: make(map[string]*survey),
 	}
 	n.newLife()
 	return n

@@ -81,6 +81,7 @@ func (n *Node) register(now int64, pool string, k place.Key, w table.Place) Deci
 	if r == nil {
 		r = n.fresh()
 		r.pool, r.backend = pool, w.Backend
+		n.note(pool, k)
 	}
 	if n.o.Broken.Kept(rule.LoginIsRecord) {
 		r.holds++
