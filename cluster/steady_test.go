@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -207,9 +208,13 @@ func BenchmarkSteady(b *testing.B) {
 		})
 		off = max(off, f.shares(2*i, weights))
 		weights["store1"] = 250 - weights["store1"]
-		if err := nodes[i%3].f.SetWeight(b.Context(), "main", "store1", weights["store1"], "bench"); err != nil {
-			b.Fatal(err)
-		}
+		until(b, "a leader", func() bool {
+			err := nodes[i%3].f.SetWeight(b.Context(), "main", "store1", weights["store1"], "bench")
+			if err != nil && !errors.Is(err, ErrNoLeader) {
+				b.Fatal(err)
+			}
+			return err == nil
+		})
 		want := nodes[i%3].f.epoch("main")
 		for _, s := range nodes {
 			until(b, "the weight", func() bool { return s.f.epoch("main") >= want })
