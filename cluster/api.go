@@ -188,6 +188,7 @@ func (f *Fleet) apply(c table.Command) (uint64, error) {
 		}
 		return 0, err
 	}
+	f.nudge(c)
 	if err, ok := future.Response().(error); ok {
 		return future.Index(), err
 	}

@@ -20,7 +20,7 @@ func (f *Fleet) Where(pool, user string) (Whereabouts, error) {
 	if p == nil || !ok || removed(p) {
 		return Whereabouts{}, fmt.Errorf("pool %q: %w", pool, ErrNoPool)
 	}
-	w.Pin = f.table.Pins[key].Backend
+	w.Pin = f.table.Pins.Backend(key)
 	if id, ok := p.Active.Home(key); ok {
 		w.Home = nameOf(p, id)
 	}
@@ -182,7 +182,7 @@ func (f *Fleet) Overview() Overview {
 	defer f.mu.Unlock()
 	o := Overview{
 		Fleet: f.o.Fleet, Node: f.o.Node, Leader: leader, Quorum: leader != "", Isolated: !f.o.Witness && !f.node.Leased(now), Applied: f.applied,
-		Moves: len(f.table.Moves), Pins: len(f.table.Pins), Members: []NodeState{},
+		Moves: len(f.table.Moves), Pins: f.table.Pins.Len(), Members: []NodeState{},
 		Secrets: prints(*f.secrets.Load()),
 	}
 	if f.fatal != nil {

@@ -134,7 +134,7 @@ func (p *filed) differ(yes bool, now time.Time) bool {
 // mu held.
 func (f *Fleet) unfiled() []table.Start {
 	var list []table.Start
-	for key, pin := range f.table.Pins {
+	for key, pin := range f.table.Pins.Any() {
 		if !pin.File || f.table.Moving(key) != nil {
 			continue
 		}

@@ -214,7 +214,7 @@ func (f *Fleet) noBackend(pool string, key place.Key, own string) error {
 	e := &NoBackendError{Pool: pool}
 	if p.Active.Storage() == place.Local {
 		if e.Own = own; own == "" {
-			e.Own = f.table.Pins[key].Backend
+			e.Own = f.table.Pins.Backend(key)
 		}
 	}
 	if e.Own != "" && own == "" {
@@ -302,8 +302,11 @@ func (f *Fleet) Refused(hold uint64) {
 func (f *Fleet) Release(hold uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.node.Release(bootTime(), hold)
-	if f.node.Owes() || f.held > 0 {
+	var now int64 // of no account to a hold that leaves nothing: most logins of a storm
+	if f.node.Leaves(hold) {
+		now = bootTime()
+	}
+	if f.node.Release(now, hold) {
 		f.news()
 	}
 }

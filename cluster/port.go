@@ -39,7 +39,8 @@ type port struct {
 	udp       *net.UDPConn
 	advertise *net.TCPAddr
 
-	id atomic.Pointer[identity]
+	id     atomic.Pointer[identity]
+	octets octets
 
 	mu       sync.Mutex // guards what follows
 	complain time.Time
@@ -112,7 +113,7 @@ func (p *port) close() {
 
 // An incoming connection is closed with the port.
 type incoming struct {
-	net.Conn
+	metered
 	p *port
 }
 
@@ -125,7 +126,7 @@ func (p *port) keep(c net.Conn) net.Conn {
 	} else {
 		p.open[c] = "" // nobody yet
 	}
-	return incoming{c, p}
+	return incoming{metered{c, &p.octets}, p}
 }
 
 // Close implements net.Conn.
@@ -209,6 +210,7 @@ func (p *port) receive() {
 	for {
 		n, from, err := p.udp.ReadFrom(buf)
 		now := time.Now()
+		p.octets.in.Add(uint64(n))
 		if err != nil {
 			select {
 			case <-p.done:
@@ -227,12 +229,16 @@ func (p *port) receive() {
 
 // dial connects to another node's fleet port.
 func (p *port) dial(ctx context.Context, address, protocol string) (net.Conn, error) {
-	d := &tls.Dialer{NetDialer: &net.Dialer{}, Config: p.id.Load().config(protocol)}
-	c, err := d.DialContext(ctx, "tcp", address)
+	raw, err := new(net.Dialer).DialContext(ctx, "tcp", address)
 	if err != nil {
 		return nil, err
 	}
-	if t, ok := c.(*tls.Conn); ok && t.ConnectionState().NegotiatedProtocol != protocol {
+	c := tls.Client(metered{raw, &p.octets}, p.id.Load().config(protocol))
+	if err := c.HandshakeContext(ctx); err != nil {
+		_ = raw.Close()
+		return nil, err
+	}
+	if c.ConnectionState().NegotiatedProtocol != protocol {
 		_ = c.Close()
 		return nil, fmt.Errorf("%s speaks no %s", address, protocol)
 	}
@@ -258,7 +264,8 @@ func (p *port) WriteTo(b []byte, addr string) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, err
 	}
-	_, err = p.udp.WriteTo(b, to)
+	n, err := p.udp.WriteTo(b, to)
+	p.octets.out.Add(uint64(max(n, 0)))
 	return time.Now(), err
 }
 

@@ -38,6 +38,7 @@ func (f *Fleet) openRaft(p *port) error {
 	c.NotifyCh = f.leads
 	c.Logger = quiet(f.log)
 	c.BatchApplyCh = true
+	c.CommitTimeout = commitTime
 	if p == nil {
 		c.HeartbeatTimeout, c.ElectionTimeout, c.LeaderLeaseTimeout = 50*time.Millisecond, 50*time.Millisecond, 50*time.Millisecond
 		c.CommitTimeout = 5 * time.Millisecond

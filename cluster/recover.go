@@ -123,7 +123,7 @@ func remainder(c *raft.Config, node string, log *wal.WAL, snapshots raft.Snapsho
 		}
 	}
 	left.Last = max(left.Last, last)
-	left.Members, left.Pins = sortedKeys(t.Members), len(t.Pins)
+	left.Members, left.Pins = sortedKeys(t.Members), t.Pins.Len()
 	if left.address == "" {
 		return left, ErrNoVoter
 	}

@@ -275,7 +275,7 @@ func (f *Fleet) SetPins(pool string, pins Pins) error {
 		user := k.names.Normal(name)
 		key := k.keys.Key(pool, user)
 		f.mu.Lock()
-		pin, ok := f.table.Pins[key]
+		pin, ok := f.table.Pins.Find(key)
 		f.mu.Unlock()
 		done, other := settled(pin, ok, pins[name])
 		if other {

@@ -102,6 +102,12 @@ func (c *collector) placement(e emitter) {
 	e.counter(placements, st.Refused.Load(), "refused")
 	e.counter(placements, st.Expired.Load(), "expired")
 	e.counter(moves, st.Moves.Load())
+	var in, out uint64 // none without a fleet
+	if f := c.s.o.Fleet; f != nil {
+		in, out = f.Octets()
+	}
+	e.counter(fleetBytes, in, "in")
+	e.counter(fleetBytes, out, "out")
 }
 
 // listeners shows what is counted by listener, and the sums over them.

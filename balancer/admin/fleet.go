@@ -41,6 +41,8 @@ type FleetNodes interface {
 	Nodes() ([]cluster.FleetNode, error)
 	DrainNode(node string, on bool) error
 	Forget(node string) error
+	// Octets are those that the fleet port has carried up to now. It asks nobody.
+	Octets() (in, out uint64)
 }
 
 // FleetBackends is what is asked of a fleet about its back ends.

@@ -37,6 +37,7 @@ func (f *fakeFleet) Differences() map[string][]string {
 func (f *fakeFleet) Nodes() ([]cluster.FleetNode, error) {
 	return []cluster.FleetNode{{NodeState: cluster.NodeState{Node: "u1"}, Users: 3}}, f.absent
 }
+func (f *fakeFleet) Octets() (in, out uint64)             { return 11, 22 }
 func (f *fakeFleet) DrainNode(node string, on bool) error { return f.note("drain %s %v", node, on) }
 func (f *fakeFleet) Forget(node string) error             { return f.note("forget %s", node) }
 func (f *fakeFleet) Backends() ([]cluster.FleetBackend, error) {
@@ -79,6 +80,16 @@ func inFleet(t *testing.T, f admin.Fleet) *node {
 	n := newNode(t)
 	n.Server = admin.New(admin.Options{Node: n.balancer, Places: n.places, Fleet: f})
 	return n
+}
+
+// What the fleet port carries is a metric.
+func TestFleetBytes(t *testing.T) {
+	text := inFleet(t, new(fakeFleet)).scrape(t)
+	for _, want := range []string{`usher_fleet_bytes_total{dir="in"} 11`, `usher_fleet_bytes_total{dir="out"} 22`} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %s", want)
+		}
+	}
 }
 
 func TestFleetOrders(t *testing.T) {

@@ -126,6 +126,9 @@ var (
 		label{"result", "`stay`: he was live there; `pin`; `home`: the hash; `refused`: no usable back end; `expired`: his old sessions did not end in time"})
 	moves = newMetric(counter, "usher_moves_total", "Users placed elsewhere than where they were live, after their sessions there had ended.")
 
+	fleetBytes = newMetric(counter, "usher_fleet_bytes_total", "Octets at the fleet port, without headers of TCP, UDP and IP; 0 without a fleet.",
+		label{"dir", "`in`: from other nodes; `out`: to them"})
+
 	poolUsable   = newMetric(gauge, "usher_pool_usable_backends", "Back ends of the pool that may serve somebody.", byPool)
 	backendUp    = newMetric(gauge, "usher_backend_up", "Whether the back end is up by health; 1 until it was first checked.", byPool, byBackend)
 	backendState = newMetric(gauge, "usher_backend_state", "1 for the state of the back end, health and administration together, 0 for others.",
@@ -148,7 +151,7 @@ var (
 // metrics are all of them, in the order of the manual.
 var metrics = []*metric{
 	buildInfo, ready, degraded, drain, reloadOK, reloadTime, reloads,
-	accepts, current, sessions, sessionEnds, moved, spliced, established, fallbacks, handshakes, logins, loginTime, placements, moves,
+	accepts, current, sessions, sessionEnds, moved, spliced, established, fallbacks, handshakes, logins, loginTime, placements, moves, fleetBytes,
 	poolUsable, backendUp, backendState, backendWeight, backendUsers, backendSessions, backendDials, backendFailures,
 	backendDialTime, backendChecks, checkFailures, backendCheckTime, backendTransitions,
 }

@@ -366,7 +366,8 @@ func (l *Leader) evacuate(now int64) []table.Command {
 		}
 		left := min(EvacuateRate, MaxMoves-len(l.t.Moves))
 		for _, k := range slices.Sorted(keysOn(p, leaving, left, l.t)) {
-			out = append(out, table.Start{Pool: name, Key: k, Keys: l.t.Settings.Keys, User: l.t.Pins[k].User, Pin: table.PinKeep, By: "evacuation"})
+			pin, _ := l.t.Pins.Find(k)
+			out = append(out, table.Start{Pool: name, Key: k, Keys: l.t.Settings.Keys, User: pin.User, Pin: table.PinKeep, By: "evacuation"})
 		}
 	}
 	return out

@@ -147,7 +147,7 @@ func (l *Leader) newKeys(st *table.Settling) (pins table.Renames, ok bool) {
 	if l.o.Key == nil {
 		return nil, false
 	}
-	for k, p := range l.t.Pins {
+	for k, p := range l.t.Pins.Any() {
 		if _, done := st.Keys[k]; done {
 			continue
 		}
@@ -157,7 +157,7 @@ func (l *Leader) newKeys(st *table.Settling) (pins table.Renames, ok bool) {
 			return nil, false
 		}
 		if other, taken := st.Has(key); taken {
-			if o := l.t.Pins[other]; o.Pool != p.Pool || st.Settings.Names.Normal(o.User) != name {
+			if o, _ := l.t.Pins.Find(other); o.Pool != p.Pool || st.Settings.Names.Normal(o.User) != name {
 				l.settler.problem = fmt.Sprintf("%v: %s %s", table.ErrSameKey, o.User, p.User)
 				return nil, false
 			}

@@ -128,8 +128,8 @@ func TestNames(t *testing.T) {
 		t.Error(got)
 	}
 	k, _ := key(f.tab.Settings, "p", "joe")
-	if len(f.tab.Pins) != 1 || f.tab.Pins[k] != (table.Pin{Pool: "p", User: "joe", Backend: "b1"}) {
-		t.Errorf("%+v", f.tab.Pins)
+	if pin, _ := f.tab.Pins.Find(k); f.tab.Pins.Len() != 1 || pin != (table.Pin{Pool: "p", User: "joe", Backend: "b1"}) {
+		t.Errorf("%d pins, %+v", f.tab.Pins.Len(), pin)
 	}
 }
 
@@ -140,7 +140,7 @@ func TestManyPins(t *testing.T) {
 	for i := range many {
 		user := fmt.Sprintf("User%d", i)
 		k, _ := key(f.tab.Settings, "p", user)
-		f.tab.Pins[k] = table.Pin{Pool: "p", User: user, Backend: "b1"}
+		f.tab.Pins.Set(k, table.Pin{Pool: "p", User: user, Backend: "b1"})
 	}
 	both := map[string]member.Config{"a": lower, "b": lower}
 	entries := 0
@@ -150,12 +150,12 @@ func TestManyPins(t *testing.T) {
 			f.l = lead.New(lead.Options{Key: key}, f.tab, 1, f.now)
 		}
 	}
-	if len(f.tab.Pins) != many || entries != 3 {
-		t.Fatalf("%d pins, of %d, in %d entries", len(f.tab.Pins), many, entries)
+	if f.tab.Pins.Len() != many || entries != 3 {
+		t.Fatalf("%d pins, of %d, in %d entries", f.tab.Pins.Len(), many, entries)
 	}
 	for i := range many {
 		k, _ := key(f.tab.Settings, "p", fmt.Sprintf("user%d", i))
-		if p := f.tab.Pins[k]; p.User != fmt.Sprintf("user%d", i) || p.Backend != "b1" {
+		if p, _ := f.tab.Pins.Find(k); p.User != fmt.Sprintf("user%d", i) || p.Backend != "b1" {
 			t.Fatalf("%+v", p)
 		}
 	}

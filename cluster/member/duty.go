@@ -12,8 +12,8 @@ import (
 )
 
 // Look brings the node in line with the table and the time. Its owner calls it
-// after every batch of the log, after a snapshot, after a hold was released while
-// something is owed, and some times a second.
+// after every batch of the log, after a snapshot, after a hold was released that was
+// awaited, and some times a second.
 func (n *Node) Look(now int64) {
 	n.turn()
 	n.forget(now)
@@ -143,8 +143,11 @@ func (n *Node) change(now int64, p *table.Pool) {
 		return
 	}
 	closing, staying := false, table.Users(nil)
-	for k, r := range n.records {
-		if r.pool != p.Name || r.checked == epoch {
+	s := n.surveyOf(p.Name, epoch)
+	left := s.left[:0]
+	for _, k := range s.left {
+		r := n.records[k]
+		if r == nil || r.pool != p.Name || r.checked == epoch {
 			continue
 		}
 		base := n.t.Base(p, k)
@@ -158,6 +161,12 @@ func (n *Node) change(now int64, p *table.Pool) {
 		default:
 			closing = n.close(now, k, r, epoch) || closing
 		}
+		if r.checked != epoch {
+			left = append(left, k)
+		}
+	}
+	if s.left = left; len(left) == 0 {
+		s.left = nil
 	}
 	slices.SortFunc(staying, func(a, b table.Seat) int { return cmp.Compare(a.Key, b.Key) })
 	for i := 0; i < len(staying); i += table.MaxSeats {

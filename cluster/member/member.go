@@ -82,6 +82,8 @@ type Node struct {
 	records map[place.Key]*record
 	keys    int                   // table.Settings.Keys that those are of
 	old     map[place.Key]*record // live under keys of before
+	surveys map[string]*survey    // by pool
+	spare   []*record             // of users who left nothing, for the next to come
 	down    map[uint16]bool       // as seen from here
 	leaving bool                  // the node is being stopped: its life is the last one
 	sole    bool                  // it leads its log, in which nobody else has a vote
@@ -125,7 +127,7 @@ func New(o Options, t *table.Table, life uint64) *Node {
 	n := &Node{
 		o: o, t: t, life: life, isolated: true, records: make(map[place.Key]*record), old: make(map[place.Key]*record),
 		keys: t.Settings.Keys, had: make(map[uint64]bool),
-		said: make(map[string]int64),
+		said: make(map[string]int64), surveys: make(map[string]*survey),
 	}
 	n.newLife()
 	return n
@@ -278,21 +280,6 @@ func (n *Node) Load() (users, holds map[uint16]int) {
 		holds[r.backend] += r.holds
 	}
 	return users, holds
-}
-
-// Owes says whether a change or a move waits for this node.
-func (n *Node) Owes() bool {
-	for _, p := range n.t.Pools {
-		if p.Next != nil && p.Next.Ready[n.o.Name] != n.life {
-			return true
-		}
-	}
-	for _, m := range n.t.Moves {
-		if m.Clear[n.o.Name].Life != n.life {
-			return true
-		}
-	}
-	return !n.entered
 }
 
 // quiet counts the records without a connection.

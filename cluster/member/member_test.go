@@ -155,7 +155,9 @@ func TestHadAfterChange(t *testing.T) {
 	if e := f.look(); len(e.Kicks) != 1 || e.Kicks[0].Key != k || !slices.Contains(e.Kicks[0].Holds, hold) {
 		t.Fatalf("kicks %+v", e.Kicks)
 	}
-	f.n.Release(f.now, hold)
+	if !f.n.Release(f.now, hold) {
+		t.Error("nobody waits for a connection that was to be closed")
+	}
 	want[table.Ready](t, f.look())
 	f.apply(table.Start{Pool: "p", Key: k, Pin: table.PinKeep})
 	if c := want[table.Clear](t, f.look()); !c.Had {
@@ -239,5 +241,31 @@ func TestLeaseOnlyWithWhatFits(t *testing.T) {
 	}
 	if f.n.Leased(f.now) {
 		t.Error("a lease with a session that does not fit")
+	}
+}
+
+// A login that is refused leaves nothing, for the collector neither.
+func TestGuessLeavesNothing(t *testing.T) {
+	f := newFleet(t, member.Options{})
+	k := f.user(1)
+	if n := testing.AllocsPerRun(1000, func() {
+		d := f.n.Place(f.now, "p", k)
+		f.n.Still(f.now, d.Hold)
+		f.n.Refused(d.Hold)
+		if f.n.Leaves(d.Hold) {
+			t.Error("a refused login leaves something")
+		}
+		if f.n.Release(0, d.Hold) {
+			t.Error("somebody waits for it")
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations, want 0", n)
+	}
+	if records, holds := f.n.Counts(); records != 0 || holds != 0 {
+		t.Errorf("%d records and %d holds are left", records, holds)
+	}
+	d := f.n.Place(f.now, "p", k)
+	if f.n.Confirm(d.Hold); !f.n.Leaves(d.Hold) {
+		t.Error("a login that succeeded leaves nothing")
 	}
 }

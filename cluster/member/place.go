@@ -84,7 +84,9 @@ func (n *Node) register(now int64, pool string, k place.Key, w table.Place) Deci
 		r = nil
 	}
 	if r == nil {
-		r = &record{pool: pool, backend: w.Backend}
+		r = n.fresh()
+		r.pool, r.backend = pool, w.Backend
+		n.note(pool, k)
 	}
 	if n.o.Broken.Kept(rule.LoginIsRecord) {
 		r.holds++
@@ -142,11 +144,13 @@ func (n *Node) Confirm(hold uint64) {
 }
 
 // Release gives a hold back: the connection to the back end is closed. Again, or
-// of 0, it does nothing.
-func (n *Node) Release(now int64, hold uint64) {
+// of 0, it does nothing. Awaited says that the connection was to be closed, so that
+// somebody waits for it: a change, a move, or a login of the user. Of others, which
+// end by the thousand while a view changes, nothing follows.
+func (n *Node) Release(now int64, hold uint64) (awaited bool) {
 	h, ok := n.holds.give(hold)
 	if !ok {
-		return
+		return false
 	}
 	n.turn()
 	if n.releaseOld(h) {
@@ -154,11 +158,12 @@ func (n *Node) Release(now int64, hold uint64) {
 	}
 	r := n.records[h.key]
 	if r == nil || r.backend != h.backend {
-		return
+		return false
 	}
 	if !n.o.Broken.Kept(rule.LoginIsRecord) && !h.confirmed {
-		return
+		return false
 	}
+	awaited = r.kicked != 0
 	if r.holds > 0 {
 		r.holds--
 	}
@@ -167,7 +172,34 @@ func (n *Node) Release(now int64, hold uint64) {
 	}
 	if r.holds == 0 && r.seen <= now {
 		delete(n.records, h.key)
+		if len(n.spare) < maxSpare {
+			n.spare = append(n.spare, r)
+		}
 	}
+	return awaited
+}
+
+// maxSpare bounds the records that are kept for the next: 16 KiB of them.
+const maxSpare = 256
+
+// fresh is an empty record. A login that ends at once, as those of a storm of guesses
+// do, is to leave nothing for the collector either.
+func (n *Node) fresh() *record {
+	last := len(n.spare) - 1
+	if last < 0 {
+		return new(record)
+	}
+	r := n.spare[last]
+	n.spare = n.spare[:last]
+	*r = record{}
+	return r
+}
+
+// Leaves says whether a hold leaves something behind when it is given back: if not,
+// Release needs no time and takes 0.
+func (n *Node) Leaves(hold uint64) bool {
+	h := n.holds.find(hold)
+	return h != nil && n.keep(*h) > 0
 }
 
 // keep is for how long a user is remembered after a hold. Whoever was not let in

@@ -179,7 +179,7 @@ func TestHomeAllocatesNothing(t *testing.T) {
 }
 
 func BenchmarkHome(b *testing.B) {
-	for _, n := range []int{3, 10, 100} {
+	for _, n := range []int{3, 10, 100, 1000} {
 		b.Run(fmt.Sprintf("backends=%d", n), func(b *testing.B) {
 			v := view(b, Shared, even(n)...)
 			b.ReportAllocs()

@@ -110,11 +110,11 @@ func (w *world) settledOn() string {
 
 // checkPins holds the pins against those that were acknowledged.
 func (w *world) checkPins() {
-	if len(w.pins) != len(w.ref.Pins) {
-		w.fail(ErrPin, "%d pins, not %d", len(w.ref.Pins), len(w.pins))
+	if len(w.pins) != w.ref.Pins.Len() {
+		w.fail(ErrPin, "%d pins, not %d", w.ref.Pins.Len(), len(w.pins))
 	}
 	for p, target := range w.pins {
-		got := w.ref.Pins[w.key(w.ref.Settings, p.pool, p.name)]
+		got, _ := w.ref.Pins.Find(w.key(w.ref.Settings, p.pool, p.name))
 		if got != (table.Pin{Pool: p.pool, User: p.name, Backend: target}) {
 			w.fail(ErrPin, "%s has the pin %+v, not to %q", p.name, got, target)
 		}

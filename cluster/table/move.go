@@ -24,7 +24,7 @@ func (c Start) apply(t *Table, _ uint64) error {
 	if m := t.Moving(c.Key); m != nil {
 		return fmt.Errorf("%w, to %q by %s", ErrMoving, m.Target, m.By)
 	}
-	if pin, ok := t.Pins[c.Key]; ok && c.User != "" && pin.User != c.User {
+	if pin, ok := t.Pins.Find(c.Key); ok && c.User != "" && pin.User != c.User {
 		return ErrSameKey
 	}
 	switch c.Pin {
@@ -43,7 +43,7 @@ func (c Start) apply(t *Table, _ uint64) error {
 		if c.Target != "" {
 			return ErrNoBackend
 		}
-		if c.File && !t.Pins[c.Key].File {
+		if pin, _ := t.Pins.Find(c.Key); c.File && !pin.File {
 			return ErrLate
 		}
 	default:
@@ -99,11 +99,14 @@ func (t *Table) Way(m *Move) (from, to string) {
 		return "", m.Target
 	}
 	name := func(id uint16) string {
+		if b := p.Backends[id]; b != nil {
+			return b.Name // in the view a removed one has another
+		}
 		b, _ := p.Active.Find(id)
 		return b.Name
 	}
 	from = name(t.Present(p, m.Key).Backend)
-	pin := t.Pins[m.Key].Backend
+	pin := t.Pins.Backend(m.Key)
 	switch m.Pin {
 	case PinSet:
 		pin = m.Target
@@ -127,9 +130,9 @@ func (c Placed) apply(t *Table, term uint64) error {
 	}
 	switch m.Pin {
 	case PinSet:
-		t.Pins[m.Key] = Pin{Pool: m.Pool, User: m.User, Backend: m.Target, File: m.File}
+		t.Pins.Set(m.Key, Pin{Pool: m.Pool, User: m.User, Backend: m.Target, File: m.File})
 	case PinClear:
-		delete(t.Pins, m.Key)
+		t.Pins.Delete(m.Key)
 	case PinKeep:
 	}
 	if p := t.Pools[m.Pool]; p != nil {

@@ -100,7 +100,7 @@ func settling(r *rand.Rand, tab *table.Table, term uint64) table.Command {
 		return table.Prepare{Term: term, Pool: "p", Epoch: p.Epoch, All: true}
 	}
 	c := table.Rekey{Term: term, Number: tab.Settings.Number + 1}
-	for k := range tab.Pins {
+	for k := range tab.Pins.All() {
 		c.Pins = append(c.Pins, table.Rename{Old: k, New: place.Key(r.IntN(30))})
 	}
 	slices.SortFunc(c.Pins, func(a, b table.Rename) int { return cmp.Compare(a.Old, b.Old) })

@@ -86,10 +86,9 @@ func (c Settle) apply(t *Table, term uint64) error {
 // that a program can know, so such a change is not begun.
 func (t *Table) Collide(names place.Names) []string {
 	type user struct{ pool, name string }
-	at := make(map[user]Pin, len(t.Pins))
+	at := make(map[user]Pin, t.Pins.Len())
 	var list []string
-	for _, k := range slices.Sorted(maps.Keys(t.Pins)) {
-		p := t.Pins[k]
+	for _, p := range t.Pins.All() {
 		u := user{p.Pool, names.Normal(p.User)}
 		if other, ok := at[u]; ok && other.Backend != p.Backend {
 			list = append(list, other.User, p.User)
@@ -114,7 +113,7 @@ func (c Rekey) apply(t *Table, term uint64) error {
 	}
 	add := make(map[place.Key]place.Key, len(c.Pins)) // new: old
 	for _, r := range c.Pins {
-		p, ok := t.Pins[r.Old]
+		p, ok := t.Pins.Find(r.Old)
 		if !ok {
 			return ErrLate
 		}
@@ -123,7 +122,7 @@ func (c Rekey) apply(t *Table, term uint64) error {
 			if !taken {
 				continue
 			}
-			o := t.Pins[other]
+			o, _ := t.Pins.Find(other)
 			if o.Pool != p.Pool || s.Settings.Names.Normal(o.User) != s.Settings.Names.Normal(p.User) {
 				return ErrSameKey
 			}
@@ -149,7 +148,7 @@ func (s *Settling) Has(key place.Key) (old place.Key, ok bool) {
 
 // Rekeyed says whether a change of keys waits for nothing but that everybody is
 // closed.
-func (t *Table) Rekeyed() bool { return t.Settling != nil && len(t.Settling.Keys) == len(t.Pins) }
+func (t *Table) Rekeyed() bool { return t.Settling != nil && len(t.Settling.Keys) == t.Pins.Len() }
 
 // closing says whether everybody is being closed for new keys: it cannot be given up
 // any more.
@@ -171,11 +170,10 @@ func (c Settled) apply(t *Table, term uint64) error {
 	case !t.AllClosed():
 		return ErrWaits
 	}
-	pins := make(map[place.Key]Pin, len(t.Pins))
-	for _, old := range slices.Sorted(maps.Keys(t.Pins)) {
-		p := t.Pins[old]
+	var pins Pins
+	for old, p := range t.Pins.All() {
 		p.User = t.Settling.Settings.Names.Normal(p.User)
-		pins[t.Settling.Keys[old]] = p
+		pins.Set(t.Settling.Keys[old], p)
 	}
 	t.Settings, t.Pins, t.Settling = t.Settling.Settings, pins, nil
 	for _, name := range slices.Sorted(maps.Keys(t.Pools)) {

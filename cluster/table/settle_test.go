@@ -3,6 +3,7 @@ package table_test
 import (
 	"bytes"
 	"errors"
+	"maps"
 	"slices"
 	"testing"
 
@@ -79,15 +80,15 @@ func TestSettle(t *testing.T) {
 	}
 	apply(t, tab, rekey("joe"))
 	closeAll(t, tab)
-	if tab.Settings != *settings(false) || len(tab.Pins) != 3 {
+	if tab.Settings != *settings(false) || tab.Pins.Len() != 3 {
 		t.Error("the new settings hold too early")
 	}
 	apply(t, tab, settled)
 	want := map[place.Key]table.Pin{
 		newKey("joe"): {Pool: "p", User: "joe", Backend: "b1"}, newKey("ann"): {Pool: "p", User: "ann", Backend: "b2"},
 	}
-	if len(tab.Pins) != 2 || tab.Pins[newKey("joe")] != want[newKey("joe")] || tab.Pins[newKey("ann")] != want[newKey("ann")] {
-		t.Errorf("the pins are %+v", tab.Pins)
+	if got := maps.Collect(tab.Pins.All()); !maps.Equal(got, want) {
+		t.Errorf("the pins are %+v", got)
 	}
 	p := tab.Pools["p"]
 	if tab.Settings != *settings(true) || tab.Settling != nil || p.Epoch != 2 || p.Next != nil || len(p.Stays) != 0 {

@@ -91,13 +91,13 @@ func (t *Table) Clone() *Table {
 	if s := t.Settling; s != nil {
 		c.Settling = &Settling{s.Settings, maps.Clone(s.Keys), maps.Clone(s.back)}
 	}
-	c.Pins, c.moving = maps.Clone(t.Pins), maps.Clone(t.moving)
+	c.Pins, c.moving = t.Pins.Clone(), maps.Clone(t.moving)
 	return &c
 }
 
 // Save writes the table. Equal tables are written alike.
 func (t *Table) Save(w io.Writer) error {
-	s := saved{Version: Version, Settings: t.Settings, LastMove: t.LastMove, LastID: t.LastID, Enters: t.Enters, LastEpoch: t.LastEpoch, Pins: len(t.Pins)}
+	s := saved{Version: Version, Settings: t.Settings, LastMove: t.LastMove, LastID: t.LastID, Enters: t.Enters, LastEpoch: t.LastEpoch, Pins: t.Pins.Len()}
 	for _, name := range slices.Sorted(maps.Keys(t.Members)) {
 		s.Members = append(s.Members, t.Members[name])
 	}
@@ -122,8 +122,8 @@ func (t *Table) Save(w io.Writer) error {
 	if err := e.Encode(s); err != nil {
 		return err
 	}
-	for _, k := range slices.Sorted(maps.Keys(t.Pins)) {
-		if err := e.Encode(pinned{k, t.Pins[k]}); err != nil {
+	for k, pin := range t.Pins.All() {
+		if err := e.Encode(pinned{k, pin}); err != nil {
 			return err
 		}
 	}
@@ -202,20 +202,12 @@ func (t *Table) Load(r io.Reader) error {
 		n.Moves[m.Number] = m
 		n.moving[m.Key] = m.Number
 	}
-	interned := make(map[string]string) // of pools and back ends: a pin should cost its user's name only
-	intern := func(s string) string {
-		if _, ok := interned[s]; !ok {
-			interned[s] = s
-		}
-		return interned[s]
-	}
 	for range s.Pins {
 		var p pinned
 		if err := d.Decode(&p); err != nil {
 			return fmt.Errorf("read the pins of a snapshot: %w", err)
 		}
-		p.Pin.Pool, p.Backend = intern(p.Pin.Pool), intern(p.Backend)
-		n.Pins[p.Key] = p.Pin
+		n.Pins.Set(p.Key, p.Pin)
 	}
 	*t = *n
 	return nil

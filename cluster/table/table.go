@@ -31,7 +31,7 @@ type Table struct {
 	Members  map[string]*Member // by node name
 	Pools    map[string]*Pool   // by name
 	Moves    map[uint64]*Move   // under way, by number
-	Pins     map[place.Key]Pin
+	Pins     Pins
 	LastMove uint64 // the highest number of a move up to now
 	LastID   uint16 // the last id that a back end was given
 	// Enters is how many lives have entered: who waited for all that were counted
@@ -164,7 +164,7 @@ const (
 func New() *Table {
 	return &Table{
 		Members: make(map[string]*Member), Pools: make(map[string]*Pool), Moves: make(map[uint64]*Move),
-		Pins: make(map[place.Key]Pin), moving: make(map[place.Key]uint64),
+		moving: make(map[place.Key]uint64),
 	}
 }
 

@@ -108,7 +108,7 @@ func (t *Table) PresentBut(p *Pool, k place.Key, down map[uint16]bool) Place {
 }
 
 func (t *Table) base(v View, k place.Key) Place {
-	b, why, ok := place.Base(v.place, t.Pins[k].Backend, k)
+	b, why, ok := place.Base(v.place, t.Pins.Backend(k), k)
 	return Place{Backend: b.ID, Why: why, OK: ok}
 }
 
