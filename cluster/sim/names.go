@@ -56,7 +56,11 @@ func (w *world) rename(a *Action) {
 			continue
 		}
 		c := w.wants
-		w.at(w.now+h.rng.Int64N(a.Long+1), func() { h.configure(c) })
+		w.at(w.now+h.rng.Int64N(a.Long+1), func() {
+			if !w.calm { // in the end all have the last one
+				h.configure(c)
+			}
+		})
 	}
 }
 
