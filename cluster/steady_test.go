@@ -22,8 +22,9 @@ const (
 	// stormLive is how many sessions of a node are open at a time.
 	stormLive = 3000
 	// stormSample is how many new users are placed to see whether they follow the
-	// weights: enough for shares of a tenth to be within 5 % by four deviations.
-	stormSample = 60_000
+	// weights: so many that the share of one back end in thirteen is drawn within 5 %
+	// by five standard deviations.
+	stormSample = 120_000
 	// stormShare is by how much shares may differ from the weights.
 	stormShare = 0.05
 )
