@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"usher.example/cluster/lead"
 	"usher.example/cluster/place"
 	"usher.example/cluster/table"
 )
@@ -57,7 +58,14 @@ func (s *sitter) settle(t testing.TB) {
 func (s *sitter) health(t testing.TB, backend string, up bool) {
 	t.Helper()
 	s.f.SetHealth("main", backend, up)
-	until(t, "the verdict about "+backend, func() bool { return s.backend(backend).Up == up && len(s.f.Overview().Changes) == 0 })
+	until(t, "the verdict about "+backend, func() bool {
+		if s.backend(backend).Up != up {
+			return false
+		}
+		s.f.mu.Lock()
+		defer s.f.mu.Unlock()
+		return lead.Settled(s.f.table.Pools["main"])
+	})
 }
 
 func (s *sitter) admin(t testing.TB, backend string, state table.Admin) {
