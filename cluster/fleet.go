@@ -115,7 +115,7 @@ type Fleet struct {
 	server  *http.Server
 	secrets atomic.Pointer[[]Secret]
 	ring    *memberlist.Keyring // gossip's keys, by the secrets
-	// pinsMark is filed.mark, for who must not wait for mu.
+	// pinsMark names all pins of this node's files, for who must not wait for mu.
 	pinsMark atomic.Pointer[string]
 	keyer    atomic.Pointer[keyer]
 	stats    FleetStats

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -261,7 +262,8 @@ func (f *Fleet) lead(on bool) {
 		f.leader.Sole(f.o.Node)
 		f.node.Sole(true)
 	}
-	f.defined, f.led, f.filed.due = "", bootTime(), true
+	f.leader.Expect(f.filed.marks)
+	f.defined, f.led = "", bootTime()
 	clear(f.extra)
 	f.wake()
 	if f.gossip != nil {
@@ -355,11 +357,20 @@ func (f *Fleet) reconcile() {
 			f.log.Warn("the fleet does not take what this node's configuration says", "err", err)
 		}
 	}
-	f.unpin()
+	f.stage()
 	f.warnOwing()
 	if f.gossip != nil {
 		f.admit()
 	}
+}
+
+// describe tells configurations apart, but for the pins, which go by their marks.
+func describe(pools []Pool) string {
+	var s strings.Builder
+	for _, p := range pools {
+		fmt.Fprintf(&s, "%q %v %+v\n", p.Name, p.Storage, p.Backends)
+	}
+	return s.String()
 }
 
 // define is what this node's configuration has to say to the fleet while it leads.
@@ -383,7 +394,7 @@ func (f *Fleet) define(term uint64) []table.Command {
 	if f.reseal && f.table.Settling == nil {
 		d.Settings = f.resealed()
 	}
-	what := fmt.Sprint(f.pools)
+	what := describe(f.pools)
 	if what == f.defined && d.Settings == nil {
 		return nil
 	}

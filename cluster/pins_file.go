@@ -3,117 +3,202 @@ package cluster
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"io"
-	"slices"
 	"strings"
 	"time"
 
+	"usher.example/cluster/place"
 	"usher.example/cluster/table"
 )
 
+// Pins of a file come into force as a list, with a change of their pool's view: who is
+// live stays where he is until he is gone. The leader brings it, by its own file. What
+// is new it brings at once. Who is in the file no more is unpinned only when all nodes
+// that are there have the same pins: one to which the file was not copied yet, or that
+// has an old one, unpins nobody. What an administrator has set holds in any case.
+
 const (
-	// unpinAtOnce is how many users are sent home at a look of the leader, a second
-	// apart: their sessions end, and a line too few may be a mistake.
-	unpinAtOnce = 20
 	// pinsDiffer is for how long files may differ before it is worth a warning: they
 	// are copied and read one after the other.
 	pinsDiffer = time.Minute
-	// pinsBy is who gave the order of a pin from a file.
-	pinsBy = "pins file"
+	// noPins is the mark of a list without pins, where there was one before.
+	noPins = "-"
+	// added follows the mark of a list that unpins nobody.
+	added = "+"
 )
 
 // filed are the pins of this node's files.
 type filed struct {
-	pools map[string]Pins // names as the fleet has them
-	mark  string          // of all of them; empty until all pools are known
-	due   bool            // somebody may have to be unpinned
-	other time.Time       // since when files differ; zero: they do not
-	told  bool            // of that
+	marks map[string]string // by pool; empty without pins
+	other time.Time         // since when files differ; zero: they do not
+	told  bool              // of that
 }
 
-// file notes what a pool's file has; it must not be changed afterwards.
-func (f *Fleet) file(k *keyer, pool string, pins Pins) {
-	if k.names != f.o.Names {
-		again := make(Pins, len(pins))
-		for user, b := range pins {
-			again[k.names.Normal(user)] = b
-		}
-		pins = again
-	}
-	f.mu.Lock()
-	if f.filed.pools == nil {
-		f.filed.pools = make(map[string]Pins)
-	}
-	f.filed.pools[pool] = pins
-	pools := make(map[string]Pins, len(f.pools)) // as configured now
-	for _, p := range f.pools {
-		if pins, ok := f.filed.pools[p.Name]; ok {
-			pools[p.Name] = pins
-		}
-	}
-	whole := len(pools) == len(f.pools)
-	f.mu.Unlock()
-	mark := ""
-	if whole {
-		mark = printPins(pools) // takes a second for a million
-	}
-	f.mu.Lock()
-	f.filed.pools, f.filed.mark, f.filed.due = pools, mark, true
-	f.mu.Unlock()
-	f.pinsMark.Store(&mark)
-	f.tell()
-}
-
-// printPins is a short name of pins by which files are compared.
-func printPins(pools map[string]Pins) string {
+// file notes what the files have. It is called with mu held.
+func (f *Fleet) file(marks map[string]string) {
+	f.filed.marks = marks
 	h := sha256.New()
-	for _, pool := range sortedKeys(pools) {
-		_, _ = io.WriteString(h, pool+"\n")
-		for _, user := range sortedKeys(pools[pool]) {
-			_, _ = io.WriteString(h, user+" "+pools[pool][user]+"\n")
-		}
+	for _, pool := range sortedKeys(marks) {
+		_, _ = io.WriteString(h, pool+" "+marks[pool]+"\n")
 	}
-	return hex.EncodeToString(h.Sum(nil)[:4])
+	mark := hex.EncodeToString(h.Sum(nil)[:4])
+	f.pinsMark.Store(&mark)
+	if f.leader != nil {
+		f.leader.Expect(marks)
+	}
 }
 
-// unpin sends users home whose pin is of a file and who are in it no more. It is the
-// leader's, and it does so only when all nodes that are there have the same pins in
-// their files: one that was not copied yet, or is an old one, unpins nobody.
-func (f *Fleet) unpin() {
+// markPins is a short name of pins by which files are compared; none has none. For a
+// million it takes a second.
+func markPins(pins Pins) string {
+	if len(pins) == 0 {
+		return ""
+	}
+	h := sha256.New()
+	for _, user := range sortedKeys(pins) {
+		_, _ = io.WriteString(h, user+" "+pins[user]+"\n")
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+// stage brings the pins of the leader's files into the table. It is the manager's, and
+// may wait.
+func (f *Fleet) stage() {
 	alive := f.alive() // not under the lock
 	f.mu.Lock()
-	if f.leader == nil || f.o.Witness || f.filed.mark == "" {
+	if f.leader == nil || f.o.Witness || f.pools == nil || f.table.Settings.Number == 0 {
 		f.mu.Unlock()
 		return
 	}
+	term, k, mine := f.leader.Term(), f.keyer.Load(), *f.pinsMark.Load()
 	var others []string
 	for _, name := range sortedKeys(alive) {
-		if p := alive[name]; name != f.o.Node && !p.Witness && p.Pins != f.filed.mark {
+		if p := alive[name]; name != f.o.Node && !p.Witness && p.Pins != mine {
 			others = append(others, name)
 		}
 	}
 	tell := f.filed.differ(len(others) > 0, time.Now())
-	var gone []table.Start
-	if len(others) == 0 && f.filed.due {
-		gone = f.unfiled()
-		f.filed.due = len(gone) == unpinAtOnce
+	type work struct {
+		pool Pool
+		mark string
+	}
+	var todo []work
+	for _, p := range f.pools {
+		if mark := f.unstaged(p.Name, len(others) == 0); mark != "" {
+			todo = append(todo, work{p, mark})
+		}
 	}
 	f.mu.Unlock()
 	if tell {
 		f.log.Warn("pins files differ from this node's: nobody is unpinned before they are the same", "peers", strings.Join(others, " "))
 	}
-	for _, s := range gone {
-		if err := f.propose(s); err != nil && !errors.Is(err, table.ErrLate) {
-			f.log.Debug("a user is not unpinned yet", "pool", s.Pool, "err", err)
-			f.mu.Lock()
-			f.filed.due = true
-			f.mu.Unlock()
+	for _, w := range todo {
+		if k == nil {
+			return // soon
+		}
+		if err := f.bring(term, k, w.pool, w.mark, len(others) == 0); err != nil {
+			f.log.Debug("pins of a file are not brought yet", "pool", w.pool.Name, "err", err)
 		}
 	}
-	if len(gone) > 0 {
-		f.log.Info("users are unpinned who are not in the pins file any more", "users", len(gone))
+}
+
+// unstaged is the mark of the list that has to be brought for a pool, empty if none.
+// It is called with mu held.
+func (f *Fleet) unstaged(pool string, agreed bool) string {
+	p := f.table.Pools[pool]
+	if p == nil {
+		return ""
 	}
+	want := f.filed.marks[pool]
+	if want == "" {
+		if p.Mark == "" {
+			return ""
+		}
+		want = noPins
+	}
+	mark := want
+	if !agreed {
+		mark += added
+	}
+	switch {
+	case p.Mark == want, p.Mark == mark:
+		return ""
+	case p.List != nil && p.List.Whole && p.List.Mark == mark, p.Next != nil && p.Next.List != nil && p.Next.List.Mark == mark:
+		return "" // on its way
+	}
+	return mark
+}
+
+// inFile says whether the pins of a pool's file are in force, but for those that are
+// to be taken away. It is called with mu held.
+func (f *Fleet) inFile(p *table.Pool) bool {
+	want := f.filed.marks[p.Name]
+	is := strings.TrimSuffix(p.Mark, added)
+	return is == want || is == noPins && want == ""
+}
+
+// bring says what a list changes, bit by bit.
+func (f *Fleet) bring(term uint64, k *keyer, pool Pool, mark string, agreed bool) error {
+	c := table.Stage{Term: term, Pool: pool.Name, Keys: k.made, Mark: mark, First: true}
+	octets, changes, overruled := 0, 0, 0
+	say := func() error {
+		err := f.propose(c)
+		changes += len(c.Pins)
+		c.First, c.Pins, octets = false, nil, 0
+		return err
+	}
+	add := func(l table.Listed) error {
+		c.Pins = append(c.Pins, l)
+		if octets += len(l.User) + len(l.Backend); len(c.Pins) < table.MaxListed && octets < table.MaxListedOctets {
+			return nil
+		}
+		return say()
+	}
+	inFile := make(map[place.Key]struct{}, len(pool.Pins))
+	for _, name := range sortedKeys(pool.Pins) {
+		user := k.names.Normal(name) // the file's is by this node's configuration
+		key, backend := k.keys.Key(pool.Name, user), pool.Pins[name]
+		inFile[key] = struct{}{}
+		f.mu.Lock()
+		pin, pinned := f.table.Pins.Find(key)
+		f.mu.Unlock()
+		switch {
+		case pinned && pin.Backend == backend:
+			continue
+		case pinned && !pin.File:
+			overruled++
+			continue
+		}
+		if err := add(table.Listed{Key: key, User: user, Backend: backend}); err != nil {
+			return err
+		}
+	}
+	if agreed {
+		for _, l := range f.unfiled(pool.Name, inFile) {
+			if err := add(l); err != nil {
+				return err
+			}
+		}
+	}
+	c.Last = true
+	if err := say(); err != nil {
+		return err
+	}
+	f.log.Info("pins of a file are brought", "pool", pool.Name, "pins", len(pool.Pins), "changes", changes, "left_to_administrators", overruled)
+	return nil
+}
+
+// unfiled are those who were pinned by a file and are in it no more.
+func (f *Fleet) unfiled(pool string, inFile map[place.Key]struct{}) []table.Listed {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var list []table.Listed
+	for key, pin := range f.table.Pins.Any() {
+		if _, there := inFile[key]; !there && pin.File && pin.Pool == pool {
+			list = append(list, table.Listed{Key: key, User: pin.User})
+		}
+	}
+	return list
 }
 
 // differ notes whether files differ, and says whether to warn of it.
@@ -128,37 +213,4 @@ func (p *filed) differ(yes bool, now time.Time) bool {
 		return true
 	}
 	return false
-}
-
-// unfiled are some of those who are pinned by a file and in none. It is called with
-// mu held.
-func (f *Fleet) unfiled() []table.Start {
-	var list []table.Start
-	for key, pin := range f.table.Pins.Any() {
-		if !pin.File || f.table.Moving(key) != nil {
-			continue
-		}
-		pins, known := f.filed.pools[pin.Pool]
-		if _, there := pins[pin.User]; there || !known {
-			continue
-		}
-		list = append(list, table.Start{Pool: pin.Pool, Key: key, User: pin.User, Pin: table.PinClear, File: true, By: pinsBy})
-		if len(list) == unpinAtOnce {
-			break
-		}
-	}
-	slices.SortFunc(list, func(a, b table.Start) int { return compare(a.User, b.User) })
-	return list
-}
-
-// settled says whether a user's pin is as the file says, or not the file's to change:
-// what an administrator has set holds until he takes it back.
-func settled(pin table.Pin, pinned bool, backend string) (done, overruled bool) {
-	switch {
-	case !pinned:
-		return false, false
-	case pin.Backend == backend:
-		return true, false
-	}
-	return !pin.File, !pin.File
 }

@@ -1,7 +1,7 @@
 package cluster
 
 import (
-	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -21,7 +21,9 @@ func (s *sitter) pinOf(t *testing.T, user string) string {
 
 func (s *sitter) setPins(t *testing.T, pins Pins) {
 	t.Helper()
-	if err := s.f.SetPins("main", pins); err != nil {
+	p := mainPool(place.Shared, 3)
+	p.Pins = pins
+	if err := s.f.Update([]Pool{p}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -50,15 +52,6 @@ func TestPinsFile(t *testing.T) {
 	pinned("ann", "store2")
 	s.setPins(t, nil)
 	pinned("ann", "")
-	until(t, "nobody to be left to unpin", func() bool {
-		s.f.mu.Lock()
-		defer s.f.mu.Unlock()
-		return !s.f.filed.due
-	})
-	key, _, name, _ := s.f.key("main", "eve")
-	if err := s.f.propose(table.Start{Pool: "main", Key: key, User: name, Pin: table.PinClear, File: true, By: pinsBy}); !errors.Is(err, table.ErrLate) {
-		t.Errorf("a file takes an administrator's pin away: %v", err)
-	}
 	for user, want := range map[string]string{"bob": "store2", "eve": "store3"} {
 		if got := s.pinOf(t, user); got != want {
 			t.Errorf("%s, whom an administrator pinned to %s, is pinned to %q", user, want, got)
@@ -85,15 +78,51 @@ func TestPinsFilesDiffer(t *testing.T) {
 		}
 		return leader != nil
 	})
-	leader.setPins(t, nil)
-	leader.f.unpin() // as the leader does each second
-	if got, moves := leader.pinOf(t, "joe"), leader.f.Overview().Moves; got != "store2" || moves != 0 {
-		t.Errorf("joe is pinned to %q, %d moves are under way, while two nodes have him in their files", got, moves)
+	leader.setPins(t, Pins{"ann": "store3"})
+	until(t, "ann to be pinned", func() bool { return nodes[0].pinOf(t, "ann") == "store3" })
+	if got := leader.pinOf(t, "joe"); got != "store2" {
+		t.Errorf("joe is pinned to %q while two nodes have him in their files", got)
 	}
 	for _, s := range nodes {
 		s.setPins(t, nil)
 	}
-	until(t, "joe to be unpinned", func() bool { return nodes[1].pinOf(t, "joe") == "" })
+	until(t, "all to be unpinned", func() bool { return nodes[1].pinOf(t, "joe") == "" && nodes[1].pinOf(t, "ann") == "" })
+}
+
+// TestPinsBeforeTheFirst: nobody is placed by the hash whom the file pins, and a
+// change of it closes nobody.
+func TestPinsBeforeTheFirst(t *testing.T) {
+	const many = 3*table.MaxListed + 5
+	p := mainPool(place.Local, 3)
+	p.Pins = make(Pins, many)
+	for i := range many {
+		p.Pins[fmt.Sprintf("user%d", i)] = "store3"
+	}
+	o := FleetOptions{State: t.TempDir(), KickDelay: -1}
+	s, end := startNode(t, o, p)
+	await(t, s)
+	for _, i := range []int{0, many / 2, many - 1} {
+		if b, why := s.login(t, fmt.Sprintf("user%d", i)); b != "store3" || why != place.ByPin {
+			t.Errorf("user%d is on %s by %s, want store3 by pin", i, b, why)
+		}
+	}
+	p.Pins = Pins{"user0": "store1"}
+	s.update(t, p)
+	if s.count() != 3 {
+		t.Errorf("%d sessions, want all three", s.count())
+	}
+	if b, why := s.visit(t, "user0"); b != "store3" || why != place.ByStay {
+		t.Errorf("user0 is on %s by %s, want store3, where he is", b, why)
+	}
+	if n := s.f.Overview().Pins; n != 1 {
+		t.Errorf("%d pins, want one", n)
+	}
+	end()
+	s = openNode(t, o, p)
+	await(t, s)
+	if b, why := s.visit(t, "user0"); b != "store1" && why != place.ByStay {
+		t.Errorf("after a restart: %s by %s, want store1, or where he was", b, why)
+	}
 }
 
 // Files that differ are worth a warning after a while, and one.

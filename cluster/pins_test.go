@@ -31,11 +31,9 @@ func TestPins(t *testing.T) {
 		t.Errorf("got %v, want %v", pins, want)
 	}
 
-	s := alone(t, FleetOptions{Names: names}, mainPool(place.Shared, 3))
-	if err := s.f.SetPins("main", pins); err != nil {
-		t.Fatal(err)
-	}
-	until(t, "the pins", func() bool { o := s.f.Overview(); return o.Pins == len(pins) && o.Moves == 0 })
+	p := mainPool(place.Shared, 3)
+	p.Pins = pins
+	s := alone(t, FleetOptions{Names: names}, p)
 	if b, why := s.login(t, "JOE"); b != "store2" || why != place.ByPin {
 		t.Errorf("JOE on %s by %s, want store2 by pin", b, why)
 	}

@@ -16,6 +16,8 @@ type Pool struct {
 	Storage place.Storage
 	// Backends in any order; see [place.NewView] for what is refused.
 	Backends []Backend
+	// Pins are those of a file; see [Fleet.Update]. They must not be changed.
+	Pins Pins
 }
 
 // A Backend is the configuration of one back end.

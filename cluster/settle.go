@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"time"
@@ -97,12 +96,3 @@ func (f *Fleet) Differences() map[string][]string {
 // settleTime is how long a change of users' names may take: that all nodes have been
 // waited for, and then some.
 const settleTime = time.Minute
-
-// awaitSettled waits for the end of a change of users' names, and returns what holds
-// then.
-func (f *Fleet) awaitSettled() *keyer {
-	ctx, cancel := context.WithTimeout(f.ctx, settleTime)
-	defer cancel()
-	_ = f.wait(ctx, "the change of names", func() bool { return f.table.Settling == nil }) // if not, the next attempt says so
-	return f.keyer.Load()
-}

@@ -19,9 +19,15 @@ func (f *Fleet) Update(pools []Pool) error {
 	if err := Validate(pools); err != nil {
 		return err
 	}
+	marks := make(map[string]string, len(pools))
+	for _, p := range pools {
+		marks[p.Name] = markPins(p.Pins)
+	}
+	defer f.tell() // of the pins' mark
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.forgetHealth(pools)
+	f.file(marks)
 	f.pools = append([]Pool{}, pools...)
 	f.tellManager()
 	return nil
@@ -63,7 +69,7 @@ func (f *Fleet) Settle(ctx context.Context) error {
 func (f *Fleet) inForce() bool {
 	for _, c := range f.pools {
 		p := f.table.Pools[c.Name]
-		if p == nil || p.Active.Storage() != c.Storage {
+		if p == nil || p.Active.Storage() != c.Storage || !f.inFile(p) {
 			return false
 		}
 		known := make(map[uint16]bool)
@@ -257,49 +263,6 @@ func (f *Fleet) everywhere(ask func(address string) error) error {
 		})
 	}
 	wg.Wait()
-	return errors.Join(errs...)
-}
-
-// SetPins brings the pins of a pool in line with a file: users who are not pinned, or
-// by a file to another back end, are pinned; what an administrator has set holds. Who
-// is in the file no more is unpinned by the leader, once all nodes have the same.
-func (f *Fleet) SetPins(pool string, pins Pins) error {
-	k := f.keyer.Load()
-	if k == nil {
-		return nil
-	}
-	f.file(k, pool, pins)
-	var errs []error
-	overruled := 0
-	for _, name := range sortedKeys(pins) {
-		user := k.names.Normal(name)
-		key := k.keys.Key(pool, user)
-		f.mu.Lock()
-		pin, ok := f.table.Pins.Find(key)
-		f.mu.Unlock()
-		done, other := settled(pin, ok, pins[name])
-		if other {
-			overruled++
-		}
-		if done {
-			continue
-		}
-		start := table.Start{Pool: pool, Key: key, Keys: k.made, User: user, Target: pins[name], Pin: table.PinSet, File: true, By: pinsBy}
-		err := f.propose(start)
-		if errors.Is(err, table.ErrSettling) || errors.Is(err, table.ErrKeys) {
-			if k = f.awaitSettled(); k != nil {
-				start.User = k.names.Normal(name)
-				start.Key, start.Keys = k.keys.Key(pool, start.User), k.made
-				err = f.propose(start)
-			}
-		}
-		if err != nil && !errors.Is(err, table.ErrMoving) {
-			errs = append(errs, fmt.Errorf("pin %s: %w", user, err))
-		}
-	}
-	if overruled > 0 {
-		f.log.Info("an administrator has pinned users elsewhere than the pins file says, and that holds", "pool", pool, "users", overruled)
-	}
 	return errors.Join(errs...)
 }
 

@@ -10,9 +10,9 @@ import (
 func TestWhere(t *testing.T) {
 	s := alone(t, FleetOptions{Names: place.Names{LowerCase: true}}, mainPool(place.Shared, 2))
 	user := s.userOf(t, "store1")
-	if err := s.f.SetPins("main", Pins{user: "store2"}); err != nil {
-		t.Fatal(err)
-	}
+	p := mainPool(place.Shared, 2)
+	p.Pins = Pins{user: "store2"}
+	s.update(t, p)
 	explain := func() string {
 		t.Helper()
 		w, err := s.f.Where("main", user)
@@ -25,7 +25,6 @@ func TestWhere(t *testing.T) {
 		}
 		return string(text)
 	}
-	until(t, "the pin", func() bool { w, _ := s.f.Where("main", user); return w.Pin != "" && w.Error == "" })
 	head := `{"pool":"main","user":"` + user + `",`
 	if got, want := explain(), head+`"pin":"store2","home":"store1","holds":0,"place":"store2","why":"pin"}`; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)

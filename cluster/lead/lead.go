@@ -64,12 +64,14 @@ type Leader struct {
 	clear   map[uint64]since // moves: since when all are clear
 	said    map[string]int64
 	swept   map[string]int64
-	moved   int64           // when evacuation last moved somebody
-	sole    string          // the leader's own node, if it is the only voter
-	flushed map[uint64]bool // moves: the flush that was asked for is over
-	flushes []Flush
-	settler settler
-	alone   string // the node that needed no grants at the last look
+	moved   int64 // when evacuation last moved somebody
+	// expected is what Expect told.
+	expected map[string]string
+	sole     string          // the leader's own node, if it is the only voter
+	flushed  map[uint64]bool // moves: the flush that was asked for is over
+	flushes  []Flush
+	settler  settler
+	alone    string // the node that needed no grants at the last look
 }
 
 // since is when a wait began, and what it is for.

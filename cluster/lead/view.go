@@ -14,12 +14,17 @@ func (l *Leader) view(now int64, p *table.Pool) []table.Command {
 	if p.Next == nil {
 		delete(l.ready, p.Name)
 		view, all := Wanted(p), l.t.Rekeyed()
-		if !all && same(p, view) && !l.sweep(now, p) {
+		list := ""
+		switch {
+		case all:
+		case p.List != nil && p.List.Whole && l.t.Settling == nil:
+			list = p.List.Mark
+		case l.lacks(p), same(p, view) && !l.sweep(now, p):
 			return nil
 		}
 		l.swept[p.Name] = now
 		return l.say(now, fmt.Sprintf("prepare %s %d", p.Name, p.Epoch), table.Prepare{
-			Term: l.term, Pool: p.Name, Epoch: p.Epoch, View: view, All: all,
+			Term: l.term, Pool: p.Name, Epoch: p.Epoch, View: view, All: all, List: list,
 		})
 	}
 	if p.Next.All {
@@ -41,6 +46,17 @@ func (l *Leader) view(now int64, p *table.Pool) []table.Command {
 	return l.say(now, fmt.Sprintf("activate %s %d", p.Name, epoch), table.Activate{
 		Term: l.term, Pool: p.Name, Epoch: epoch, Enters: s.enters,
 	})
+}
+
+// Expect tells what list of pins each pool is to begin with: nobody is placed before
+// by the hash who is pinned by a file. What is in force may also be a part of it, the
+// mark with a "+" behind.
+func (l *Leader) Expect(marks map[string]string) { l.expected = marks }
+
+// lacks says whether a pool's first view waits for its pins.
+func (l *Leader) lacks(p *table.Pool) bool {
+	want := l.expected[p.Name]
+	return want != "" && len(p.Active.List()) == 0 && p.Mark != want && p.Mark != want+"+"
 }
 
 // sweep says whether it is time to let stays end whose users are gone.

@@ -159,7 +159,17 @@ func (c Prepare) apply(t *Table, term uint64) error {
 	if err != nil {
 		return err
 	}
-	p.Next = &Change{View: v, Stays: make(map[place.Key]uint16), Ready: make(map[string]uint64), All: c.All}
+	var l *List
+	if c.List != "" {
+		switch l = p.List; {
+		case l == nil || l.Mark != c.List || !l.Whole:
+			return ErrLate
+		case c.All || t.Settling != nil:
+			return ErrSettling
+		}
+		p.List = nil
+	}
+	p.Next = &Change{View: v, List: l, Stays: make(map[place.Key]uint16), Ready: make(map[string]uint64), All: c.All}
 	return nil
 }
 
@@ -222,6 +232,7 @@ func (c Activate) apply(t *Table, term uint64) error {
 // turn puts the view that is prepared in force.
 func (t *Table) turn(p *Pool) {
 	p.Epoch++
+	t.take(p, p.Next.List)
 	p.Active, p.Stays, p.Next = p.Next.View, p.Next.Stays, nil
 	for id, b := range p.Backends {
 		if _, there := p.Active.Find(id); b.Removed && !there {

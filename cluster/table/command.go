@@ -87,6 +87,8 @@ type (
 		Epoch uint64     `json:"epoch"` // the present one
 		View  []Standing `json:"view"`
 		All   bool       `json:"all,omitempty"`
+		// List is the mark of a whole List that comes into force with the view.
+		List string `json:"list,omitempty"`
 	}
 	// Standing is a back end in a view.
 	Standing struct {
@@ -160,9 +162,6 @@ type (
 		Target string    `json:"target,omitempty"`
 		Pin    PinChange `json:"pin"`
 		By     string    `json:"by"`
-		// File: a pins file wants it. It sets a pin that is marked so, and takes
-		// away no other.
-		File bool `json:"file,omitempty"`
 	}
 	// Forget removes a member that is not counted.
 	Forget struct {
@@ -235,7 +234,7 @@ var parsers = map[string]func([]byte) (Command, error){
 	"join": parse[Join], "enter": parse[Enter], "stay": parse[AddStay], "ready": parse[Ready], "clear": parse[Clear],
 	"grant": parse[Grant], "expire": parse[Expire], "prepare": parse[Prepare], "activate": parse[Activate],
 	"placed": parse[Placed], "verdict": parse[Verdict], "define": parse[Define], "adjust": parse[Adjust],
-	"start": parse[Start], "forget": parse[Forget],
+	"start": parse[Start], "forget": parse[Forget], "stage": parse[Stage],
 	"settle": parse[Settle], "rekey": parse[Rekey], "settled": parse[Settled],
 }
 

@@ -43,15 +43,12 @@ func (c Start) apply(t *Table, _ uint64) error {
 		if c.Target != "" {
 			return ErrNoBackend
 		}
-		if pin, _ := t.Pins.Find(c.Key); c.File && !pin.File {
-			return ErrLate
-		}
 	default:
 		return fmt.Errorf("unknown change of a pin %q", c.Pin)
 	}
 	t.LastMove++
 	t.Moves[t.LastMove] = &Move{
-		Number: t.LastMove, Pool: c.Pool, Key: c.Key, User: c.User, Target: c.Target, Pin: c.Pin, By: c.By, File: c.File,
+		Number: t.LastMove, Pool: c.Pool, Key: c.Key, User: c.User, Target: c.Target, Pin: c.Pin, By: c.By,
 		Clear: make(map[string]Cleared),
 	}
 	t.moving[c.Key] = t.LastMove
@@ -130,12 +127,15 @@ func (c Placed) apply(t *Table, term uint64) error {
 	}
 	switch m.Pin {
 	case PinSet:
-		t.Pins.Set(m.Key, Pin{Pool: m.Pool, User: m.User, Backend: m.Target, File: m.File})
+		t.Pins.Set(m.Key, Pin{Pool: m.Pool, User: m.User, Backend: m.Target})
 	case PinClear:
 		t.Pins.Delete(m.Key)
 	case PinKeep:
 	}
 	if p := t.Pools[m.Pool]; p != nil {
+		if m.Pin != PinKeep {
+			p.overrule(m.Key)
+		}
 		delete(p.Stays, m.Key)
 		if p.Next != nil {
 			delete(p.Next.Stays, m.Key)

@@ -71,8 +71,8 @@ func (c Settle) apply(t *Table, term uint64) error {
 	switch {
 	case s.Keys != t.Settings.Keys+1:
 		return ErrLate
-	case len(t.Moves) > 0:
-		return fmt.Errorf("%w: %d moves are under way", ErrWaits, len(t.Moves))
+	case len(t.Moves) > 0 || t.listed():
+		return fmt.Errorf("%w: %d moves are under way, or a list of pins", ErrWaits, len(t.Moves))
 	}
 	if users := t.Collide(s.Names); len(users) > 0 {
 		return fmt.Errorf("%w: %q", ErrCollide, users)
@@ -177,6 +177,7 @@ func (c Settled) apply(t *Table, term uint64) error {
 	}
 	t.Settings, t.Pins, t.Settling = t.Settling.Settings, pins, nil
 	for _, name := range slices.Sorted(maps.Keys(t.Pools)) {
+		t.Pools[name].List = nil // its keys mean nothing any more
 		t.turn(t.Pools[name])
 	}
 	return nil

@@ -36,6 +36,8 @@ type pool struct {
 	Stored   place.Storage   `json:"stored"` // that of the active view
 	Stays    Users           `json:"stays"`
 	Next     *change         `json:"next,omitempty"`
+	List     *savedList      `json:"list,omitempty"`
+	Mark     string          `json:"mark,omitempty"`
 }
 
 type change struct {
@@ -44,6 +46,7 @@ type change struct {
 	Stays Users             `json:"stays"`
 	Ready map[string]uint64 `json:"ready"`
 	All   bool              `json:"all,omitempty"`
+	List  *savedList        `json:"list,omitempty"`
 }
 
 type settling struct {
@@ -74,10 +77,10 @@ func (t *Table) Clone() *Table {
 			nb := *b
 			n.Backends[id] = &nb
 		}
-		n.Stays = maps.Clone(p.Stays)
+		n.Stays, n.List = maps.Clone(p.Stays), p.List.Clone()
 		if p.Next != nil {
 			next := *p.Next
-			next.Stays, next.Ready = maps.Clone(next.Stays), maps.Clone(next.Ready)
+			next.Stays, next.Ready, next.List = maps.Clone(next.Stays), maps.Clone(next.Ready), next.List.Clone()
 			n.Next = &next
 		}
 		c.Pools[name] = &n
@@ -103,12 +106,12 @@ func (t *Table) Save(w io.Writer) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(t.Pools)) {
 		p := t.Pools[name]
-		sp := pool{Name: name, Storage: p.Storage, Epoch: p.Epoch, Active: p.Active.list, Stored: p.Active.Storage(), Stays: seats(p.Stays)}
+		sp := pool{Name: name, Storage: p.Storage, Epoch: p.Epoch, Active: p.Active.list, Stored: p.Active.Storage(), Stays: seats(p.Stays), List: p.List.save(), Mark: p.Mark}
 		for _, id := range slices.Sorted(maps.Keys(p.Backends)) {
 			sp.Backends = append(sp.Backends, p.Backends[id])
 		}
 		if p.Next != nil {
-			sp.Next = &change{View: p.Next.View.list, Store: p.Next.View.Storage(), Stays: seats(p.Next.Stays), Ready: p.Next.Ready, All: p.Next.All}
+			sp.Next = &change{View: p.Next.View.list, Store: p.Next.View.Storage(), Stays: seats(p.Next.Stays), Ready: p.Next.Ready, All: p.Next.All, List: p.Next.List.save()}
 		}
 		s.Pools = append(s.Pools, sp)
 	}
@@ -170,7 +173,7 @@ func (t *Table) Load(r io.Reader) error {
 		n.Members[m.Node] = m
 	}
 	for _, sp := range s.Pools {
-		p := &Pool{Name: sp.Name, Storage: sp.Storage, Backends: make(map[uint16]*Backend), Epoch: sp.Epoch, Stays: sp.Stays.unpack()}
+		p := &Pool{Name: sp.Name, Storage: sp.Storage, Backends: make(map[uint16]*Backend), Epoch: sp.Epoch, Stays: sp.Stays.unpack(), List: sp.List.list(sp.Name), Mark: sp.Mark}
 		if slices.Contains(sp.Backends, nil) {
 			return errNull
 		}
@@ -185,7 +188,7 @@ func (t *Table) Load(r io.Reader) error {
 			return fmt.Errorf("read a snapshot: pool %q: %w", sp.Name, err)
 		}
 		if sp.Next != nil {
-			p.Next = &Change{Stays: sp.Next.Stays.unpack(), Ready: sp.Next.Ready, All: sp.Next.All}
+			p.Next = &Change{Stays: sp.Next.Stays.unpack(), Ready: sp.Next.Ready, All: sp.Next.All, List: sp.Next.List.list(sp.Name)}
 			if p.Next.Ready == nil {
 				p.Next.Ready = make(map[string]uint64)
 			}

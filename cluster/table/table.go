@@ -79,6 +79,8 @@ type Pool struct {
 	Active   View
 	Stays    map[place.Key]uint16
 	Next     *Change // in preparation, or nil
+	List     *List   // pins of a file that come, or nil
+	Mark     string  // of the list that is in force
 }
 
 // A Backend is a mail server as configured and as administrators and health see
@@ -115,6 +117,7 @@ type Change struct {
 	View  View
 	Stays map[place.Key]uint16
 	Ready map[string]uint64 // node: the life that said so
+	List  *List             // pins that come into force with it, or nil
 	// All: all places count as different and no back end as usable, as what
 	// enters into places has changed.
 	All bool
@@ -139,7 +142,6 @@ type Move struct {
 	Target string    `json:"target,omitempty"`
 	Pin    PinChange `json:"pin"`
 	By     string    `json:"by,omitempty"`
-	File   bool      `json:"file,omitempty"` // as in Start
 	// Clear are the nodes that have closed all of his connections.
 	Clear map[string]Cleared `json:"clear"`
 }

@@ -107,8 +107,10 @@ func (t *Table) PresentBut(p *Pool, k place.Key, down map[uint16]bool) Place {
 	return now
 }
 
-func (t *Table) base(v View, k place.Key) Place {
-	b, why, ok := place.Base(v.place, t.Pins.Backend(k), k)
+func (t *Table) base(v View, k place.Key) Place { return based(v, t.Pins.Backend(k), k) }
+
+func based(v View, pin string, k place.Key) Place {
+	b, why, ok := place.Base(v.place, pin, k)
 	return Place{Backend: b.ID, Why: why, OK: ok}
 }
 
@@ -116,7 +118,7 @@ func (t *Table) base(v View, k place.Key) Place {
 // active one if none is.
 func (t *Table) Base(p *Pool, k place.Key) Place {
 	if p.Next != nil {
-		return t.base(p.Next.View, k)
+		return based(p.Next.View, t.pinned(p, k), k)
 	}
 	return t.base(p.Active, k)
 }
@@ -129,7 +131,7 @@ func (t *Table) coming(p *Pool, k place.Key) Place {
 	if id, ok := p.Stays[k]; ok && !t.broken.Kept(rule.HoldUnconfirmed) && p.Next.View.Usable(id) {
 		return Place{Backend: id, Why: place.ByStay, OK: true}
 	}
-	return t.base(p.Next.View, k)
+	return based(p.Next.View, t.pinned(p, k), k)
 }
 
 // Where is a user's place now.

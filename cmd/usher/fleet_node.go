@@ -115,18 +115,3 @@ func (n *node) awaitFleet(ctx context.Context) {
 		n.log.Warn("the node starts without its fleet", "err", err)
 	}
 }
-
-// keepPins brings the pins of files into the fleet. It takes a quorum, and so its
-// time.
-func (n *node) keepPins(w *wiring) {
-	n.running.Go(func() {
-		if n.fleet.Await(n.ctx) != nil {
-			return // stopped
-		}
-		for _, p := range w.places {
-			if err := n.fleet.SetPins(p.Name, w.pins[p.Name]); err != nil {
-				n.log.Warn("not all pins of the file are in force", "pool", p.Name, "err", err)
-			}
-		}
-	})
-}

@@ -216,7 +216,6 @@ func (n *node) start(ctx context.Context, c *config.Config) error {
 		return err
 	}
 	n.awaitFleet(ctx)
-	n.keepPins(w)
 	return n.server.Apply(w.balancer)
 }
 
@@ -243,7 +242,6 @@ func (n *node) apply(c *config.Config) error {
 	n.engine.SetIdle(c.Limits.Idle)
 	n.log.setLevel(c.Log.Level)
 	n.examine(w.checks)
-	n.keepPins(w)
 	return nil
 }
 

@@ -48,7 +48,6 @@ type wiring struct {
 	balancer balancer.Options
 	places   []cluster.Pool
 	checks   []check
-	pins     map[string]cluster.Pins // by pool
 }
 
 // A check is how one back end is examined.
@@ -62,7 +61,7 @@ type check struct {
 // translate makes a wiring of a configuration. It reads certificates, secrets
 // and pins, so that what a reload puts into force is whole.
 func translate(c *config.Config) (*wiring, error) {
-	w := &wiring{pins: make(map[string]cluster.Pins)}
+	w := new(wiring)
 	w.balancer.Hostname = c.Hostname
 	if w.balancer.Hostname == "" {
 		w.balancer.Hostname, _ = os.Hostname()
@@ -180,12 +179,12 @@ func (w *wiring) addPool(c *config.Config, p config.Pool) error {
 		}})
 	}
 	w.balancer.Pools = append(w.balancer.Pools, po)
-	w.places = append(w.places, places)
 	if p.PinsFile != "" {
 		pins, err := cluster.ReadPins(p.PinsFile, names(c.Users), places)
 		errs = append(errs, err)
-		w.pins[p.Name] = pins
+		places.Pins = pins
 	}
+	w.places = append(w.places, places)
 	return errors.Join(errs...)
 }
 
