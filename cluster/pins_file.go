@@ -106,8 +106,8 @@ func (f *Fleet) stage() {
 // It is called with mu held.
 func (f *Fleet) unstaged(pool string, agreed bool) string {
 	p := f.table.Pools[pool]
-	if p == nil {
-		return ""
+	if p == nil || len(p.Backends) == 0 {
+		return "" // a pool that is empty is made anew with each change
 	}
 	want := f.filed.marks[pool]
 	if want == "" {
@@ -134,7 +134,7 @@ func (f *Fleet) unstaged(pool string, agreed bool) string {
 func (f *Fleet) inFile(p *table.Pool) bool {
 	want := f.filed.marks[p.Name]
 	is := strings.TrimSuffix(p.Mark, added)
-	return is == want || is == noPins && want == ""
+	return is == want || is == noPins && want == "" || len(p.Backends) == 0
 }
 
 // bring says what a list changes, bit by bit.

@@ -17,7 +17,7 @@ func (l *Leader) view(now int64, p *table.Pool) []table.Command {
 		list := ""
 		switch {
 		case all:
-		case p.List != nil && p.List.Whole && l.t.Settling == nil:
+		case p.List != nil && p.List.Whole && l.t.Settling == nil && len(p.Backends) > 0:
 			list = p.List.Mark
 		case l.lacks(p), same(p, view) && !l.sweep(now, p):
 			return nil

@@ -41,6 +41,7 @@ const (
 	KeysOfLogins                // a login is placed by a key of the present settings
 	OldKeysClose                // what is live under old keys is closed before the lease
 	CloseForKeys                // everybody is closed before keys change
+	HoldListed                  // who is pinned elsewhere by a file that comes has two places
 	Rules                       // their number
 )
 
@@ -49,7 +50,7 @@ var names = [Rules]string{
 	"closing-is-record", "seen-is-record", "ready-after-stays", "ready-after-close", "clear-after-close", "clear-says-had",
 	"stay-is-place", "epoch-in-commands", "number-in-moves", "life-in-commands", "new-life", "ready-dies", "enter-after-end",
 	"lease-after-enter", "check-lease", "kick-delay", "long-wait", "wait-at-election", "grant-in-log", "lease-from-report",
-	"keys-of-logins", "old-keys-close", "close-for-keys",
+	"keys-of-logins", "old-keys-close", "close-for-keys", "hold-listed",
 }
 
 // String returns the rule's name.

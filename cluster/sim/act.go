@@ -54,6 +54,8 @@ func (w *world) act(a *Action) {
 		w.elect(w.real)
 	case Rename:
 		w.rename(a)
+	case File:
+		w.file = a.N
 	case kinds:
 	}
 }

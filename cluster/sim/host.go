@@ -199,6 +199,7 @@ func (h *host) rule(now int64) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(h.t.Pools)) {
 		p := h.t.Pools[name]
+		h.bring(p)
 		up := make(map[uint16]bool)
 		for id, b := range p.Backends {
 			if good := !h.w.sick[name+"/"+b.Name]; good != b.Up {

@@ -119,7 +119,7 @@ func (w *world) checkPins() {
 	}
 	for p, target := range w.pins {
 		got, _ := w.ref.Pins.Find(w.key(w.ref.Settings, p.pool, p.name))
-		if got != (table.Pin{Pool: p.pool, User: p.name, Backend: target}) {
+		if got != (table.Pin{Pool: p.pool, User: p.name, Backend: target, File: got.File}) {
 			w.fail(ErrPin, "%s has the pin %+v, not to %q", p.name, got, target)
 		}
 	}

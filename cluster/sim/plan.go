@@ -32,12 +32,13 @@ const (
 	Leave          // a process ends in order
 	Lose           // a process is killed, and its state directory is gone
 	Rename         // the nodes' configurations write users' names otherwise
+	File           // there is another file with pins
 	kinds
 )
 
 var kindNames = [kinds]string{
 	"login", "move", "unpin", "adjust", "sicken", "configure", "crash", "pause", "isolate", "split", "one-way",
-	"slow", "stuck", "lossy", "elect", "leave", "lose", "rename",
+	"slow", "stuck", "lossy", "elect", "leave", "lose", "rename", "file",
 }
 
 func (k Kind) String() string { return kindNames[k] }
@@ -112,13 +113,15 @@ type Profile struct {
 	// Witness and Flush in what share of the runs there is only one voter, one of
 	// them has no users, and moves wait for a flush.
 	Renames, Sole, Witness, Flush float64
+	// Files are how often there are other pins in a file.
+	Files float64
 }
 
 // Common is the profile of everything.
 var Common = Profile{
 	Nodes: [2]int{3, 5}, Users: [2]int{3, 8}, Backends: [2]int{2, 4},
 	Length: 40 * second, Late: 4 * second, Stuck: 14 * second, Dial: 6 * second, Follow: 0.6, Sweep: 10,
-	Renames: 0.4, Sole: 0.1, Witness: 0.15, Flush: 0.2,
+	Renames: 0.4, Sole: 0.1, Witness: 0.15, Flush: 0.2, Files: 1,
 	Rates: [kinds]float64{
 		Login: 150, Move: 4, Unpin: 1, Adjust: 4, Sicken: 2, Configure: 1, Crash: 1.5, Pause: 1.5, Isolate: 1, Split: 0.5,
 		OneWay: 0.7, Slow: 1, Stuck: 0.5, Lossy: 0.7, Elect: 1, Leave: 0.4, Lose: 0.3,
@@ -187,6 +190,9 @@ func (pr Profile) more(p *Plan) {
 		p.Actions = append(p.Actions, Action{
 			At: 3*second + r.Int64N(p.Length-3*second), Kind: Rename, N: r.IntN(1000), Long: r.Int64N(4 * second), Host: r.IntN(p.Nodes),
 		})
+	}
+	for n := pr.Files; n >= 1 || r.Float64() < n; n-- {
+		p.Actions = append(p.Actions, Action{At: r.Int64N(p.Length), Kind: File, N: 1 + r.IntN(1000)})
 	}
 }
 

@@ -49,7 +49,7 @@ func profile(r rule.Rule) sim.Profile {
 	const second = member.Second
 	p := sim.Common
 	p.Sweep, p.Narrow = 0, true
-	p.Renames, p.Sole, p.Witness, p.Flush = 0, 0, 0, 0
+	p.Renames, p.Sole, p.Witness, p.Flush, p.Files = 0, 0, 0, 0, 0
 	k := &p.Rates
 	switch r {
 	case rule.HoldUnconfirmed: // stays whose users are gone, and long changes
@@ -84,6 +84,8 @@ func profile(r rule.Rule) sim.Profile {
 	case rule.LeaseFromReport: // nodes that see their grants late
 		p.Pauses = [2]int64{8 * second, 20 * second}
 		k[sim.Slow], k[sim.Isolate], k[sim.OneWay], k[sim.Crash], k[sim.Pause] = 25, 4, 2, 0, 0
+	case rule.HoldListed:
+		p.Files = 4
 	case rule.KeysOfLogins, rule.CloseForKeys: // keys that change under many logins
 		p.Renames = 4
 		k[sim.Login] = 300

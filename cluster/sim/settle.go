@@ -71,6 +71,11 @@ func (w *world) unsettled() string {
 	if wrong := w.settledOn(); wrong != "" {
 		return wrong
 	}
+	for _, p := range w.ref.Pools {
+		if w.unlisted(p) {
+			return fmt.Sprintf("%s has the pins of %q", p.Name, p.Mark)
+		}
+	}
 	if !w.defined(w.ref) {
 		return "the configuration is not in the table"
 	}

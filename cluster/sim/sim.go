@@ -55,6 +55,7 @@ type Result struct {
 	Moves   int
 	Loads   int // of snapshots
 	Renames int // changes of users' keys
+	Lists   int // changes that brought pins of a file
 	Flushes int
 	Alone   int // looks of a node that needs no grants
 }
@@ -86,6 +87,8 @@ type world struct {
 	config []table.Defined
 	sick   map[string]bool // pool/name: back ends that do not answer
 	pins   map[pin]string
+	file   int           // the number of the file with pins, 0 for none
+	coming []table.Pin   // that a change brings
 	wants  member.Config // what configurations say
 	// keyers and manners are of each table.Settings.Keys.
 	keyers  []*place.Keyer
@@ -236,6 +239,7 @@ func (r *Result) Add(o Result) {
 	r.Moves += o.Moves
 	r.Loads += o.Loads
 	r.Renames += o.Renames
+	r.Lists += o.Lists
 	r.Flushes += o.Flushes
 	r.Alone += o.Alone
 }

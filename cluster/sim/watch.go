@@ -84,14 +84,20 @@ func (w *world) watch(c table.Command, apply func() error) {
 			w.Owed++
 		}
 		w.ended(c)
+	case table.Prepare:
+		w.prepared(c)
 	case table.Activate:
 		w.Changes++
+		w.activated(c.Pool)
 	case table.Settled:
 		w.renamed()
 	case table.Placed:
 		w.Moves++
 		if w.plan.Flush && done.User != "" && !w.flushed[c.Number] {
 			w.fail(ErrFlush, "%s, move %d", done.User, c.Number)
+		}
+		if done.Pin != table.PinKeep {
+			w.overruled(done)
 		}
 		switch done.Pin {
 		case table.PinSet:

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"usher.example/cluster/place"
+	"usher.example/cluster/rule"
 )
 
 // A List is pins that come from a file. There may be a million of them, and to move
@@ -96,7 +97,7 @@ func (l *List) add(t *Table, pool string, n Listed) {
 
 // pinned is where a user will be pinned by the view in preparation.
 func (t *Table) pinned(p *Pool, k place.Key) string {
-	if p.Next != nil && p.Next.List != nil {
+	if p.Next != nil && p.Next.List != nil && t.broken.Kept(rule.HoldListed) {
 		if pin, ok := p.Next.List.Pins.Find(k); ok {
 			return pin.Backend
 		}

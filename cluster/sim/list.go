@@ -1,0 +1,95 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+
+	"usher.example/cluster/table"
+)
+
+// Files with pins are the same on all hosts here: what happens while they are not is
+// their owners' matter, who then bring less. The leader brings what the newest has.
+
+// fileMark names the list of the n-th file.
+func fileMark(n int) string { return fmt.Sprintf("file%d", n) }
+
+// listing is what the n-th file changes in a pool, whatever is pinned now.
+func (w *world) listing(n int, pool string, s table.Settings) []table.Listed {
+	r := stream(w.plan.Seed, 4000+uint64(n))
+	var list []table.Listed
+	seen := make(map[string]bool)
+	for _, u := range w.users {
+		for i := range spellings {
+			backend := ""
+			if b := r.IntN(w.plan.Backends + 1); b < w.plan.Backends {
+				backend = fmt.Sprintf("b%d", b)
+			}
+			skip := r.IntN(3) == 0
+			name := s.Names.Normal(u.spelled(i))
+			if u.pool != pool || skip || seen[name] {
+				continue
+			}
+			seen[name] = true
+			list = append(list, table.Listed{Key: w.key(s, pool, name), User: name, Backend: backend})
+		}
+	}
+	return list
+}
+
+// unlisted says whether a pool's pins are still those of another file.
+// One without back ends has nobody to pin.
+func (w *world) unlisted(p *table.Pool) bool {
+	return w.file > 0 && p.Mark != fileMark(w.file) && len(p.Backends) > 0
+}
+
+// bring is what the owner of a leader says of the file: two halves, the second of
+// which may be lost or come first.
+func (h *host) bring(p *table.Pool) {
+	mark := fileMark(h.w.file)
+	switch {
+	case !h.w.unlisted(p), h.t.Settling != nil:
+		return
+	case p.List != nil && p.List.Whole && p.List.Mark == mark, p.Next != nil && p.Next.List != nil && p.Next.List.Mark == mark:
+		return // on its way
+	}
+	s := h.t.Settings
+	list := h.w.listing(h.w.file, p.Name, s)
+	half := len(list) / 2
+	c := table.Stage{Term: h.l.Term(), Pool: p.Name, Keys: s.Keys, Mark: mark, First: true, Pins: list[:half]}
+	if p.List == nil || p.List.Mark != mark {
+		h.propose(c)
+	}
+	c.First, c.Last, c.Pins = false, true, list[half:]
+	h.propose(c)
+}
+
+// prepared notes what a list is about to change.
+func (w *world) prepared(c table.Prepare) {
+	if c.List == "" {
+		return
+	}
+	w.Lists++
+	for _, pin := range w.ref.Pools[c.Pool].Next.List.Pins.All() {
+		w.coming = append(w.coming, pin)
+	}
+}
+
+// activated notes that a list holds.
+func (w *world) activated(pool string) {
+	w.coming = slices.DeleteFunc(w.coming, func(p table.Pin) bool {
+		switch at := (pin{p.Pool, p.User}); {
+		case p.Pool != pool:
+			return false
+		case p.Backend == "":
+			delete(w.pins, at)
+		default:
+			w.pins[at] = p.Backend
+		}
+		return true
+	})
+}
+
+// overruled notes that an administrator's word about a user is newer.
+func (w *world) overruled(m *table.Move) {
+	w.coming = slices.DeleteFunc(w.coming, func(p table.Pin) bool { return p.Pool == m.Pool && p.User == m.User })
+}
