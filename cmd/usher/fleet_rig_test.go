@@ -52,6 +52,7 @@ type rig struct {
 // isolated, before two Dovecots, with probes that decide nothing.
 type rigOptions struct {
 	servers int
+	storage string // of the pool; empty: shared
 	refuse  bool
 	health  string
 	head    string // keys ahead of [fleet]
@@ -79,6 +80,9 @@ func newRig(t testing.TB, o rigOptions) *rig {
 	}
 	if o.servers == 0 {
 		o.servers = 2
+	}
+	if o.storage == "" {
+		o.storage = "shared"
 	}
 	if o.health == "" {
 		o.health = calmHealth
@@ -118,7 +122,7 @@ func newSecret(t testing.TB, path string) {
 // add makes a node, which is not started.
 func (r *rig) add(name string) *edge {
 	r.t.Helper()
-	e := &edge{name: name, site: newSite(r.t, "shared", r.servers...)}
+	e := &edge{name: name, site: newSite(r.t, r.o.storage, r.servers...)}
 	e.pools[0].health = r.o.health
 	e.peers = e.host
 	if i := len(r.nodes); i < len(r.o.homes) {
