@@ -104,10 +104,11 @@ type Fleet struct {
 	extra   map[string]reported // of all nodes, while we lead
 	fatal   error
 	leaving bool
-	reseal  bool // the map key is sealed with a secret that is on its way out
-	untaken bool // nobody took the last report
-	drained bool // by an administrator
-	leased  bool // at the last look
+	reseal  bool     // the map key is sealed with a secret that is on its way out
+	untaken bool     // nobody took the last report
+	drained bool     // by an administrator
+	leased  bool     // at the last look
+	owing   []string // nodes that were named, while we lead
 	applied uint64
 
 	unkept     uint64 // a life that is not on disk yet; the loop's own, as is what follows

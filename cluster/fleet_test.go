@@ -98,10 +98,10 @@ func openNode(t testing.TB, o FleetOptions, pools ...Pool) *sitter {
 func startNode(t testing.TB, o FleetOptions, pools ...Pool) (s *sitter, end func()) {
 	t.Helper()
 	s = &sitter{sessions: make(map[uint64]string)}
-	o.Local, o.Log = s, testLog(t)
-	if o.Log != nil {
-		o.Log = o.Log.With("node", o.Node)
+	if o.Log == nil {
+		o.Log = testLog(t)
 	}
+	o.Local, o.Log = s, o.Log.With("node", o.Node)
 	f, err := OpenFleet(o)
 	if err != nil {
 		t.Fatal(err)

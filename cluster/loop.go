@@ -111,6 +111,7 @@ func (f *Fleet) look() {
 	if f.leader != nil {
 		commands = append(commands, f.leader.Look(now)...)
 	}
+	f.nameOwing(now)
 	kicks := f.kicks(e.Kicks)
 	if before != f.leased {
 		f.news()

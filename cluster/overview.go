@@ -146,6 +146,9 @@ type NodeState struct {
 	Counted bool   `json:"counted"`
 	Life    uint64 `json:"life"`
 	Leads   bool   `json:"leads"`
+	// Owes is what the others wait for that the node does not do: it has lost its
+	// lease for that, or is losing it. The second is known to the leader alone.
+	Owes []string `json:"owes,omitempty"`
 }
 
 // Overview shows the fleet.
@@ -184,7 +187,7 @@ func (f *Fleet) Overview() Overview {
 			s.Role = "witness"
 		}
 		if m != nil {
-			s.Counted, s.Life = m.Counted, m.Life
+			s.Counted, s.Life, s.Owes = m.Counted, m.Life, f.owes(m)
 		}
 		seen[name] = true
 		o.Members = append(o.Members, s)

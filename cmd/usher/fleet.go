@@ -91,6 +91,11 @@ func printFleet(out io.Writer, st *admin.FleetStatus) error {
 	if len(st.Changes) > 0 {
 		fmt.Fprintf(&head, "pools that are changing: %s\n", text(strings.Join(st.Changes, ", ")))
 	}
+	for _, m := range st.Members {
+		if len(m.Owes) > 0 {
+			fmt.Fprintf(&head, "%s owes %s; it has no lease until that is done without it\n", cell(m.Node), text(strings.Join(m.Owes, ", ")))
+		}
+	}
 	if _, err := fmt.Fprintln(out, head.String()); err != nil {
 		return err
 	}
