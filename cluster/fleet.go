@@ -107,6 +107,7 @@ type Fleet struct {
 	reseal  bool     // the map key is sealed with a secret that is on its way out
 	untaken bool     // nobody took the last report
 	drained bool     // by an administrator
+	unkeyed error    // why the map key cannot be opened
 	leased  bool     // at the last look
 	owing   []string // nodes that were named, while we lead
 	applied uint64
@@ -115,6 +116,8 @@ type Fleet struct {
 	complained int64
 	joined     int64 // when Join was last said
 	saidState  bool  // gossip knows that we have a log; the manager's own
+	closed     bool  // the map key could not be opened a second ago, and that was logged; the manager's own
+	saidClosed bool
 
 	peersMu sync.Mutex // guards peers; memberlist calls with it, so nothing is done under it
 	peers   map[string]peer

@@ -82,6 +82,7 @@ func (f *Fleet) manage() {
 		case <-f.told:
 			f.reconcile()
 		case <-tick.C:
+			f.unplaced()
 			f.reconcile()
 		}
 		if !f.saidState && !f.fresh() {

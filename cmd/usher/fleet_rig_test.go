@@ -70,6 +70,8 @@ type edge struct {
 	p     *proc // nil until it is started
 	name  string
 	peers string // address at which other nodes find it
+
+	secret string // a file of its own; empty: the rig's
 }
 
 // newRig starts the servers and writes the configuration of the nodes.
@@ -145,9 +147,13 @@ func (r *rig) fleetTable(e *edge) string {
 	if r.o.refuse {
 		isolated = "refuse"
 	}
+	secret := r.secret
+	if e.secret != "" {
+		secret = e.secret
+	}
 	return fmt.Sprintf("[fleet]\nname = \"test\"\nnode = %q\nsecret_file = %q\nbind = %q\njoin = [%s]\nvoters = [\"%s\"]\n"+
 		"state_dir = %q\nwhen_isolated = %q\nkick_delay = %q\n%s",
-		e.name, r.secret, hostPort(e.peers, portFleet), strings.Join(join, ", "), strings.Join(voterNames, `", "`),
+		e.name, secret, hostPort(e.peers, portFleet), strings.Join(join, ", "), strings.Join(voterNames, `", "`),
 		e.state(), isolated, r.o.kick, r.o.more)
 }
 
