@@ -230,8 +230,7 @@ func (f *Fleet) Run(ctx context.Context) {
 	case <-ctx.Done():
 	case <-f.ctx.Done():
 	}
-	f.stop()
-	f.running.Wait()
+	f.rest()
 }
 
 // farewellTime bounds the last words of a node that is being stopped.
@@ -272,12 +271,28 @@ func (f *Fleet) farewell() {
 	}
 }
 
+// rest waits until nothing runs any more. A leader who is heard and cannot commit, as
+// others cannot write what it says, waits for that until raft ends; a snapshot at the
+// end is not worth that.
+func (f *Fleet) rest() {
+	f.stop()
+	rested := make(chan struct{})
+	go func() { f.running.Wait(); close(rested) }() // is waited for
+	select {
+	case <-rested:
+	case <-time.After(farewellTime):
+		if f.raft != nil {
+			_ = f.raft.Shutdown().Error()
+		}
+		<-rested
+	}
+}
+
 // Close ends the node's part. A clean end takes a snapshot, so that the next start
 // has a table without asking anybody.
 func (f *Fleet) Close() {
 	f.farewell()
-	f.stop()
-	f.running.Wait()
+	f.rest()
 	if f.raft != nil {
 		if f.raft.AppliedIndex() > 0 {
 			if err := f.raft.Snapshot().Error(); err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) {
@@ -294,8 +309,7 @@ func (f *Fleet) Close() {
 // Abandon ends the node's part as the death of its process would: it takes leave of
 // nobody, hands nothing over and takes no snapshot. It is for trials.
 func (f *Fleet) Abandon() {
-	f.stop()
-	f.running.Wait()
+	f.rest()
 	f.shut()
 }
 

@@ -43,7 +43,8 @@ func (f *Fleet) openRaft(p *port) error {
 		c.CommitTimeout = 5 * time.Millisecond
 	}
 	f.meta = new(metadb.BoltMetaDB) // the log does not close its own
-	log, err := wal.Open(mustDir(f.dir.path, "log"), wal.WithLogger(c.Logger), wal.WithMetaStore(f.meta))
+	logs := mustDir(f.dir.path, "log")
+	log, err := wal.Open(logs, wal.WithLogger(c.Logger), wal.WithMetaStore(f.meta), wal.WithSegmentFiler(newMender(logs, f.log)))
 	if err != nil {
 		return fmt.Errorf("state directory: the log cannot be read: %w; if it is damaged, move %s away, and the node joins anew", err, f.dir.path)
 	}
