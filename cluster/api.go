@@ -190,6 +190,9 @@ func (f *Fleet) apply(c table.Command) (uint64, error) {
 	if err, ok := future.Response().(error); ok {
 		return future.Index(), err
 	}
+	if awaited(c) {
+		f.spread()
+	}
 	return future.Index(), nil
 }
 

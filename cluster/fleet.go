@@ -125,6 +125,7 @@ type Fleet struct {
 	told    chan struct{} // the configuration is another
 	poke    chan struct{}
 	outbox  chan table.Command
+	spreads chan struct{}
 	stop    context.CancelFunc
 	ctx     context.Context
 	running sync.WaitGroup
@@ -179,7 +180,7 @@ func OpenFleet(o FleetOptions) (*Fleet, error) {
 	}
 	f := &Fleet{
 		o: o, log: o.Log, table: table.New(), changed: make(chan struct{}), health: make(map[string]map[string]bool),
-		extra: make(map[string]reported), peers: make(map[string]peer), told: make(chan struct{}, 1), poke: make(chan struct{}, 1), outbox: make(chan table.Command, 1024), leads: make(chan bool, 16),
+		extra: make(map[string]reported), peers: make(map[string]peer), told: make(chan struct{}, 1), poke: make(chan struct{}, 1), outbox: make(chan table.Command, 1024), spreads: make(chan struct{}, 1), leads: make(chan bool, 16),
 	}
 	f.ctx, f.stop = context.WithCancel(context.Background())
 	f.secrets.Store(&o.Secrets)
@@ -223,6 +224,7 @@ func (f *Fleet) open() error {
 // Run lives until ctx is done or Close is called.
 func (f *Fleet) Run(ctx context.Context) {
 	f.running.Go(f.deliver)
+	f.running.Go(f.follow)
 	f.running.Go(f.keep)
 	f.running.Go(f.manage)
 	f.running.Go(f.gather)
