@@ -56,6 +56,9 @@ func (f *Fleet) openRaft(p *port) error {
 	if err != nil {
 		return fmt.Errorf("state directory: %w", err)
 	}
+	if err := unbroken(log, snapshots); err != nil {
+		return fmt.Errorf("state directory: %w; move %s away, and the node joins anew", err, f.dir.path)
+	}
 	var transport raft.Transport
 	if p == nil {
 		_, t := raft.NewInmemTransport(localAddress)
@@ -71,7 +74,7 @@ func (f *Fleet) openRaft(p *port) error {
 		return fmt.Errorf("state directory: %w", err)
 	}
 	if f.raft, err = raft.NewRaft(c, (*machine)(f), log, log, snapshots, transport); err != nil {
-		return fmt.Errorf("state directory: %w", err)
+		return fmt.Errorf("state directory: %w; if it is damaged, move %s away, and the node joins anew", err, f.dir.path)
 	}
 	if !known && p == nil {
 		return f.raft.BootstrapCluster(raft.Configuration{Servers: []raft.Server{{ID: c.LocalID, Address: localAddress}}}).Error()

@@ -2,6 +2,8 @@ package main_test
 
 import (
 	"fmt"
+	"os"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -18,11 +20,13 @@ const (
 // TestFleetManySessions moves a user with fifty sessions on ten nodes, each a
 // process, there and back: he is never on two servers, and what the move takes
 // besides the kick delay is held to a tenth of a second, in the median, where
-// processors for ten nodes and a client are not taken by other tests.
+// the processors are not taken by others: on a busy machine that is told and not
+// judged.
 func TestFleetManySessions(t *testing.T) {
 	if !long() {
 		t.Skip("SKIPPED, has eleven nodes: USHER_LONG=1")
 	}
+	load := busy(t) // before eleven processes of ours
 	r := newRig(t, rigOptions{})
 	for i := len(r.nodes); i < manyNodes; i++ {
 		r.add(fmt.Sprintf("edge-%d", i+1))
@@ -84,8 +88,26 @@ func TestFleetManySessions(t *testing.T) {
 	slices.Sort(closed)
 	t.Logf("%d moves of a user with %d sessions on %d nodes: besides the kick delay of %v they took %v in the median, %v at least, %v at most; the last session was closed after %v in the median",
 		rounds, manySessions, manyNodes, kickDelay, over[rounds/2].Round(time.Millisecond), over[0].Round(time.Millisecond), over[rounds-1].Round(time.Millisecond), closed[rounds/2].Round(time.Millisecond))
-	if over[rounds/2] > manyMove {
+	switch {
+	case over[rounds/2] <= manyMove:
+	case load > float64(runtime.NumCPU()):
+		t.Logf("NOT JUDGED: the median move took %v besides the kick delay, and others had %.1f processes waiting for %d processors", over[rounds/2], load, runtime.NumCPU())
+	default:
 		t.Errorf("the median move took %v besides the kick delay, want %v", over[rounds/2], manyMove)
 	}
 	r.checkPresence(logins)
+}
+
+// busy is how many processes wanted a processor in the last minute (proc(5)).
+func busy(t testing.TB) float64 {
+	t.Helper()
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var load float64
+	if _, err := fmt.Sscan(string(text), &load); err != nil {
+		t.Fatal(err)
+	}
+	return load
 }
