@@ -76,7 +76,7 @@ func TestFleetFlippedBits(t *testing.T) {
 			} else {
 				t.Logf("%s: refused: %s", file.name, said[len(said)-1])
 			}
-			victim.p.err = nil // as was wanted
+			victim.p.err = nil                                                                         // as was wanted
 			if err := os.Rename(victim.state(), fmt.Sprintf("%s.%d", victim.state(), i)); err != nil { // as it says
 				t.Fatal(err)
 			}
