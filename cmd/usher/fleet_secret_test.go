@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"net/url"
 	"os"
 	"strings"
 	"testing"
@@ -55,6 +56,11 @@ func TestFleetSecretRotation(t *testing.T) {
 	stranger.begin()
 	other.p.log.await(t, refused, before+1)
 	s.checkPresence(s.logins)
+	for _, user := range []string{"joe", "ann"} {
+		if at := s.at(user); len(at) != 1 || at[0] != s.homes[user] {
+			t.Errorf("%s was at %v, want %s only", user, at, s.homes[user])
+		}
+	}
 }
 
 // A rotation is a fleet whose secret is being exchanged.
@@ -95,11 +101,11 @@ func (s *rotation) step(step string) {
 		e.ready()
 		l.cut(e, false)
 		serves := since(began)
-		s.whole(step + " at " + e.name)
 		_, slowest := l.soFar()
+		s.logins += l.end(s.rig) // its lines make the servers' logs long
+		s.whole(step + " at " + e.name)
 		s.t.Logf("%s: %s ended after %v, served after %v, the fleet was seen to be whole and to take orders after %v; the slowest login took %v",
 			step, e.name, ended, serves, since(began), slowest)
-		s.logins += l.end(s.rig)
 		if long() {
 			for _, e := range s.nodes {
 				e.kill()
@@ -143,20 +149,16 @@ func (s *rotation) whole(when string) {
 			return err == nil
 		})
 		for _, user := range []string{"joe", "ann", "pinned"} {
+			var w cluster.Whereabouts
+			e.asks(admin.UserPath, url.Values{"user": {user}}, &w)
+			if was, known := s.homes[user]; known && user != "pinned" && w.Place != was || user == "pinned" && w.Place != target {
+				s.t.Errorf("%s: by %s %s is at %+v, was at %s", when, e.name, user, w, was)
+			}
+			s.homes[user] = w.Place
 			if ok, verdict := e.tries(user); !ok {
 				s.t.Errorf("%s: %s by %s: %s", when, user, e.name, verdict)
 			}
 			s.logins++
-		}
-		s.homes["pinned"] = target
-		for _, user := range []string{"joe", "ann", "pinned"} {
-			at := s.at(user)
-			if was, known := s.homes[user]; known && user != "pinned" && (len(at) != 1 || at[0] != was) {
-				s.t.Errorf("%s: %s is at %v, was at %s", when, user, at, was)
-			}
-		}
-		for _, user := range []string{"joe", "ann"} {
-			s.homes[user] = s.last(user, 1)
 		}
 	}
 }
