@@ -26,6 +26,11 @@ test-long: deps ## also the tests that take minutes, three times over
 	USHER_REQUIRE_REAL=1 USHER_LONG=1 CGO_ENABLED=1 $(GO) test -race -shuffle=on -count 3 -timeout 2h ./...
 	USHER_E2E_PATH=copy USHER_REQUIRE_REAL=1 CGO_ENABLED=1 $(GO) test -count 1 -race -shuffle=on -timeout $(TESTTIME) ./cmd/usher
 
+# Partitions that heal after two hours: mostly waiting.
+.PHONY: test-hours
+test-hours: deps ## the tests that take hours, once
+	USHER_REQUIRE_REAL=1 USHER_HOURS=1 $(GO) test -v -count 1 -timeout 3h -run TwoHours ./cmd/usher
+
 .PHONY: fuzz
 fuzz: ## run every fuzz target of every package for FUZZTIME each
 	GO='$(GO)' .ci/fuzz $(FUZZTIME)

@@ -59,3 +59,29 @@ func examine(log raft.LogStore) error {
 	}
 	return nil
 }
+
+// unbroken wants the log to go on where the newest snapshot ends that can be read:
+// raft passes over damaged ones, and breaks down where an entry is missing.
+func unbroken(log raft.LogStore, snapshots raft.SnapshotStore) error {
+	first, err := log.FirstIndex()
+	if err != nil {
+		return err
+	}
+	list, err := snapshots.List() // the newest first, without those that do not say what they are
+	if err != nil {
+		return err
+	}
+	had := uint64(0)
+	for _, s := range list {
+		_, content, err := snapshots.Open(s.ID) // looks at its sum
+		if err == nil {
+			_ = content.Close() // was only read
+			had = s.Index
+			break
+		}
+	}
+	if first > had+1 {
+		return fmt.Errorf("the log begins with entry %d, and the snapshot of what was before it is damaged or gone", first)
+	}
+	return nil
+}

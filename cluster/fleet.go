@@ -137,11 +137,13 @@ type Fleet struct {
 	extra   map[string]reported // of all nodes, while we lead
 	fatal   error
 	leaving bool
-	reseal  bool // the map key is sealed with a secret that is on its way out
-	untaken bool // nobody took the last report
-	drained bool // by an administrator
-	filed   filed
-	leased  bool // at the last look
+	reseal  bool     // the map key is sealed with a secret that is on its way out
+	untaken bool     // nobody took the last report
+	drained bool     // by an administrator
+	unkeyed error    // why the map key cannot be opened
+	filed   filed    // pins of files
+	leased  bool     // at the last look
+	owing   []string // nodes that were named, while we lead
 	applied uint64
 	// What was said last about configurations that do not agree: here, of other nodes
 	// while we lead, and of what is in the way of all.
@@ -152,11 +154,12 @@ type Fleet struct {
 
 	unkept     uint64 // a life that is not on disk yet; the loop's own, as is what follows
 	complained int64
-	joined     int64    // when Join was last said
-	watched    int64    // when it was last settled who probes what
-	rewatched  int64    // when all of that was last said
-	saidState  bool     // gossip knows that we have a log; the manager's own
-	late       []string // who was named as owing; the manager's own
+	joined     int64 // when Join was last said
+	watched    int64 // when it was last settled who probes what
+	rewatched  int64 // when all of that was last said
+	saidState  bool  // gossip knows that we have a log; the manager's own
+	closed     bool  // the map key could not be opened a second ago, and that was logged; the manager's own
+	saidClosed bool
 
 	rotating sync.Mutex // of SetSecrets, which may take a second
 
@@ -287,8 +290,7 @@ func (f *Fleet) Run(ctx context.Context) {
 	case <-ctx.Done():
 	case <-f.ctx.Done():
 	}
-	f.stop()
-	f.running.Wait()
+	f.rest()
 }
 
 // farewellTime bounds the last words of a node that is being stopped.
@@ -329,12 +331,28 @@ func (f *Fleet) farewell() {
 	}
 }
 
+// rest waits until nothing runs any more. A leader who is heard and cannot commit, as
+// others cannot write what it says, waits for that until raft ends; a snapshot at the
+// end is not worth that.
+func (f *Fleet) rest() {
+	f.stop()
+	rested := make(chan struct{})
+	go func() { f.running.Wait(); close(rested) }() // is waited for
+	select {
+	case <-rested:
+	case <-time.After(farewellTime):
+		if f.raft != nil {
+			_ = f.raft.Shutdown().Error()
+		}
+		<-rested
+	}
+}
+
 // Close ends the node's part. A clean end takes a snapshot, so that the next start
 // has a table without asking anybody.
 func (f *Fleet) Close() {
 	f.farewell()
-	f.stop()
-	f.running.Wait()
+	f.rest()
 	if f.raft != nil {
 		if f.raft.AppliedIndex() > 0 {
 			if err := f.raft.Snapshot().Error(); err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) {
@@ -351,8 +369,7 @@ func (f *Fleet) Close() {
 // Abandon ends the node's part as the death of its process would: it takes leave of
 // nobody, hands nothing over and takes no snapshot. It is for trials.
 func (f *Fleet) Abandon() {
-	f.stop()
-	f.running.Wait()
+	f.rest()
 	f.shut()
 }
 

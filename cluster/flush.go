@@ -60,7 +60,7 @@ func (f *Fleet) still(l *lead.Leader) bool {
 func (f *Fleet) flushOne(one lead.Flush) {
 	ctx, cancel := context.WithTimeout(f.ctx, flushTime)
 	defer cancel()
-	var out tail
+	var out ending
 	err := runFlush(ctx, f.o.Flush, one, &out)
 	if err == nil || f.ctx.Err() != nil {
 		return
@@ -76,7 +76,7 @@ func (f *Fleet) flushOne(one lead.Flush) {
 // runFlush runs a program with what it is about in its environment, and no shell in
 // between: a user's name is a stranger's. No name has a NUL, which an environment
 // cannot carry.
-func runFlush(ctx context.Context, program []string, one lead.Flush, out *tail) error {
+func runFlush(ctx context.Context, program []string, one lead.Flush, out *ending) error {
 	if strings.ContainsRune(one.User, 0) {
 		return fmt.Errorf("a user's name with a NUL cannot be handed to a program")
 	}
@@ -90,11 +90,11 @@ func runFlush(ctx context.Context, program []string, one lead.Flush, out *tail) 
 	return c.Run()
 }
 
-// A tail keeps the end of what is written.
-type tail struct{ bytes.Buffer }
+// An ending keeps the end of what is written.
+type ending struct{ bytes.Buffer }
 
 // Write keeps the last octets.
-func (t *tail) Write(b []byte) (int, error) {
+func (t *ending) Write(b []byte) (int, error) {
 	n := len(b)
 	if len(b) > flushOutput {
 		b = b[len(b)-flushOutput:]

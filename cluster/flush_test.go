@@ -166,7 +166,7 @@ func TestFlushNUL(t *testing.T) {
 }
 
 func TestTail(t *testing.T) {
-	var out tail
+	var out ending
 	for i := range 1000 {
 		fmt.Fprintf(&out, "%d,", i)
 	}

@@ -88,6 +88,7 @@ func (f *Fleet) manage() {
 		case <-f.told:
 			f.reconcile()
 		case <-tick.C:
+			f.unplaced()
 			f.reconcile()
 		}
 		if !f.saidState && !f.fresh() {
@@ -118,6 +119,7 @@ func (f *Fleet) look() {
 		commands = append(commands, f.leader.Look(now)...)
 		f.flush(f.leader, f.leader.Flushes())
 	}
+	f.nameOwing(now)
 	kicks := f.kicks(e.Kicks)
 	if before != f.leased {
 		f.news()
@@ -358,7 +360,6 @@ func (f *Fleet) reconcile() {
 		}
 	}
 	f.stage()
-	f.warnOwing()
 	if f.gossip != nil {
 		f.admit()
 	}

@@ -8,47 +8,54 @@ import (
 	"usher.example/cluster/table"
 )
 
-// owes says in words what others wait for a node to do, or ended its life for. It is
-// called with mu held.
-func (f *Fleet) owes(m *table.Member) []string {
-	debts := m.Owes
-	if m.Counted {
-		debts = f.table.Debts(m)
+// An operator has to learn which node holds up the others, and with what: at once
+// when he asks, and by the leader's log when it takes so long that the node gets no
+// more grants.
+
+// manyMoves is how many moves are still told one by one.
+const manyMoves = 3
+
+// nameOwing logs once of each node that owes something for too long. It is called
+// with mu held.
+func (f *Fleet) nameOwing(now int64) {
+	if f.leader == nil {
+		f.owing = nil
+		return
 	}
-	var list []string
-	moves := 0
-	for _, d := range debts {
-		if d.Move != 0 {
-			moves++
-		} else {
-			list = append(list, "its part of the change of pool "+d.Pool)
+	late := f.leader.Owing(now)
+	for _, name := range late {
+		if m := f.table.Members[name]; m != nil && !slices.Contains(f.owing, name) {
+			f.log.Warn("a node does not do what others wait for: it gets no lease, and they go on when its last one is over; see its log, restart it if need be",
+				"peer", name, "owes", strings.Join(f.owes(m), ", "))
 		}
 	}
-	switch {
-	case moves == 1:
-		list = append(list, "its part of a move")
-	case moves > 1:
-		list = append(list, fmt.Sprintf("its part of %d moves", moves))
-	}
-	return list
+	f.owing = late
 }
 
-// warnOwing names the nodes that have owed something for so long that they get no
-// grants any more, when there are others than before. It is the manager's own.
-func (f *Fleet) warnOwing() {
-	f.mu.Lock()
-	var late, what []string
-	if f.leader != nil {
-		late = f.leader.Owing(bootTime())
+// owes says what others wait for a node to do, or ended its life for. It is called
+// with mu held.
+func (f *Fleet) owes(m *table.Member) []string {
+	if m == nil {
+		return nil
 	}
-	for _, name := range late {
-		if m := f.table.Members[name]; m != nil {
-			what = append(what, name+": "+strings.Join(f.owes(m), ", "))
+	list := m.Owes
+	if m.Counted {
+		list = f.table.Debts(m)
+	}
+	var words []string
+	moves := 0
+	for _, d := range list {
+		if m := f.table.Moves[d.Move]; m != nil {
+			if moves++; moves <= manyMoves {
+				words = append(words, fmt.Sprintf("the end of sessions in pool %s, for move %d to %q", m.Pool, d.Move, m.Target))
+			}
+		}
+		if p := f.table.Pools[d.Pool]; p != nil && p.Next != nil && p.Epoch+1 == d.Epoch {
+			words = append(words, fmt.Sprintf("the change of pool %s to epoch %d", d.Pool, d.Epoch))
 		}
 	}
-	f.mu.Unlock()
-	if !slices.Equal(late, f.late) && len(what) > 0 {
-		f.log.Warn("the fleet waits for nodes that do not do their part; it goes on without them when their leases are over", "owing", strings.Join(what, "; "))
+	if moves > manyMoves {
+		words = append(words, fmt.Sprintf("and %d moves more", moves-manyMoves))
 	}
-	f.late = late
+	return words
 }

@@ -20,12 +20,26 @@ func (f *Fleet) learn() {
 	}
 	key, fresh, err := f.openMapKey(s.MapKey)
 	f.reseal = err == nil && !fresh
+	f.unkeyed = err // a node that catches up meets keys that have been sealed anew since
 	if err != nil {
-		f.log.Error("users cannot be placed", "err", err)
 		return
 	}
 	f.keyer.Store(&keyer{s.Number, s.MapKey, s.Keys, s.Names, place.NewKeyer(key)})
 	f.differs()
+}
+
+// unplaced logs, once, that the map key cannot be opened and that this lasts: not by
+// the next entry of the log, nor a second later. It is the manager's own.
+func (f *Fleet) unplaced() {
+	f.mu.Lock()
+	err := f.unkeyed
+	f.mu.Unlock()
+	if err != nil && f.closed && !f.saidClosed {
+		f.saidClosed = true
+		f.log.Error("users cannot be placed: give this node the versions of the fleet's secret that the others have, and restart it", "err", err)
+	}
+	f.closed = err != nil
+	f.saidClosed = f.saidClosed && f.closed
 }
 
 // aboutMapKey is what the map key is sealed as.

@@ -47,6 +47,9 @@ func (f *Fleet) openRaft(p *port) error {
 	if err != nil {
 		return err
 	}
+	if err := unbroken(log, snapshots); err != nil {
+		return fmt.Errorf("state directory: %w; move %s away, and the node joins anew", err, f.dir.path)
+	}
 	var transport raft.Transport
 	if p == nil {
 		_, t := raft.NewInmemTransport(localAddress)
@@ -62,7 +65,7 @@ func (f *Fleet) openRaft(p *port) error {
 		return fmt.Errorf("state directory: %w", err)
 	}
 	if f.raft, err = raft.NewRaft(c, (*machine)(f), log, log, snapshots, transport); err != nil {
-		return fmt.Errorf("state directory: %w", err)
+		return fmt.Errorf("state directory: %w; if it is damaged, move %s away, and the node joins anew", err, f.dir.path)
 	}
 	if !known && p == nil {
 		return f.raft.BootstrapCluster(raft.Configuration{Servers: []raft.Server{{ID: c.LocalID, Address: localAddress}}}).Error()
@@ -82,7 +85,8 @@ func (f *Fleet) openLog(log hclog.Logger) (logStore, raft.SnapshotStore, error) 
 		return raft.NewInmemStore(), raft.NewInmemSnapshotStore(), nil
 	}
 	f.meta = new(metadb.BoltMetaDB) // the log does not close its own
-	w, err := wal.Open(mustDir(f.dir.path, "log"), wal.WithLogger(log), wal.WithMetaStore(f.meta))
+	dir := mustDir(f.dir.path, "log")
+	w, err := wal.Open(dir, wal.WithLogger(log), wal.WithMetaStore(f.meta), wal.WithSegmentFiler(newMender(dir, f.log)))
 	if err != nil {
 		return nil, nil, fmt.Errorf("state directory: the log cannot be read: %w; if it is damaged, move %s away, and the node joins anew", err, f.dir.path)
 	}

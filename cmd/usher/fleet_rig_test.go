@@ -52,6 +52,7 @@ type rig struct {
 // isolated, before two Dovecots, with probes that decide nothing.
 type rigOptions struct {
 	servers int
+	storage string // of the pool; empty: shared
 	refuse  bool
 	health  string
 	head    string // keys ahead of [fleet]
@@ -69,6 +70,8 @@ type edge struct {
 	p     *proc // nil until it is started
 	name  string
 	peers string // address at which other nodes find it
+
+	secret string // a file of its own; empty: the rig's
 }
 
 // newRig starts the servers and writes the configuration of the nodes.
@@ -79,6 +82,9 @@ func newRig(t testing.TB, o rigOptions) *rig {
 	}
 	if o.servers == 0 {
 		o.servers = 2
+	}
+	if o.storage == "" {
+		o.storage = "shared"
 	}
 	if o.health == "" {
 		o.health = calmHealth
@@ -118,7 +124,7 @@ func newSecret(t testing.TB, path string) {
 // add makes a node, which is not started.
 func (r *rig) add(name string) *edge {
 	r.t.Helper()
-	e := &edge{name: name, site: newSite(r.t, "shared", r.servers...)}
+	e := &edge{name: name, site: newSite(r.t, r.o.storage, r.servers...)}
 	e.pools[0].health = r.o.health
 	e.peers = e.host
 	if i := len(r.nodes); i < len(r.o.homes) {
@@ -141,9 +147,13 @@ func (r *rig) fleetTable(e *edge) string {
 	if r.o.refuse {
 		isolated = "refuse"
 	}
+	secret := r.secret
+	if e.secret != "" {
+		secret = e.secret
+	}
 	return fmt.Sprintf("[fleet]\nname = \"test\"\nnode = %q\nsecret_file = %q\nbind = %q\njoin = [%s]\nvoters = [\"%s\"]\n"+
 		"state_dir = %q\nwhen_isolated = %q\nkick_delay = %q\n%s",
-		e.name, r.secret, hostPort(e.peers, portFleet), strings.Join(join, ", "), strings.Join(voterNames, `", "`),
+		e.name, secret, hostPort(e.peers, portFleet), strings.Join(join, ", "), strings.Join(voterNames, `", "`),
 		e.state(), isolated, r.o.kick, r.o.more)
 }
 
