@@ -92,7 +92,3 @@ func (f *Fleet) Differences() map[string][]string {
 	}
 	return list
 }
-
-// settleTime is how long a change of users' names may take: that all nodes have been
-// waited for, and then some.
-const settleTime = time.Minute
