@@ -3,7 +3,6 @@ package cluster
 import (
 	"fmt"
 	"strings"
-	"time"
 
 	"usher.example/cluster/lead"
 	"usher.example/cluster/member"
