@@ -30,13 +30,14 @@ const (
 // filed are the pins of this node's files.
 type filed struct {
 	marks map[string]string // by pool; empty without pins
+	again bool              // were read again: an administrator may have let go of some
 	other time.Time         // since when files differ; zero: they do not
 	told  bool              // of that
 }
 
 // file notes what the files have. It is called with mu held.
 func (f *Fleet) file(marks map[string]string) {
-	f.filed.marks = marks
+	f.filed.marks, f.filed.again = marks, true
 	h := sha256.New()
 	for _, pool := range sortedKeys(marks) {
 		_, _ = io.WriteString(h, pool+" "+marks[pool]+"\n")
@@ -66,7 +67,7 @@ func markPins(pins Pins) string {
 func (f *Fleet) stage() {
 	alive := f.alive() // not under the lock
 	f.mu.Lock()
-	if f.leader == nil || f.o.Witness || f.pools == nil || f.table.Settings.Number == 0 {
+	if f.leader == nil || f.o.Witness || f.pools == nil || f.keyer.Load() == nil {
 		f.mu.Unlock()
 		return
 	}
@@ -79,25 +80,29 @@ func (f *Fleet) stage() {
 	}
 	tell := f.filed.differ(len(others) > 0, time.Now())
 	type work struct {
-		pool Pool
-		mark string
+		pool  Pool
+		mark  string
+		again bool
 	}
 	var todo []work
 	for _, p := range f.pools {
 		if mark := f.unstaged(p.Name, len(others) == 0); mark != "" {
-			todo = append(todo, work{p, mark})
+			todo = append(todo, work{pool: p, mark: mark})
+		} else if t := f.table.Pools[p.Name]; t != nil && t.List == nil && f.filed.again && len(p.Pins) > 0 {
+			todo = append(todo, work{p, t.Mark, true})
 		}
 	}
+	f.filed.again = false
 	f.mu.Unlock()
 	if tell {
 		f.log.Warn("pins files differ from this node's: nobody is unpinned before they are the same", "peers", strings.Join(others, " "))
 	}
 	for _, w := range todo {
-		if k == nil {
-			return // soon
-		}
-		if err := f.bring(term, k, w.pool, w.mark, len(others) == 0); err != nil {
+		if err := f.bring(term, k, w.pool, w.mark, len(others) == 0, w.again); err != nil {
 			f.log.Debug("pins of a file are not brought yet", "pool", w.pool.Name, "err", err)
+			f.mu.Lock()
+			f.filed.again = f.filed.again || w.again
+			f.mu.Unlock()
 		}
 	}
 }
@@ -137,8 +142,9 @@ func (f *Fleet) inFile(p *table.Pool) bool {
 	return is == want || is == noPins && want == "" || len(p.Backends) == 0
 }
 
-// bring says what a list changes, bit by bit.
-func (f *Fleet) bring(term uint64, k *keyer, pool Pool, mark string, agreed bool) error {
+// bring says what a list changes, bit by bit. One that is brought again is not if it
+// changes nothing.
+func (f *Fleet) bring(term uint64, k *keyer, pool Pool, mark string, agreed, again bool) error {
 	c := table.Stage{Term: term, Pool: pool.Name, Keys: k.made, Mark: mark, First: true}
 	octets, changes, overruled := 0, 0, 0
 	say := func() error {
@@ -179,6 +185,9 @@ func (f *Fleet) bring(term uint64, k *keyer, pool Pool, mark string, agreed bool
 				return err
 			}
 		}
+	}
+	if again && c.First && len(c.Pins) == 0 {
+		return nil
 	}
 	c.Last = true
 	if err := say(); err != nil {

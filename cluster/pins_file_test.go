@@ -52,6 +52,15 @@ func TestPinsFile(t *testing.T) {
 	pinned("ann", "store2")
 	s.setPins(t, nil)
 	pinned("ann", "")
+	s.setPins(t, Pins{"bob": "store1"})
+	if err := s.f.Move(t.Context(), "main", "bob", "", "test"); err != nil { // lets go of him
+		t.Fatal(err)
+	}
+	s.setPins(t, Pins{"bob": "store1"})
+	pinned("bob", "store1")
+	if err := s.f.Move(t.Context(), "main", "bob", "store2", "test"); err != nil {
+		t.Fatal(err)
+	}
 	for user, want := range map[string]string{"bob": "store2", "eve": "store3"} {
 		if got := s.pinOf(t, user); got != want {
 			t.Errorf("%s, whom an administrator pinned to %s, is pinned to %q", user, want, got)
