@@ -115,7 +115,7 @@ func (n *Node) enter(now int64) {
 func (n *Node) fit(now int64) bool {
 	done := n.closeOld(now)
 	for k, r := range n.records {
-		p := n.t.Pools[r.pool]
+		p := n.t.Pools[n.poolOf(r)]
 		if p != nil && n.t.Moving(k) == nil {
 			if w := n.t.Present(p, k); w.Backend == r.backend && w.Why != "" && p.Active.Usable(r.backend) {
 				continue
@@ -147,7 +147,7 @@ func (n *Node) change(now int64, p *table.Pool) {
 	left := s.left[:0]
 	for _, k := range s.left {
 		r := n.records[k]
-		if r == nil || r.pool != p.Name || r.checked == epoch {
+		if r == nil || n.poolOf(r) != p.Name || r.checked == epoch {
 			continue
 		}
 		base := n.t.Base(p, k)

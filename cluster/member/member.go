@@ -13,6 +13,8 @@
 package member
 
 import (
+	"slices"
+
 	"usher.example/cluster/place"
 	"usher.example/cluster/rule"
 	"usher.example/cluster/table"
@@ -82,6 +84,7 @@ type Node struct {
 	records map[place.Key]*record
 	keys    int                   // table.Settings.Keys that those are of
 	old     map[place.Key]*record // live under keys of before
+	pools   []string              // names of pools that records number
 	surveys map[string]*survey    // by pool
 	spare   []*record             // of users who left nothing, for the next to come
 	down    map[uint16]bool       // as seen from here
@@ -103,14 +106,29 @@ type sent struct {
 }
 
 // A record is a user on a back end: live, on his way in, being closed, or here
-// lately.
+// lately. There is one for each user with a session, so it is small and has no
+// pointer.
 type record struct {
-	pool    string
-	backend uint16
-	holds   int
 	seen    int64 // until when he counts without a hold
 	kicked  int64
 	checked uint64 // epoch in preparation for which nothing is owed for him
+	holds   int32
+	backend uint16
+	pool    uint16 // see Node.pools
+}
+
+// poolOf is the name of a record's pool.
+func (n *Node) poolOf(r *record) string { return n.pools[r.pool] }
+
+// poolNumber is the number of a pool's name, which stays: there are not as many in a
+// node's life as would not fit.
+func (n *Node) poolNumber(name string) uint16 {
+	i := slices.Index(n.pools, name)
+	if i < 0 {
+		i = len(n.pools)
+		n.pools = append(n.pools, name)
+	}
+	return uint16(i)
 }
 
 // A Kick asks for a user's connections to a back end to be closed by force.
@@ -263,7 +281,7 @@ func (n *Node) At(k place.Key) (backend uint16, holds int, ok bool) {
 	if r == nil || r.holds == 0 {
 		return 0, 0, false
 	}
-	return r.backend, r.holds, true
+	return r.backend, int(r.holds), true
 }
 
 // Load counts the users that are live here, and their connections, by back end.
@@ -272,12 +290,12 @@ func (n *Node) Load() (users, holds map[uint16]int) {
 	for _, r := range n.records {
 		if r.holds > 0 {
 			users[r.backend]++
-			holds[r.backend] += r.holds
+			holds[r.backend] += int(r.holds)
 		}
 	}
 	for _, r := range n.old {
 		users[r.backend]++
-		holds[r.backend] += r.holds
+		holds[r.backend] += int(r.holds)
 	}
 	return users, holds
 }

@@ -85,7 +85,7 @@ func (n *Node) register(now int64, pool string, k place.Key, w table.Place) Deci
 	}
 	if r == nil {
 		r = n.fresh()
-		r.pool, r.backend = pool, w.Backend
+		r.pool, r.backend = n.poolNumber(pool), w.Backend
 		n.note(pool, k)
 	}
 	if n.o.Broken.Kept(rule.LoginIsRecord) {
@@ -221,7 +221,7 @@ func (n *Node) kick(now int64, k place.Key, r *record) {
 		return
 	}
 	r.kicked = now
-	n.kicks = append(n.kicks, Kick{Pool: r.pool, Backend: r.backend, Key: k})
+	n.kicks = append(n.kicks, Kick{Pool: n.poolOf(r), Backend: r.backend, Key: k})
 	if !n.o.Broken.Kept(rule.ClosingIsRecord) {
 		delete(n.records, k)
 	}

@@ -19,7 +19,7 @@ func (n *Node) surveyOf(pool string, epoch uint64) *survey {
 	}
 	s = &survey{epoch: epoch, life: n.life}
 	for k, r := range n.records {
-		if r.pool == pool {
+		if n.poolOf(r) == pool {
 			s.left = append(s.left, k)
 		}
 	}
