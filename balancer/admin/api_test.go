@@ -152,6 +152,9 @@ func TestUserNeedsPool(t *testing.T) {
 	if err := n.places.Update([]cluster.Pool{{Name: "main", Backends: backends}, {Name: "vip", Backends: backends}}); err != nil {
 		t.Fatal(err)
 	}
+	if err := n.places.Settle(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	w := n.ask(http.MethodGet, admin.UserPath+"?user=joe", "", "")
 	if w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), "main, vip") {
 		t.Errorf("got %d: %s", w.Code, w.Body)
