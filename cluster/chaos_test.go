@@ -150,7 +150,7 @@ func TestNeverOnTwoBackends(t *testing.T) {
 
 // disturb makes a change of some kind.
 func disturb(t *testing.T, f *Fleet, r *rand.Rand, i int) {
-	if i%20 == 0 { // or all are down most of the time
+	if i%6 == 0 { // or all are down most of the time
 		for n := range 4 {
 			f.SetHealth("main", fmt.Sprintf("store%d", 1+n), true)
 			_ = f.propose(table.Adjust{Pool: "main", Backend: fmt.Sprintf("store%d", 1+n), Admin: new(table.Active), By: "test"})

@@ -51,6 +51,9 @@ func (f *Fleet) forgetHealth(pools []Pool) {
 			if !stays[server{p.Name, b.Name, b.Address}] {
 				delete(f.health[p.Name], b.Name)
 				delete(f.sights, site{p.Name, b.Name})
+				for _, r := range f.extra {
+					delete(r.verdicts[p.Name], b.Name)
+				}
 			}
 		}
 	}
