@@ -64,7 +64,7 @@ func (f *Fleet) serveAPI() {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
-		index, err := f.apply(c)
+		index, err := f.apply(c, applyTime)
 		p := proposal{Index: index}
 		if err != nil {
 			p.Error = err.Error()
@@ -180,9 +180,9 @@ func (f *Fleet) ask(ctx context.Context, address, path string, body, into any) e
 }
 
 // apply commits a command while we lead.
-func (f *Fleet) apply(c table.Command) (uint64, error) {
-	future := f.raft.Apply(sealEntry(table.Encode(c)), applyTime)
-	if err := future.Error(); err != nil {
+func (f *Fleet) apply(c table.Command, limit time.Duration) (uint64, error) {
+	future := f.raft.Apply(sealEntry(table.Encode(c)), min(applyTime, limit))
+	if err := f.answered(future, limit); err != nil {
 		if errors.Is(err, raft.ErrNotLeader) || errors.Is(err, raft.ErrLeadershipLost) || errors.Is(err, raft.ErrLeadershipTransferInProgress) {
 			err = fmt.Errorf("%w: %w", ErrNoLeader, err)
 		}
@@ -201,7 +201,7 @@ func (f *Fleet) propose(c table.Command) error { return f.proposeWithin(c, apply
 
 func (f *Fleet) proposeWithin(c table.Command, limit time.Duration) error {
 	if f.raft.State() == raft.Leader {
-		_, err := f.apply(c)
+		_, err := f.apply(c, limit)
 		return err
 	}
 	address, _ := f.raft.LeaderWithID()

@@ -72,7 +72,7 @@ func TestLostSnapshot(t *testing.T) {
 	for range 64 { // at once, as each batch is written to the disk
 		commits.Go(func() {
 			for range 2 * snapshotEvery / 64 {
-				if _, err := s.f.apply(table.Forget{Node: "nobody"}); !errors.Is(err, table.ErrNoMember) {
+				if _, err := s.f.apply(table.Forget{Node: "nobody"}, applyTime); !errors.Is(err, table.ErrNoMember) {
 					t.Error(err)
 				}
 			}

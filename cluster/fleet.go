@@ -19,6 +19,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -128,9 +129,10 @@ type Fleet struct {
 	leader  *lead.Leader // nil unless we lead
 	changed chan struct{}
 	held    int
-	pools   []Pool // as configured here
-	led     int64  // since when we lead
-	defined string // what of that a leader has told the fleet
+	pools   []Pool                       // as configured here
+	here    map[string]map[string]string // addresses of back ends as configured here, by pool and name; nil before
+	led     int64                        // since when we lead
+	defined string                       // what of that a leader has told the fleet
 	health  map[string]map[string]bool
 	sights  map[site]*sight
 	untold  bool                // something of health that is not reported yet
@@ -168,6 +170,8 @@ type Fleet struct {
 
 	told     chan struct{} // the configuration is another
 	flushing chan struct{} // has an entry for each flush that runs
+	away     chan struct{} // has an entry for each user who is brought off a removed back end
+	pinning  chan struct{} // pins of files may have to be brought
 	poke     chan struct{}
 	outbox   chan table.Command
 	stop     context.CancelFunc
@@ -233,19 +237,26 @@ func OpenFleet(o FleetOptions) (*Fleet, error) {
 	if o.Node == "" {
 		o.Node = "node"
 	}
-	if o.Fleet == "" { // nobody else could be missed
+	dir, err := openDirectory(o.State)
+	if err != nil {
+		return nil, err
+	}
+	if o.Fleet == "" { // nobody else could be missed, and the name is what it was at first
+		was, err := dir.name()
+		if err != nil {
+			dir.close()
+			return nil, err
+		}
+		o.Node = cmp.Or(was, o.Node)
 		o.Voters, o.Strict, o.Witness = []string{o.Node}, false, false
 	}
 	f := &Fleet{
-		o: o, log: o.Log, table: table.New(), changed: make(chan struct{}), health: make(map[string]map[string]bool),
-		sights: make(map[site]*sight), extra: make(map[string]reported), peers: make(map[string]peer), told: make(chan struct{}, 1), flushing: make(chan struct{}, maxFlushes), poke: make(chan struct{}, 1), outbox: make(chan table.Command, 1024), leads: make(chan bool, 16),
+		dir: dir,
+		o:   o, log: o.Log, table: table.New(), changed: make(chan struct{}), health: make(map[string]map[string]bool),
+		sights: make(map[site]*sight), extra: make(map[string]reported), peers: make(map[string]peer), told: make(chan struct{}, 1), pinning: make(chan struct{}, 1), flushing: make(chan struct{}, maxFlushes), away: make(chan struct{}, maxAway), poke: make(chan struct{}, 1), outbox: make(chan table.Command, 1024), leads: make(chan bool, 16),
 	}
 	f.ctx, f.stop = context.WithCancel(context.Background())
 	f.secrets.Store(&o.Secrets)
-	var err error
-	if f.dir, err = openDirectory(o.State); err != nil {
-		return nil, err
-	}
 	life, err := f.dir.life()
 	if err == nil {
 		f.node = member.New(member.Options{
@@ -286,6 +297,7 @@ func (f *Fleet) Run(ctx context.Context) {
 	f.running.Go(f.keep)
 	f.running.Go(f.manage)
 	f.running.Go(f.gather)
+	f.running.Go(f.keepPins)
 	select {
 	case <-ctx.Done():
 	case <-f.ctx.Done():
@@ -418,9 +430,9 @@ func (f *Fleet) Stats() *Stats { return &f.stats.Stats }
 // its connections are closed nobody waits for it.
 func (f *Fleet) Leave() {
 	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.leaving = true
-	f.mu.Unlock()
-	f.wake()
+	f.news() // logins that wait need not do so any more
 }
 
 // wake has the loop look at once.

@@ -101,9 +101,9 @@ func (f *Fleet) manage() {
 // look has node and leader look, and does what they want done.
 func (f *Fleet) look() {
 	f.mu.Lock()
-	now := bootTime()  // under the lock: who was stopped before it must not look with an old time
-	before := f.leased // by the last look: at this one a lease may have run out by itself
-	if !before {
+	now := bootTime()               // under the lock: who was stopped before it must not look with an old time
+	before := f.leased              // by the last look: at this one a lease may have run out by itself
+	if !before && f.gossip != nil { // who is alone waits for the end of his last life instead
 		f.node.See(f.seenDown())
 	}
 	if !f.o.Witness {
@@ -169,6 +169,13 @@ func (f *Fleet) complain(what string, err error) {
 // with mu held.
 func (f *Fleet) seenDown() map[uint16]bool {
 	down := make(map[uint16]bool)
+	for _, p := range f.table.Pools { // nobody could be let in by its name
+		for id := range p.Backends {
+			if !f.reaches(p, id) {
+				down[id] = true
+			}
+		}
+	}
 	for pool, verdicts := range f.health {
 		if p := f.table.Pools[pool]; p != nil {
 			for id, b := range p.Backends {
@@ -356,10 +363,13 @@ func (f *Fleet) reconcile() {
 	}
 	for _, c := range commands {
 		if err := f.propose(c); err != nil {
+			f.mu.Lock()
+			f.defined = "" // it is said again
+			f.mu.Unlock()
 			f.log.Warn("the fleet does not take what this node's configuration says", "err", err)
 		}
 	}
-	f.stage()
+	f.pins()
 	if f.gossip != nil {
 		f.admit()
 	}

@@ -49,7 +49,7 @@ func (s *sitter) settle(t testing.TB) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	if err := s.f.Settle(ctx); err != nil {
+	if err := errors.Join(s.f.Settle(ctx), s.f.Pinned(ctx)); err != nil {
 		t.Fatal(err)
 	}
 }

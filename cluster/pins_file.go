@@ -44,14 +44,15 @@ func (f *Fleet) file(marks map[string]string) {
 	}
 	mark := hex.EncodeToString(h.Sum(nil)[:4])
 	f.pinsMark.Store(&mark)
+	f.pins()
 	if f.leader != nil {
 		f.leader.Expect(marks)
 	}
 }
 
-// markPins is a short name of pins by which files are compared; none has none. For a
+// MarkPins is a short name of pins by which files are compared; none has none. For a
 // million it takes a second.
-func markPins(pins Pins) string {
+func MarkPins(pins Pins) string {
 	if len(pins) == 0 {
 		return ""
 	}
@@ -62,8 +63,32 @@ func markPins(pins Pins) string {
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
-// stage brings the pins of the leader's files into the table. It is the manager's, and
-// may wait.
+// pins has what follows from files and from those of others looked at.
+func (f *Fleet) pins() {
+	select {
+	case f.pinning <- struct{}{}:
+	default:
+	}
+}
+
+// keepPins brings lists, which takes its time: the manager must not wait for that.
+func (f *Fleet) keepPins() {
+	told := ""
+	for {
+		select {
+		case <-f.ctx.Done():
+			return
+		case <-f.pinning:
+		}
+		if mark := f.pinsMark.Load(); mark != nil && *mark != told {
+			told = *mark
+			f.tell()
+		}
+		f.stage()
+	}
+}
+
+// stage brings the pins of the leader's files into the table. It may wait.
 func (f *Fleet) stage() {
 	alive := f.alive() // not under the lock
 	f.mu.Lock()

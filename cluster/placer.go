@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"usher.example/cluster/lead"
 	"usher.example/cluster/member"
 	"usher.example/cluster/place"
 	"usher.example/cluster/table"
@@ -50,6 +51,9 @@ const aboutMapKey = "settings/map_key"
 func (f *Fleet) newMapKey() string {
 	key := NewSecret()
 	secrets := *f.secrets.Load()
+	if f.dir.path == "" && f.o.Fleet == "" {
+		key = Secret{} // what is forgotten with each start must not give other places
+	}
 	if len(secrets) == 0 {
 		return base64.StdEncoding.EncodeToString(key[:])
 	}
@@ -66,8 +70,8 @@ func openMapKey(secrets []Secret, text string) (key []byte, fresh bool, err erro
 	if err != nil {
 		return nil, false, err
 	}
-	if len(b) == SecretLen {
-		return b, true, nil
+	if len(b) == SecretLen { // of when the node was alone; in a fleet it gets sealed
+		return b, len(secrets) == 0, nil
 	}
 	return open(secrets, aboutMapKey, b)
 }
@@ -105,9 +109,6 @@ func (f *Fleet) Place(ctx context.Context, pool, user string) (backend, why stri
 	if a.changed == nil {
 		return a.backend, a.why, a.hold, a.err
 	}
-	if a.removed {
-		f.bringAway(pool, user)
-	}
 	f.stats.Held.Add(1)
 	if !f.enter() {
 		f.stats.Expired.Add(1)
@@ -116,7 +117,11 @@ func (f *Fleet) Place(ctx context.Context, pool, user string) (backend, why stri
 	defer f.leave()
 	limit := time.NewTimer(f.o.Hold)
 	defer limit.Stop()
+	brought := false
 	for {
+		if a.removed && !brought {
+			brought = f.bringAway(ctx, pool, user)
+		}
 		select {
 		case <-a.changed:
 		case <-limit.C:
@@ -132,23 +137,34 @@ func (f *Fleet) Place(ctx context.Context, pool, user string) (backend, why stri
 			}
 			return a.backend, a.why, a.hold, a.err
 		}
-		if a.removed {
-			f.bringAway(pool, user)
-		}
 	}
 }
 
+// maxAway is how many users a node brings away at a time from back ends that were
+// removed: a machine that is switched off sends all of its users at once, and the
+// others' logins need the fleet port as well. Who does not get a turn is held, and has
+// one when somebody is done.
+const maxAway = 8
+
 // bringAway moves a user off a back end that the configuration has no more. He was
-// left there until he came again.
-func (f *Fleet) bringAway(pool, user string) {
+// left there until he, or somebody who says that he is, came again. It says whether it
+// has tried.
+func (f *Fleet) bringAway(ctx context.Context, pool, user string) bool {
+	select {
+	case f.away <- struct{}{}:
+		defer func() { <-f.away }()
+	default:
+		return false
+	}
 	key, keys, name, ok := f.key(pool, user)
-	if !ok {
-		return
+	if !ok || ctx.Err() != nil {
+		return false
 	}
 	err := f.proposeWithin(table.Start{Pool: pool, Key: key, Keys: keys, User: name, Pin: table.PinKeep, By: "a back end that was removed"}, sayTime)
 	if err != nil && !errors.Is(err, table.ErrMoving) {
 		f.log.Debug("a user cannot leave a back end that was removed", "pool", pool, "err", err)
 	}
+	return true
 }
 
 // A placement is an answer to a login. A channel says that it is not known yet: it
@@ -182,10 +198,9 @@ func (f *Fleet) try(k *keyer, pool, user string) placement {
 	d := f.node.Place(bootTime(), pool, key)
 	switch d.Verdict {
 	case member.Placed:
-		if b := p.Backends[d.Backend]; (b == nil || b.Removed) && f.node.Leased(bootTime()) {
+		if !f.reaches(p, d.Backend) {
 			f.node.Release(bootTime(), d.Hold)
-			v, _ := p.Active.Find(d.Backend)
-			return placement{changed: f.changed, removed: v.State != place.Up} // else the view is about to change
+			return placement{changed: f.changed, removed: f.mayLeave(p, d.Backend)}
 		}
 		switch d.Why {
 		case place.ByStay:
@@ -209,6 +224,29 @@ func (f *Fleet) try(k *keyer, pool, user string) placement {
 	}
 	f.stats.Refused.Add(1)
 	return placement{err: f.noBackend(pool, key, nameOf(p, d.Backend))}
+}
+
+// reaches says whether a login may go to a back end by its name: it is in the
+// configuration, and here it is the same server. While the files of nodes differ a
+// name may be two servers', and a user must not be on both. It is called with mu held.
+func (f *Fleet) reaches(p *table.Pool, id uint16) bool {
+	b := p.Backends[id]
+	if b == nil || b.Removed {
+		return false
+	}
+	here := f.here[p.Name]
+	address, known := here[b.Name]
+	return here == nil || known && address == b.Address
+}
+
+// mayLeave says whether a user should be brought away from a back end that has been
+// removed: the view has it no more for others, and not too many are on their way.
+func (f *Fleet) mayLeave(p *table.Pool, id uint16) bool {
+	b, v := p.Backends[id], place.Backend{}
+	if b != nil && b.Removed {
+		v, _ = p.Active.Find(id)
+	}
+	return v.State == place.Drain && f.node.Leased(bootTime()) && len(f.table.Moves) < lead.MaxMoves
 }
 
 // pending says whether a pool is configured here that the fleet has not heard of:

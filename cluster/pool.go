@@ -18,6 +18,8 @@ type Pool struct {
 	Backends []Backend
 	// Pins are those of a file; see [Fleet.Update]. They must not be changed.
 	Pins Pins
+	// Mark is what [MarkPins] makes of Pins, or empty: then Update does it.
+	Mark string
 }
 
 // A Backend is the configuration of one back end.

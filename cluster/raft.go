@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -21,6 +22,9 @@ const (
 	// snapshotEvery is how many entries a start without a quorum may be behind:
 	// then only the last snapshot is known.
 	snapshotEvery = 1024
+	// keptInMemory is how many entries are kept behind a snapshot by a node that has
+	// no state directory.
+	keptInMemory = 64
 	// applyTime bounds one command.
 	applyTime = 5 * time.Second
 	// raftTime bounds one exchange between nodes.
@@ -43,6 +47,9 @@ func (f *Fleet) openRaft(p *port) error {
 		c.HeartbeatTimeout, c.ElectionTimeout, c.LeaderLeaseTimeout = 50*time.Millisecond, 50*time.Millisecond, 50*time.Millisecond
 		c.CommitTimeout = 5 * time.Millisecond
 	}
+	if f.dir.path == "" { // nobody asks for what was before a snapshot
+		c.SnapshotThreshold, c.TrailingLogs = keptInMemory, keptInMemory
+	}
 	log, snapshots, err := f.openLog(c.Logger)
 	if err != nil {
 		return err
@@ -63,6 +70,16 @@ func (f *Fleet) openRaft(p *port) error {
 	known, err := raft.HasExistingState(log, log, snapshots)
 	if err != nil {
 		return fmt.Errorf("state directory: %w", err)
+	}
+	if was, err := f.dir.name(); err != nil {
+		return err
+	} else if known && was != f.o.Node {
+		if err := adopt(c.LocalID, f.dir.id, log, snapshots); err != nil {
+			return fmt.Errorf("state directory: %w", err)
+		}
+	}
+	if err := f.dir.keepName(f.o.Node); err != nil {
+		return err
 	}
 	if f.raft, err = raft.NewRaft(c, (*machine)(f), log, log, snapshots, transport); err != nil {
 		return fmt.Errorf("state directory: %w; if it is damaged, move %s away, and the node joins anew", err, f.dir.path)
@@ -203,7 +220,28 @@ func (snapshot) Release() {}
 
 // barrier waits until all that was committed before is applied here. Only a
 // leader can.
-func (f *Fleet) barrier() error { return f.raft.Barrier(applyTime).Error() }
+func (f *Fleet) barrier() error { return f.answered(f.raft.Barrier(applyTime), applyTime) }
+
+// errUnanswered: the log has not taken a command in time. It may yet.
+var errUnanswered = errors.New("the fleet's log does not answer: is the disk of a majority of the voters full or stalled?")
+
+// answered waits for raft's answer, which may never come: a leader that is heard and
+// cannot commit waits as long as it leads, and what raft had not looked at when it
+// was shut down it does not look at any more.
+func (f *Fleet) answered(future raft.Future, limit time.Duration) error {
+	done := make(chan error, 1)
+	go func() { done <- future.Error() }() // ends with the answer, or has nobody to tell
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-timer.C:
+		return errUnanswered
+	case <-f.ctx.Done():
+		return context.Cause(f.ctx)
+	}
+}
 
 // quiet gives raft's and the log's messages to ours: what they call warnings is
 // every day's work of an election.

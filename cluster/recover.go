@@ -138,7 +138,11 @@ func (r *replay) Apply(l *raft.Log) any {
 	if l.Type != raft.LogCommand {
 		return nil
 	}
-	c, err := table.Decode(l.Data)
+	data, err := openEntry(l.Data)
+	if err != nil {
+		return err
+	}
+	c, err := table.Decode(data)
 	if err != nil {
 		return err
 	}

@@ -1,10 +1,14 @@
 package cluster
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"usher.example/cluster/place"
 	"usher.example/cluster/table"
@@ -225,5 +229,109 @@ func TestStorageChanges(t *testing.T) {
 	s.update(t, mainPool(place.Shared, 3))
 	if b, _ := s.visit(t, other); b == "store1" {
 		t.Error("placed on a back end that is down")
+	}
+}
+
+// TestAddressesDiffer: while the files of nodes differ a name is two servers. Who is
+// on the one is not let in at the other, and not after all have the new file either.
+func TestAddressesDiffer(t *testing.T) {
+	nodes := trio(t, func(o *FleetOptions) { o.KickDelay = -1 })
+	for _, s := range nodes {
+		if err := s.f.Update([]Pool{addressed(place.Shared, 3, 1)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, s := range nodes {
+		await(t, s)
+		until(t, "the addresses to be known", func() bool {
+			s.f.mu.Lock()
+			defer s.f.mu.Unlock()
+			return s.f.inForce() && s.f.reaches(s.f.table.Pools["main"], firstID(s.f, "store1"))
+		})
+	}
+	leader, first := nodes[0], nodes[1]
+	if nodes[1].f.Overview().Leader == "edge-2" {
+		leader, first = nodes[1], nodes[0]
+	}
+	user := leader.userOf(t, "store1")
+	leader.login(t, user)
+	if err := first.f.Update([]Pool{addressed(place.Shared, 3, 2)}); err != nil {
+		t.Fatal(err)
+	}
+	short, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if b, _, _, err := first.f.Place(short, "main", user); !errors.Is(err, ErrHeld) {
+		t.Errorf("on the node that has another server by that name: %q, %v; want ErrHeld", b, err)
+	}
+	for _, s := range nodes {
+		if err := s.f.Update([]Pool{addressed(place.Shared, 3, 2)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, s := range nodes {
+		s.f.SetHealth("main", "store1", true)
+	}
+	first.login(t, user)
+	if n := leader.count(); n != 0 {
+		t.Errorf("%d sessions are left on the old server", n)
+	}
+}
+
+// firstID is the number of a configured back end, called with mu held.
+func firstID(f *Fleet, name string) uint16 {
+	for id, b := range f.table.Pools["main"].Backends {
+		if b.Name == name && !b.Removed {
+			return id
+		}
+	}
+	return 0
+}
+
+// TestRemovedRush: all users of a back end that was removed come at once, and so do
+// others. None is lost, and the fleet keeps its leases.
+func TestRemovedRush(t *testing.T) {
+	const users = 600
+	nodes := trio(t, func(o *FleetOptions) { o.KickDelay = -1 })
+	for _, s := range nodes {
+		await(t, s)
+	}
+	var moved []string
+	for i := 0; len(moved) < users; i++ {
+		user := fmt.Sprintf("user%d", i)
+		if w, _ := nodes[0].f.Where("main", user); w.Home == "store3" {
+			nodes[i%3].login(t, user)
+			moved = append(moved, user)
+		}
+	}
+	for _, s := range nodes {
+		if err := s.f.Update([]Pool{mainPool(place.Shared, 2)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	until(t, "the back end to be removed", func() bool { return nodes[2].backend("store3").State == "removed" })
+	var wg sync.WaitGroup
+	var late atomic.Int64
+	for i, user := range moved {
+		wg.Go(func() {
+			for { // as clients do
+				b, _, hold, err := nodes[i%3].f.Place(t.Context(), "main", user)
+				if errors.Is(err, ErrHeld) {
+					late.Add(1)
+					continue
+				}
+				if err != nil || b == "store3" {
+					t.Errorf("%s: %s, %v", user, b, err)
+				}
+				nodes[i%3].f.Release(hold)
+				return
+			}
+		})
+	}
+	wg.Wait()
+	t.Logf("%d logins had to come again", late.Load())
+	for _, s := range nodes {
+		if n := s.f.stats.Isolated.Load(); n != 0 || s.count() != 0 {
+			t.Errorf("%s lost its lease %d times, and has %d sessions", s.f.o.Node, n, s.count())
+		}
 	}
 }

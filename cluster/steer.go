@@ -20,14 +20,21 @@ func (f *Fleet) Update(pools []Pool) error {
 		return err
 	}
 	marks := make(map[string]string, len(pools))
+	here := make(map[string]map[string]string, len(pools))
 	for _, p := range pools {
-		marks[p.Name] = markPins(p.Pins)
+		if marks[p.Name] = p.Mark; p.Mark == "" {
+			marks[p.Name] = MarkPins(p.Pins)
+		}
+		here[p.Name] = make(map[string]string, len(p.Backends))
+		for _, b := range p.Backends {
+			here[p.Name][b.Name] = b.Address
+		}
 	}
-	defer f.tell() // of the pins' mark
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.forgetHealth(pools)
 	f.file(marks)
+	f.here = here
 	f.pools = append([]Pool{}, pools...)
 	f.tellManager()
 	return nil
@@ -67,12 +74,28 @@ func (f *Fleet) Settle(ctx context.Context) error {
 	})
 }
 
+// Pinned waits until the pins that Update told are in force, but for those of other
+// nodes' files; or for as long as another node leads.
+func (f *Fleet) Pinned(ctx context.Context) error {
+	return f.wait(ctx, "the change of pins", func() bool {
+		if f.gossip != nil && f.leader == nil {
+			return true
+		}
+		for _, c := range f.pools {
+			if p := f.table.Pools[c.Name]; p == nil || !f.inFile(p) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
 // inForce says whether logins are placed by the pools that are configured here. It
 // is called with mu held.
 func (f *Fleet) inForce() bool {
 	for _, c := range f.pools {
 		p := f.table.Pools[c.Name]
-		if p == nil || p.Active.Storage() != c.Storage || !f.inFile(p) {
+		if p == nil || p.Active.Storage() != c.Storage {
 			return false
 		}
 		known := make(map[uint16]bool)

@@ -63,6 +63,7 @@ type Leader struct {
 	ready   map[string]since
 	clear   map[uint64]since // moves: since when all are clear
 	said    map[string]int64
+	pruned  int64 // when what was said long ago was last forgotten
 	swept   map[string]int64
 	moved   int64 // when evacuation last moved somebody
 	// expected is what Expect told.
@@ -158,6 +159,10 @@ func (l *Leader) Heard(name string) int64 {
 func (l *Leader) Look(now int64) []table.Command {
 	var out []table.Command
 	l.lookAlone(now)
+	if now-l.pruned > member.SayAgain {
+		l.pruned = now
+		maps.DeleteFunc(l.said, func(_ string, at int64) bool { return now-at > 10*member.SayAgain })
+	}
 	l.owing(now)
 	out = append(out, l.grant(now)...)
 	out = append(out, l.expire(now)...)
@@ -177,11 +182,6 @@ func (l *Leader) Look(now int64) []table.Command {
 func (l *Leader) say(now int64, about string, c table.Command) []table.Command {
 	if at, ok := l.said[about]; ok && now-at < member.SayAgain {
 		return nil
-	}
-	for old, at := range l.said {
-		if now-at > 10*member.SayAgain {
-			delete(l.said, old)
-		}
 	}
 	l.said[about] = now
 	return []table.Command{c}

@@ -4,9 +4,13 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"usher.example/cluster"
@@ -32,7 +36,7 @@ func (n *node) openFleet(c *config.Config) error {
 		o.Log = n.log.With("fleet", o.Fleet)
 	}
 	n.fleet, err = cluster.OpenFleet(o)
-	if err != nil && o.Fleet == "" && c.Fleet.StateDir == "" {
+	if err != nil && o.Fleet == "" && c.Fleet.StateDir == "" && mayForget(o.State, err) {
 		// Nobody has asked for it to be kept, and a node alone can do without.
 		n.log.Warn("pins and what administrators set are kept in memory, and lost with the next start; say with fleet.state_dir where to keep them", "err", err)
 		o.State = ""
@@ -45,6 +49,16 @@ func (n *node) openFleet(c *config.Config) error {
 	n.ready.Add("reach", n.fleet.Unreached)
 	n.ready.AddDegraded("fleet lease", n.fleet.Degraded)
 	return nil
+}
+
+// mayForget says whether a node that nobody told to keep its state may do without: it
+// must not write there, and there is nothing. Whatever else is wrong is for an operator
+// to see, for with what is there go pins and back ends that are set down.
+func mayForget(dir string, err error) bool {
+	if _, there := os.Stat(filepath.Join(dir, "id")); there == nil {
+		return false
+	}
+	return errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.ENOTDIR)
 }
 
 // defaultState is where the state of a node is, if neither its configuration nor

@@ -124,15 +124,17 @@ func sayKernel(path config.DataPath, k forward.Kernel, log *logger) {
 func newNode(c *config.Config, log *logger) (*node, error) {
 	n := &node{log: log, engine: newEngine(c.DataPath, log), ready: new(health.Endpoint), reloads: new(admin.Reloads), started: time.Now(), checkers: make(map[checkKey]*running)}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
-	if err := n.openFleet(c); err != nil {
-		n.cancel()
-		return nil, err
-	}
-	n.entrance = &turnstile{Placer: n.fleet}
+	// The server first: once the fleet's port is open other nodes may ask for it.
+	n.entrance = new(turnstile)
 	n.server = balancer.New(balancer.Deps{
 		Log: log.Logger, Engine: n.engine, Placer: n.entrance,
 		Observe: n.observe, LoginFailed: log.loginFailed,
 	})
+	if err := n.openFleet(c); err != nil {
+		n.cancel()
+		return nil, err
+	}
+	n.entrance.Placer = n.fleet // before anything listens
 	n.ready.Add("listeners", n.notDraining)
 	n.ready.Add("pools", n.poolsUsable)
 	n.running.Go(func() { n.engine.Run(n.ctx) })
@@ -239,15 +241,25 @@ func (n *node) apply(c *config.Config) error {
 	if err := n.replace(w); err != nil {
 		return fmt.Errorf("after it was found good: %w", err)
 	}
+	open() // what is left is nothing that a login has to wait for
 	n.engine.SetIdle(c.Limits.Idle)
 	n.log.setLevel(c.Log.Level)
 	n.examine(w.checks)
+	ctx, cancel := context.WithTimeoutCause(n.ctx, pinsTime, fmt.Errorf("not within %v", pinsTime))
+	defer cancel()
+	if err := n.fleet.Pinned(ctx); err != nil {
+		n.log.Warn("users are not yet placed by the new pins", "err", err)
+	}
 	return nil
 }
 
 // settleTime bounds how long a reload keeps logins waiting for the places to be
 // those of the new configuration. Without a leader they will not be.
 const settleTime = 5 * time.Second
+
+// pinsTime is how long a reload waits for pins of a file to be in force before it says
+// that it is done. Nobody else waits; a million take some seconds.
+const pinsTime = 30 * time.Second
 
 // replace tells the fleet about pools, and waits for it to place by them.
 func (n *node) replace(w *wiring) error {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"sync"
 	"sync/atomic"
 
 	"usher.example/balancer"
@@ -21,10 +22,10 @@ type turnstile struct {
 func (t *turnstile) close() (open func()) {
 	opened := make(chan struct{})
 	t.closed.Store(&opened)
-	return func() {
+	return sync.OnceFunc(func() {
 		t.closed.Store(nil)
 		close(opened)
-	}
+	})
 }
 
 // Place is that of the places, as soon as the turnstile is open.

@@ -182,7 +182,7 @@ func (w *wiring) addPool(c *config.Config, p config.Pool) error {
 	if p.PinsFile != "" {
 		pins, err := cluster.ReadPins(p.PinsFile, names(c.Users), places)
 		errs = append(errs, err)
-		places.Pins = pins
+		places.Pins, places.Mark = pins, cluster.MarkPins(pins)
 	}
 	w.places = append(w.places, places)
 	return errors.Join(errs...)
