@@ -115,6 +115,8 @@ type Fleet struct {
 	api     *http.Client
 	server  *http.Server
 	secrets atomic.Pointer[[]Secret]
+	stamped atomic.Pointer[stamp]
+	warned  time.Time           // of nodes of other fleets; the manager's own
 	ring    *memberlist.Keyring // gossip's keys, by the secrets
 	// pinsMark names all pins of this node's files, for who must not wait for mu.
 	pinsMark atomic.Pointer[string]
@@ -250,6 +252,11 @@ func OpenFleet(o FleetOptions) (*Fleet, error) {
 		o.Node = cmp.Or(was, o.Node)
 		o.Voters, o.Strict, o.Witness = []string{o.Node}, false, false
 	}
+	stamped, err := o.belong(dir)
+	if err != nil {
+		dir.close()
+		return nil, err
+	}
 	f := &Fleet{
 		dir: dir,
 		o:   o, log: o.Log, table: table.New(), changed: make(chan struct{}), health: make(map[string]map[string]bool),
@@ -257,6 +264,7 @@ func OpenFleet(o FleetOptions) (*Fleet, error) {
 	}
 	f.ctx, f.stop = context.WithCancel(context.Background())
 	f.secrets.Store(&o.Secrets)
+	f.stamped.Store(&stamped)
 	life, err := f.dir.life()
 	if err == nil {
 		f.node = member.New(member.Options{

@@ -33,6 +33,7 @@ type meta struct {
 	State   bool   `json:"s"` // it has a log
 	Witness bool   `json:"w,omitempty"`
 	Version int    `json:"v"`
+	Fleet   string `json:"f,omitempty"` // that its state is of
 	// Secrets are the versions of the secret that it has, by Print, the one in use
 	// first.
 	Secrets []string `json:"k,omitempty"`
@@ -77,7 +78,7 @@ type delegate Fleet
 // NodeMeta implements memberlist.Delegate.
 func (d *delegate) NodeMeta(int) []byte {
 	f := (*Fleet)(d)
-	m := meta{f.dir.id, !f.fresh(), f.o.Witness, 1, prints(*f.secrets.Load()), ""}
+	m := meta{Dir: f.dir.id, State: !f.fresh(), Witness: f.o.Witness, Version: 1, Fleet: f.stamped.Load().id, Secrets: prints(*f.secrets.Load())}
 	if mark := f.pinsMark.Load(); mark != nil {
 		m.Pins = *mark
 	}

@@ -50,6 +50,7 @@ func (f *Fleet) keep() {
 		case <-f.poke:
 		}
 		f.look()
+		f.keepFleet()
 		f.watch()
 		_, who := f.raft.LeaderWithID()
 		f.mu.Lock()
@@ -272,6 +273,7 @@ func (f *Fleet) lead(on bool) {
 		f.node.Sole(true)
 	}
 	f.leader.Expect(f.filed.marks)
+	f.untold = true // it hears of itself at once
 	f.defined, f.led = "", bootTime()
 	clear(f.extra)
 	f.wake()
@@ -461,6 +463,9 @@ func (f *Fleet) admit() {
 	}
 	for _, name := range sortedKeys(alive) {
 		p := alive[name]
+		if f.stranger(name, p) {
+			continue
+		}
 		id := serverID(name, p.Dir)
 		s, ok := known[id]
 		var err error

@@ -33,6 +33,7 @@ type filed struct {
 	again bool              // were read again: an administrator may have let go of some
 	other time.Time         // since when files differ; zero: they do not
 	told  bool              // of that
+	said  time.Time         // when it was last said that they cannot be brought; of who brings them
 }
 
 // file notes what the files have. It is called with mu held.
@@ -80,9 +81,11 @@ func (f *Fleet) keepPins() {
 			return
 		case <-f.pinning:
 		}
-		if mark := f.pinsMark.Load(); mark != nil && *mark != told {
-			told = *mark
-			f.tell()
+		if mark := f.pinsMark.Load(); mark != nil {
+			if now := *mark + " " + f.stamped.Load().id; now != told {
+				told = now
+				f.tell()
+			}
 		}
 		f.stage()
 	}
@@ -110,24 +113,32 @@ func (f *Fleet) stage() {
 		again bool
 	}
 	var todo []work
+	later := false
 	for _, p := range f.pools {
 		if mark := f.unstaged(p.Name, len(others) == 0); mark != "" {
 			todo = append(todo, work{pool: p, mark: mark})
-		} else if t := f.table.Pools[p.Name]; t != nil && t.List == nil && f.filed.again && len(p.Pins) > 0 {
+		} else if t := f.table.Pools[p.Name]; t != nil && f.filed.again && len(p.Pins) > 0 && t.Mark != "" {
+			if onItsWay(t) {
+				later = true
+				continue
+			}
 			todo = append(todo, work{p, t.Mark, true})
 		}
 	}
-	f.filed.again = false
+	f.filed.again = later
 	f.mu.Unlock()
 	if tell {
 		f.log.Warn("pins files differ from this node's: nobody is unpinned before they are the same", "peers", strings.Join(others, " "))
 	}
 	for _, w := range todo {
 		if err := f.bring(term, k, w.pool, w.mark, len(others) == 0, w.again); err != nil {
-			f.log.Debug("pins of a file are not brought yet", "pool", w.pool.Name, "err", err)
 			f.mu.Lock()
 			f.filed.again = f.filed.again || w.again
 			f.mu.Unlock()
+			if f.ctx.Err() == nil && time.Since(f.filed.said) >= pinsDiffer {
+				f.filed.said = time.Now()
+				f.log.Warn("pins of a file are not in force yet; they are brought again", "pool", w.pool.Name, "err", err)
+			}
 		}
 	}
 }
@@ -150,13 +161,15 @@ func (f *Fleet) unstaged(pool string, agreed bool) string {
 	if !agreed {
 		mark += added
 	}
-	switch {
-	case p.Mark == want, p.Mark == mark:
+	if p.Mark == want || p.Mark == mark || onItsWay(p) {
 		return ""
-	case p.List != nil && p.List.Whole && p.List.Mark == mark, p.Next != nil && p.Next.List != nil && p.Next.List.Mark == mark:
-		return "" // on its way
 	}
 	return mark
+}
+
+// onItsWay says whether a list is about to change what another one is compared with.
+func onItsWay(p *table.Pool) bool {
+	return p.List != nil && p.List.Whole || p.Next != nil && p.Next.List != nil
 }
 
 // inFile says whether the pins of a pool's file are in force, but for those that are

@@ -20,7 +20,7 @@ func (o FleetOptions) config() member.Config {
 func (f *Fleet) settings() *table.Settings {
 	c := f.o.config()
 	return &table.Settings{
-		Number: 1, Place: place.Version, Names: c.Names, MapKey: f.newMapKey(), KickDelay: c.KickDelay, Retention: c.Retention,
+		Number: 1, Fleet: newID(), Place: place.Version, Names: c.Names, MapKey: f.newMapKey(), KickDelay: c.KickDelay, Retention: c.Retention,
 	}
 }
 

@@ -100,7 +100,7 @@ func New(o Options, t *table.Table, term uint64, now int64) *Leader {
 	return &Leader{
 		o: o, t: t, term: term, elected: now, nodes: make(map[string]*node), ready: make(map[string]since),
 		clear: make(map[uint64]since), said: make(map[string]int64), swept: make(map[string]int64),
-		flushed: make(map[uint64]bool),
+		flushed: make(map[uint64]bool), expected: make(map[string]string),
 	}
 }
 

@@ -14,10 +14,12 @@ func (l *Leader) isAlone(node string) bool {
 }
 
 // entering says that the sole node has not entered yet. It may serve by the last view
-// already, and nobody would wait for it: what changed now it had to close.
+// already, and nobody would wait for it: what changed now it had to close. The life
+// that is counted may be the one before, by what the node has reported: leader and node
+// are one process.
 func (l *Leader) entering() bool {
 	m := l.t.Members[l.sole]
-	return l.sole != "" && (m == nil || !m.Counted)
+	return l.sole != "" && (m == nil || !m.Counted || l.of(m).report.Life != m.Life)
 }
 
 // lookAlone notes until when the node needed no grants: it had a lease up to now, as

@@ -48,7 +48,8 @@ func (l *Leader) view(now int64, p *table.Pool) []table.Command {
 	})
 }
 
-// Expect tells what list of pins each pool is to begin with: nobody is placed before
+// Expect tells what list of pins each pool is to begin with, nil if that is not known
+// yet. Without a word there are none: nobody is placed before
 // by the hash who is pinned by a file. What is in force may also be a part of it, the
 // mark with a "+" behind.
 func (l *Leader) Expect(marks map[string]string) { l.expected = marks }
@@ -56,7 +57,7 @@ func (l *Leader) Expect(marks map[string]string) { l.expected = marks }
 // lacks says whether a pool's first view waits for its pins.
 func (l *Leader) lacks(p *table.Pool) bool {
 	want := l.expected[p.Name]
-	return want != "" && len(p.Active.List()) == 0 && p.Mark != want && p.Mark != want+"+"
+	return len(p.Active.List()) == 0 && (l.expected == nil || want != "" && p.Mark != want && p.Mark != want+"+")
 }
 
 // sweep says whether it is time to let stays end whose users are gone.
@@ -82,11 +83,17 @@ func (l *Leader) sweep(now int64, p *table.Pool) bool {
 // nobody, and the fault may be our own.
 func Wanted(p *table.Pool) []table.Standing {
 	var view []table.Standing
-	healthy := false
+	healthy, configured := false, 0
+	for _, b := range p.Backends {
+		if !b.Removed {
+			configured++
+		}
+	}
 	for _, id := range slices.Sorted(maps.Keys(p.Backends)) {
 		b := p.Backends[id]
 		if b.Removed {
-			if lingers(p, id) {
+			if lingers(p, id) && configured < place.MaxBackends {
+				configured++
 				view = append(view, table.Standing{ID: id, State: place.Drain})
 			}
 			continue
@@ -127,7 +134,7 @@ func lingers(p *table.Pool, id uint16) bool {
 	if !ok || b.State == place.Down {
 		return false
 	}
-	if b.State == place.Up {
+	if b.State == place.Up || b.Name != p.Backends[id].InView() {
 		return true // until it is known who is there
 	}
 	for _, at := range p.Stays {
@@ -148,7 +155,8 @@ func same(p *table.Pool, view []table.Standing) bool {
 		return false
 	}
 	for i, s := range view {
-		if b := list[i]; b.ID != s.ID || b.Weight != s.Weight || b.State != s.State {
+		b, is := list[i], p.Backends[s.ID]
+		if b.ID != s.ID || b.Weight != s.Weight || b.State != s.State || is == nil || b.Name != is.InView() {
 			return false
 		}
 	}

@@ -154,7 +154,7 @@ func (n *Node) Release(now int64, hold uint64) (awaited bool) {
 	}
 	n.turn()
 	if n.releaseOld(h) {
-		return
+		return true
 	}
 	r := n.records[h.key]
 	if r == nil || r.backend != h.backend {

@@ -33,9 +33,13 @@ func (n *Node) note(pool string, k place.Key) {
 	if s == nil {
 		return
 	}
-	if p := n.t.Pools[pool]; p == nil || p.Next == nil || p.Epoch+1 != s.epoch {
-		delete(n.surveys, pool) // that change is over
+	p := n.t.Pools[pool]
+	if p == nil || p.Next == nil || p.Epoch+1 != s.epoch || s.life != n.life {
+		delete(n.surveys, pool) // that change is over, or nobody waits for this life in it
 		return
+	}
+	if life, ok := p.Next.Ready[n.o.Name]; ok && life == n.life {
+		return // said and written
 	}
 	s.left = append(s.left, k)
 }

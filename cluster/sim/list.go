@@ -63,33 +63,82 @@ func (h *host) bring(p *table.Pool) {
 	h.propose(c)
 }
 
-// prepared notes what a list is about to change.
+// A filed pin is one of a list on its way, as the simulation itself has it: it does not
+// ask the table what that made of the list.
+type filed struct {
+	pin
+	backend  string
+	prepared bool // with a view; before that it is only staged
+}
+
+// staged notes a part of a list.
+func (w *world) staged(c table.Stage) {
+	if c.First {
+		w.forget(func(f filed) bool { return f.pool == c.Pool && !f.prepared })
+	}
+	for _, l := range c.Pins {
+		at := pin{c.Pool, l.User}
+		twice := slices.ContainsFunc(w.coming, func(f filed) bool { return f.pin == at && !f.prepared })
+		if !w.admins[at] && !twice {
+			w.coming = append(w.coming, filed{pin: at, backend: l.Backend})
+		}
+	}
+}
+
+func (w *world) forget(which func(f filed) bool) { w.coming = slices.DeleteFunc(w.coming, which) }
+
+// prepared notes that a list comes with a view.
 func (w *world) prepared(c table.Prepare) {
 	if c.List == "" {
 		return
 	}
 	w.Lists++
-	for _, pin := range w.ref.Pools[c.Pool].Next.List.Pins.All() {
-		w.coming = append(w.coming, pin)
+	for i := range w.coming {
+		if w.coming[i].pool == c.Pool {
+			w.coming[i].prepared = true
+		}
 	}
 }
 
 // activated notes that a list holds.
 func (w *world) activated(pool string) {
-	w.coming = slices.DeleteFunc(w.coming, func(p table.Pin) bool {
-		switch at := (pin{p.Pool, p.User}); {
-		case p.Pool != pool:
+	w.forget(func(f filed) bool {
+		switch {
+		case f.pool != pool || !f.prepared:
 			return false
-		case p.Backend == "":
-			delete(w.pins, at)
+		case f.backend == "":
+			delete(w.pins, f.pin)
 		default:
-			w.pins[at] = p.Backend
+			w.pins[f.pin] = f.backend
 		}
+		delete(w.admins, f.pin)
 		return true
 	})
 }
 
-// overruled notes that an administrator's word about a user is newer.
-func (w *world) overruled(m *table.Move) {
-	w.coming = slices.DeleteFunc(w.coming, func(p table.Pin) bool { return p.Pool == m.Pool && p.User == m.User })
+// ordered notes that an administrator's word about a user is newer.
+func (w *world) ordered(m *table.Move) {
+	at := pin{m.Pool, m.User}
+	switch m.Pin {
+	case table.PinSet:
+		w.pins[at], w.admins[at] = m.Target, true
+	case table.PinClear:
+		delete(w.pins, at)
+		delete(w.admins, at)
+	case table.PinKeep:
+		return
+	}
+	w.forget(func(f filed) bool { return f.pin == at })
+}
+
+// regrouped notes that users have other names: of two pins that are one now the table
+// says whose it is, and lists begin anew.
+func (w *world) regrouped() {
+	w.coming = nil
+	clear(w.admins)
+	for _, p := range w.ref.Pins.All() {
+		if !p.File {
+			w.admins[pin{p.Pool, p.User}] = true
+		}
+	}
 }

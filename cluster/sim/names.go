@@ -96,6 +96,7 @@ func (w *world) renamed() {
 		pins[p] = target
 	}
 	w.pins = pins
+	w.regrouped()
 }
 
 // settledOn says whether the fleet does what all nodes say, or why not.
@@ -119,7 +120,7 @@ func (w *world) checkPins() {
 	}
 	for p, target := range w.pins {
 		got, _ := w.ref.Pins.Find(w.key(w.ref.Settings, p.pool, p.name))
-		if got != (table.Pin{Pool: p.pool, User: p.name, Backend: target, File: got.File}) {
+		if got != (table.Pin{Pool: p.pool, User: p.name, Backend: target, File: !w.admins[p]}) {
 			w.fail(ErrPin, "%s has the pin %+v, not to %q", p.name, got, target)
 		}
 	}

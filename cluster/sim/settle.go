@@ -58,6 +58,9 @@ func (w *world) unsettled() string {
 		if p.Next != nil {
 			return fmt.Sprintf("%s prepares epoch %d, ready are %v", p.Name, p.Epoch+1, p.Next.Ready)
 		}
+		if p.Active.Storage() != p.Storage {
+			return fmt.Sprintf("%s has a view of %v storage, not %v", p.Name, p.Active.Storage(), p.Storage)
+		}
 		want := lead.Wanted(p)
 		for i, b := range p.Active.List() {
 			if len(want) != len(p.Active.List()) || want[i].ID != b.ID || want[i].State != b.State || want[i].Weight != b.Weight {

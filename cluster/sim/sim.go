@@ -88,7 +88,8 @@ type world struct {
 	sick   map[string]bool // pool/name: back ends that do not answer
 	pins   map[pin]string
 	file   int           // the number of the file with pins, 0 for none
-	coming []table.Pin   // that a change brings
+	coming []filed       // pins that a change brings
+	admins map[pin]bool  // whose pins are an administrator's
 	wants  member.Config // what configurations say
 	// keyers and manners are of each table.Settings.Keys.
 	keyers  []*place.Keyer
@@ -143,7 +144,7 @@ type host struct {
 // Run lets a plan happen, and returns what the fleet did wrong.
 func Run(p *Plan, o Options) (Result, error) {
 	w := &world{
-		o: o, plan: p, rng: stream(p.Seed, 0), now: begin, sick: make(map[string]bool), pins: make(map[pin]string),
+		o: o, plan: p, rng: stream(p.Seed, 0), now: begin, sick: make(map[string]bool), pins: make(map[pin]string), admins: make(map[pin]bool),
 		manners: manners[:1:1], flushed: make(map[uint64]bool),
 	}
 	w.raft.init(w)

@@ -84,6 +84,8 @@ func (w *world) watch(c table.Command, apply func() error) {
 			w.Owed++
 		}
 		w.ended(c)
+	case table.Stage:
+		w.staged(c)
 	case table.Prepare:
 		w.prepared(c)
 	case table.Activate:
@@ -96,16 +98,7 @@ func (w *world) watch(c table.Command, apply func() error) {
 		if w.plan.Flush && done.User != "" && !w.flushed[c.Number] {
 			w.fail(ErrFlush, "%s, move %d", done.User, c.Number)
 		}
-		if done.Pin != table.PinKeep {
-			w.overruled(done)
-		}
-		switch done.Pin {
-		case table.PinSet:
-			w.pins[pin{done.Pool, done.User}] = done.Target
-		case table.PinClear:
-			delete(w.pins, pin{done.Pool, done.User})
-		case table.PinKeep:
-		}
+		w.ordered(done)
 	default:
 	}
 }

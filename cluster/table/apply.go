@@ -149,11 +149,7 @@ func (c Prepare) apply(t *Table, term uint64) error {
 		if b == nil || s.State > place.Down || b.Removed && s.State == place.Up {
 			return ErrNoBackend
 		}
-		name := b.Name
-		if b.Removed { // another may have its name; nobody is hashed or pinned to it
-			name = fmt.Sprintf("%s\x00%d", name, s.ID)
-		}
-		list = append(list, place.Backend{ID: s.ID, Name: name, Weight: s.Weight, State: s.State})
+		list = append(list, place.Backend{ID: s.ID, Name: b.InView(), Weight: s.Weight, State: s.State})
 	}
 	v, err := newView(p.Storage, list)
 	if err != nil {
@@ -171,6 +167,15 @@ func (c Prepare) apply(t *Table, term uint64) error {
 	}
 	p.Next = &Change{View: v, List: l, Stays: make(map[place.Key]uint16), Ready: make(map[string]uint64), All: c.All}
 	return nil
+}
+
+// InView is a back end's name in a view. Of one that is removed another may have the
+// name: nobody is to be hashed or pinned to it.
+func (b *Backend) InView() string {
+	if b.Removed {
+		return fmt.Sprintf("%s\x00%d", b.Name, b.ID)
+	}
+	return b.Name
 }
 
 func (c AddStay) apply(t *Table, _ uint64) error {

@@ -131,7 +131,7 @@ func (t *Table) take(p *Pool, l *List) {
 	if l == nil {
 		return
 	}
-	for k, pin := range l.Pins.All() {
+	for k, pin := range l.Pins.Any() {
 		if pin.Backend == "" {
 			t.Pins.Delete(k)
 		} else {

@@ -11,6 +11,9 @@ import (
 type Settings struct {
 	// Number grows with each change.
 	Number int `json:"number"`
+	// Fleet tells fleets apart that have one name, so that one never takes another's
+	// nodes for its own. It does not change.
+	Fleet string `json:"fleet,omitempty"`
 	// Keys grows with each change of what makes keys of users: a key means nothing
 	// under another number.
 	Keys int `json:"keys,omitempty"`
@@ -48,7 +51,7 @@ func (s Settings) check() error {
 		return fmt.Errorf("%w: number %d, keys %d, place %d", errSettings, s.Number, s.Keys, s.Place)
 	case s.KickDelay < 0 || s.KickDelay > MaxKickDelay || s.Retention < 0 || s.Retention > MaxRetention:
 		return fmt.Errorf("%w: kick delay %d ns, retention %d ns", errSettings, s.KickDelay, s.Retention)
-	case len(s.Names.DefaultDomain) > maxDomain || len(s.Names.StripDomain) > maxDomain || len(s.MapKey) > maxMapKey:
+	case len(s.Names.DefaultDomain) > maxDomain || len(s.Names.StripDomain) > maxDomain || len(s.MapKey) > maxMapKey || len(s.Fleet) > maxMapKey:
 		return fmt.Errorf("%w: a name or key that is too long", errSettings)
 	}
 	if err := s.Names.Validate(); err != nil {

@@ -88,7 +88,7 @@ func (t *Table) Collide(names place.Names) []string {
 	type user struct{ pool, name string }
 	at := make(map[user]Pin, t.Pins.Len())
 	var list []string
-	for _, p := range t.Pins.All() {
+	for _, p := range t.Pins.Any() {
 		u := user{p.Pool, names.Normal(p.User)}
 		if other, ok := at[u]; ok && other.Backend != p.Backend {
 			list = append(list, other.User, p.User)
@@ -178,6 +178,7 @@ func (c Settled) apply(t *Table, term uint64) error {
 	t.Settings, t.Pins, t.Settling = t.Settling.Settings, pins, nil
 	for _, name := range slices.Sorted(maps.Keys(t.Pools)) {
 		t.Pools[name].List = nil // its keys mean nothing any more
+		t.Pools[name].Mark = ""  // and what a file means may be others
 		t.turn(t.Pools[name])
 	}
 	return nil
