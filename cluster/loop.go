@@ -17,9 +17,10 @@ import (
 )
 
 const (
-	// lookEvery is the time between two looks when nothing happens. A move or a
-	// change may wait for one that long.
+	// lookEvery is the time between two looks while a move, a change or a login waits
+	// for one, and restEvery while nothing does: what comes has a look at once.
 	lookEvery = 20 * time.Millisecond
+	restEvery = 100 * time.Millisecond
 	// reconcileEvery is the time between two looks at who should be in the fleet.
 	reconcileEvery = time.Second
 	// judgeAfter is how long a new leader hears reports before it judges back ends:
@@ -42,6 +43,7 @@ func (f *Fleet) keep() {
 	var reported int64
 	var leader raft.ServerID
 	var life uint64
+	was := true
 	for {
 		select {
 		case <-f.ctx.Done():
@@ -50,6 +52,10 @@ func (f *Fleet) keep() {
 		case <-f.poke:
 		}
 		f.look()
+		if busy := f.busy(); busy != was {
+			was = busy
+			tick.Reset(map[bool]time.Duration{true: lookEvery, false: restEvery}[busy])
+		}
 		f.keepFleet()
 		f.watch()
 		_, who := f.raft.LeaderWithID()
@@ -72,6 +78,21 @@ func (f *Fleet) keep() {
 			f.report()
 		}
 	}
+}
+
+// busy says whether anything waits for a look.
+func (f *Fleet) busy() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.table.Moves) > 0 || f.table.Settling != nil || f.held > 0 || !f.leased && !f.o.Witness {
+		return true
+	}
+	for _, p := range f.table.Pools {
+		if p.Next != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // manage is what a leader does that may wait: for its own election, and for the

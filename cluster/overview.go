@@ -20,7 +20,9 @@ func (f *Fleet) Where(pool, user string) (Whereabouts, error) {
 	if p == nil || !ok || removed(p) {
 		return Whereabouts{}, fmt.Errorf("pool %q: %w", pool, ErrNoPool)
 	}
-	w.Pin = f.table.Pins.Backend(key)
+	if pin, ok := f.table.Pins.Find(key); ok {
+		w.Pin, w.File = pin.Backend, pin.File
+	}
 	if id, ok := p.Active.Home(key); ok {
 		w.Home = nameOf(p, id)
 	}

@@ -168,8 +168,8 @@ func (f *Fleet) missingToServe() string {
 		return f.fatal.Error()
 	case f.keyer.Load() == nil:
 		return "the fleet has not been joined yet"
-	case f.gossip == nil && f.inForce():
-		return "" // places are what they were before the stop, and nobody else changes them
+	case f.gossip == nil && f.lived():
+		return "" // places are what they were before the stop; whose change is held
 	case !f.node.Leased(bootTime()):
 		return "the node's word does not count yet"
 	}
@@ -179,6 +179,13 @@ func (f *Fleet) missingToServe() string {
 		}
 	}
 	return ""
+}
+
+// lived says whether the table is of an earlier life of this node. It is called with
+// mu held.
+func (f *Fleet) lived() bool {
+	m := f.table.Members[f.o.Node]
+	return m != nil && m.Life > 0 && m.Life != f.node.Life()
 }
 
 // SetAdmin sets a back end's admin state, and SetWeight its weight; below zero the

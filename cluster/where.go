@@ -3,9 +3,11 @@ package cluster
 // Whereabouts explains a user's place to an administrator. Empty strings: there
 // is none of the kind.
 type Whereabouts struct {
-	Pool  string `json:"pool"`
-	User  string `json:"user"`            // normalised
-	Pin   string `json:"pin,omitempty"`   // his back end by the pins
+	Pool string `json:"pool"`
+	User string `json:"user"`          // normalised
+	Pin  string `json:"pin,omitempty"` // his back end by the pins
+	// File: the pin is a pins file's, which may take it back.
+	File  bool   `json:"pin_by_file,omitempty"`
 	Home  string `json:"home,omitempty"`  // by the hash, over the back ends that may take him
 	Stay  string `json:"stay,omitempty"`  // where he is live
 	Holds int    `json:"holds"`           // sessions and logins there

@@ -69,7 +69,7 @@ type Options struct {
 
 	Node   *balancer.Server
 	Places Places
-	// Fleet is the node's. Nil: it is in none, and orders to one are refused.
+	// Fleet is the node's. Nil: nobody can be moved, and orders to one are refused.
 	Fleet Fleet
 	// Health lists what the checkers know. A back end that it leaves out is
 	// shown without health. Nil: all are.

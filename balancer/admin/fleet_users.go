@@ -76,10 +76,10 @@ func (s *Server) pin(w http.ResponseWriter, r *http.Request) {
 		if target == "" {
 			target = where.Place
 		}
-		switch target {
-		case "":
+		switch {
+		case target == "":
 			return fmt.Errorf("he has no place to be pinned to: %s", where.Error)
-		case where.Pin:
+		case target == where.Pin && !where.File: // a file's becomes the administrator's
 			return nil
 		}
 		return s.o.Fleet.Move(ctx, where.Pool, o.User, target, who)

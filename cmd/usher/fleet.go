@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -225,7 +226,13 @@ another one it would be a second fleet of the same name.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := config.LoadWitness(path) // listeners are of no account
 			if err != nil {
+				cfg, err = config.Load(path)
+			}
+			if err != nil {
 				return err
+			}
+			if cfg.Fleet.Name == "" {
+				return errors.New("this node is alone: there is no quorum to lose, and nothing to recover")
 			}
 			node := nodeName(cfg)
 			left, err := cluster.Recover(stateDir(cfg), node, yes)

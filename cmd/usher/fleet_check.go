@@ -2,8 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
+
+	"golang.org/x/sys/unix"
 
 	"usher.example/cluster"
 	"usher.example/cmd/internal/config"
@@ -11,13 +15,34 @@ import (
 
 // checkFleet tries the fleet's secret, whose form package cluster knows.
 func checkFleet(c *config.Config) config.Problems {
+	found := checkState(c)
 	if c.Fleet.Name == "" {
-		return nil
+		return found
 	}
 	if _, err := cluster.ReadSecrets(c.Fleet.SecretFile); err != nil {
-		return config.Problems{c.At("fleet.secret_file", err)}
+		found = append(found, c.At("fleet.secret_file", err))
 	}
-	return nil
+	return found
+}
+
+// checkState looks whether the state directory that the file names can be written, or
+// made. The one that nobody named is looked for at a start only: systemd makes it.
+func checkState(c *config.Config) config.Problems {
+	dir := c.Fleet.StateDir
+	if dir == "" {
+		return nil
+	}
+	for {
+		err := unix.Access(dir, unix.W_OK|unix.X_OK)
+		if parent := filepath.Dir(dir); errors.Is(err, unix.ENOENT) && parent != dir {
+			dir = parent
+			continue
+		}
+		if err != nil {
+			return config.Problems{c.At("fleet.state_dir", fmt.Errorf("%s cannot be written: %w", dir, err))}
+		}
+		return nil
+	}
 }
 
 // takeSecrets has a fleet take up what its secret file has now. The file is the one

@@ -11,7 +11,7 @@ import (
 
 // A turnstile keeps logins from asking for a place while a reload goes on: the
 // balancer gets a configuration before the places do, and in between the one
-// does not fit the other. It lasts milliseconds. Logins that have a place
+// does not fit the other. It lasts milliseconds, or with a back end that dies at that moment as long as the kick delay. Logins that have a place
 // already, and sessions, do not come by here.
 type turnstile struct {
 	balancer.Placer

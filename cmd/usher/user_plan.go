@@ -194,7 +194,7 @@ func (p *planned) settle(w cluster.Whereabouts) {
 	switch {
 	case w.Place != p.Target:
 		p.Do = doMove
-	case w.Pin != p.Target:
+	case w.Pin != p.Target || w.File:
 		p.Do = doPin
 	default:
 		p.Do = doNone

@@ -74,10 +74,10 @@ func witness(ctx context.Context, path string, out io.Writer, reload <-chan os.S
 	if err != nil {
 		return err
 	}
-	defer f.Close()
 	v := &voter{log, f, new(admin.Reloads), path, cfg}
 	web, err := v.openWeb(cfg.Admin)
 	if err != nil {
+		f.Close()
 		return err
 	}
 	defer web.close()
@@ -87,7 +87,8 @@ func witness(ctx context.Context, path string, out io.Writer, reload <-chan os.S
 	defer watchdog(v.status)()
 	var running sync.WaitGroup
 	defer running.Wait()
-	running.Go(func() { f.Run(ctx) })
+	defer f.Close()
+	running.Go(func() { f.Run(context.WithoutCancel(ctx)) }) // until Close, which hands the lead on
 	for ctx.Err() == nil {
 		select {
 		case <-reload:

@@ -5,7 +5,7 @@ import "time"
 // Fleet is the [fleet] table.
 type Fleet struct {
 	// Name of the fleet, the same on all of its nodes. Empty: this node is alone, a
-	// fleet of one, and of this table only state_dir, retention and kick_delay count.
+	// fleet of one, and of this table only state_dir, retention, kick_delay and flush count.
 	Name string `toml:"name" default:"" form:"name" example:"mail" reload:"no"`
 
 	// Name of this node, which no other node may have. Empty: the host's own name.

@@ -10,6 +10,16 @@ import (
 // fleet reports the impossible in [fleet].
 func (b *binder) fleet(c *Config) {
 	f := c.Fleet
+	if f.Retention < f.KickDelay {
+		key := "retention"
+		if !b.has(join("fleet", key)) {
+			key = "kick_delay"
+		}
+		b.rule(join("fleet", key), "%s: retention, %s, is less than kick_delay, %s", key, formatDuration(f.Retention), formatDuration(f.KickDelay))
+	}
+	if len(f.Flush) > 0 && !filepath.IsAbs(f.Flush[0]) {
+		b.rule("fleet.flush", "flush: %q is no path from the root: want the program, and each argument by itself, as in [\"/usr/local/sbin/flush-user\", \"--quick\"]", f.Flush[0])
+	}
 	if f.Name == "" {
 		b.nameless(f)
 		return
@@ -26,18 +36,8 @@ func (b *binder) fleet(c *Config) {
 		b.rule("fleet.advertise", "advertise: %s is no address that other nodes could connect to", f.Advertise)
 	}
 	b.voters(f)
-	if len(f.Flush) > 0 && !filepath.IsAbs(f.Flush[0]) {
-		b.rule("fleet.flush", "flush: %q is no path from the root: want the program, and each argument by itself, as in [\"/usr/local/sbin/flush-user\", \"--quick\"]", f.Flush[0])
-	}
 	if f.WhenIsolated == IsolatedRefuse && c.DataPath == PathCopy {
 		b.rule("fleet.when_isolated", `when_isolated = "refuse" needs another data_path than "copy": a node that must refuse has to be able to stop what it forwards`)
-	}
-	if f.Retention < f.KickDelay {
-		key := "retention"
-		if !b.has(join("fleet", key)) {
-			key = "kick_delay"
-		}
-		b.rule(join("fleet", key), "%s: retention, %s, is less than kick_delay, %s", key, formatDuration(f.Retention), formatDuration(f.KickDelay))
 	}
 }
 
