@@ -26,15 +26,15 @@ func TestWhere(t *testing.T) {
 		return string(text)
 	}
 	head := `{"pool":"main","user":"` + user + `",`
-	if got, want := explain(), head+`"pin":"store2","home":"store1","holds":0,"place":"store2","why":"pin"}`; got != want {
+	if got, want := explain(), head+`"pin":"store2","pin_by_file":true,"home":"store1","holds":0,"place":"store2","why":"pin"}`; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	s.login(t, user)
-	if got, want := explain(), head+`"pin":"store2","home":"store1","stay":"store2","holds":1,"place":"store2","why":"pin"}`; got != want {
+	if got, want := explain(), head+`"pin":"store2","pin_by_file":true,"home":"store1","stay":"store2","holds":1,"place":"store2","why":"pin"}`; got != want {
 		t.Errorf("live: got  %s\nwant %s", got, want)
 	}
 	s.health(t, "store2", false)
-	if got, want := explain(), head+`"pin":"store2","home":"store1","holds":0,"place":"store1","why":"home"}`; got != want {
+	if got, want := explain(), head+`"pin":"store2","pin_by_file":true,"home":"store1","holds":0,"place":"store1","why":"home"}`; got != want {
 		t.Errorf("down: got  %s\nwant %s", got, want)
 	}
 	text, err := json.Marshal(s.f.Status())
