@@ -241,7 +241,7 @@ func (f *Fleet) await(index uint64) error {
 		f.mu.Lock()
 		done, changed := f.applied >= index, f.changed
 		f.mu.Unlock()
-		if done {
+		if done || f.raft.AppliedIndex() >= index { // the second by a snapshot
 			return nil
 		}
 		select {

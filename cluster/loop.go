@@ -307,7 +307,7 @@ func (f *Fleet) lead(on bool) {
 func (f *Fleet) report() {
 	f.mu.Lock()
 	now := bootTime()
-	m := message{Report: f.node.Report(now, f.leaving), Applied: f.applied, Fit: f.well()}
+	m := message{Report: f.node.Report(now, f.leaving), Applied: max(f.applied, f.raft.AppliedIndex()), Fit: f.well()}
 	m.Verdicts, m.Observes = f.verdicts()
 	leads := f.leader != nil
 	f.mu.Unlock()

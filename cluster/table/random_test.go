@@ -25,7 +25,7 @@ func random(r *rand.Rand, tab *table.Table) table.Command {
 	term := uint64(1 + r.IntN(8)/7)
 	weight := r.IntN(100) - 10
 	admin := []table.Admin{table.Active, table.Draining, table.Evacuate, table.Down}[r.IntN(4)]
-	switch r.IntN(22) {
+	switch r.IntN(24) {
 	case 0:
 		return table.Join{Node: node, Dir: node + "." + string(rune('0'+r.IntN(2)))}
 	case 1, 2:
@@ -53,7 +53,11 @@ func random(r *rand.Rand, tab *table.Table) table.Command {
 				}
 			}
 		}
-		return table.Prepare{Term: term, Pool: "p", Epoch: epoch, View: view, All: r.IntN(9) == 0}
+		list := ""
+		if p := tab.Pools["p"]; p != nil && p.List != nil && r.IntN(4) > 0 {
+			list = p.List.Mark
+		}
+		return table.Prepare{Term: term, Pool: "p", Epoch: epoch, View: view, All: r.IntN(9) == 0, List: list}
 	case 11, 12:
 		return table.Activate{Term: term, Pool: "p", Epoch: epoch, Enters: tab.Enters}
 	case 13:
@@ -79,6 +83,13 @@ func random(r *rand.Rand, tab *table.Table) table.Command {
 		return c
 	case 17, 18:
 		return settling(r, tab, term)
+	case 20, 21:
+		c := table.Stage{Term: term, Pool: "p", Keys: tab.Settings.Keys, Mark: string(rune('x' + r.IntN(2))), First: r.IntN(2) == 0, Last: r.IntN(2) == 0}
+		for n := r.IntN(4); n > 0; n-- {
+			k := place.Key(1 + r.IntN(6))
+			c.Pins = append(c.Pins, table.Listed{Key: k, User: "u" + string(rune('0'+k)), Backend: []string{"", "b1", "b2"}[r.IntN(3)]})
+		}
+		return c
 	case 19:
 		return table.Settled{Term: term, Number: tab.Settings.Number + 1, Enters: tab.Enters}
 	default:
@@ -155,7 +166,7 @@ func TestDeterminism(t *testing.T) {
 			}
 		}
 	}
-	if len(kinds) < 17 {
+	if len(kinds) < 20 {
 		t.Errorf("only %d kinds of commands were accepted: %v", len(kinds), kinds)
 	}
 }
