@@ -166,7 +166,7 @@ func TestDeterminism(t *testing.T) {
 			}
 		}
 	}
-	if len(kinds) < 20 {
+	if len(kinds) < 18 {
 		t.Errorf("only %d kinds of commands were accepted: %v", len(kinds), kinds)
 	}
 }
