@@ -116,7 +116,7 @@ func (f *Fleet) serveAPI() {
 		DialTLSContext: func(ctx context.Context, _, address string) (net.Conn, error) {
 			return f.port.dial(ctx, address, protoAPI)
 		},
-		MaxIdleConnsPerHost: 2, IdleConnTimeout: time.Minute, DisableCompression: true,
+		MaxIdleConnsPerHost: deliverers + maxAway + 2, IdleConnTimeout: time.Minute, DisableCompression: true,
 	}}
 }
 

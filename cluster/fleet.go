@@ -176,6 +176,7 @@ type Fleet struct {
 	pinning  chan struct{} // pins of files may have to be brought
 	poke     chan struct{}
 	outbox   chan table.Command
+	grants   chan table.Command
 	stop     context.CancelFunc
 	ctx      context.Context
 	running  sync.WaitGroup
@@ -260,7 +261,7 @@ func OpenFleet(o FleetOptions) (*Fleet, error) {
 	f := &Fleet{
 		dir: dir,
 		o:   o, log: o.Log, table: table.New(), changed: make(chan struct{}), health: make(map[string]map[string]bool),
-		sights: make(map[site]*sight), extra: make(map[string]reported), peers: make(map[string]peer), told: make(chan struct{}, 1), pinning: make(chan struct{}, 1), flushing: make(chan struct{}, maxFlushes), away: make(chan struct{}, maxAway), poke: make(chan struct{}, 1), outbox: make(chan table.Command, 1024), leads: make(chan bool, 16),
+		sights: make(map[site]*sight), extra: make(map[string]reported), peers: make(map[string]peer), told: make(chan struct{}, 1), pinning: make(chan struct{}, 1), flushing: make(chan struct{}, maxFlushes), away: make(chan struct{}, maxAway), poke: make(chan struct{}, 1), outbox: make(chan table.Command, 1024), grants: make(chan table.Command, 1), leads: make(chan bool, 16),
 	}
 	f.ctx, f.stop = context.WithCancel(context.Background())
 	f.secrets.Store(&o.Secrets)
@@ -301,7 +302,10 @@ func (f *Fleet) open() error {
 
 // Run lives until ctx is done or Close is called.
 func (f *Fleet) Run(ctx context.Context) {
-	f.running.Go(f.deliver)
+	for range deliverers {
+		f.running.Go(func() { f.deliver(f.outbox) })
+	}
+	f.running.Go(func() { f.deliver(f.grants) })
 	f.running.Go(f.keep)
 	f.running.Go(f.manage)
 	f.running.Go(f.gather)

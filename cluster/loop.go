@@ -172,10 +172,7 @@ func (f *Fleet) look() {
 		f.unkept = 0
 	}
 	for _, c := range commands {
-		select {
-		case f.outbox <- c:
-		default: // it is said again
-		}
+		f.queue(c)
 	}
 }
 
@@ -250,10 +247,7 @@ func (f *Fleet) join(now int64) {
 		return
 	}
 	f.joined = now
-	select {
-	case f.outbox <- table.Join{Node: f.o.Node, Dir: f.dir.id, Address: address, Witness: f.o.Witness}:
-	default:
-	}
+	f.queue(table.Join{Node: f.o.Node, Dir: f.dir.id, Address: address, Witness: f.o.Witness})
 }
 
 func (f *Fleet) address() string {
@@ -349,13 +343,31 @@ func (f *Fleet) reported(m message) bool {
 	return true
 }
 
+// deliverers is how many commands are on their way to the leader at a time. None of
+// them builds on another one that is not in the table yet, and raft writes to the disk
+// once for all that come together.
+const deliverers = 8
+
+// queue has a command sent. Leases hang on grants, so these do not wait in line with
+// what a thousand moves say.
+func (f *Fleet) queue(c table.Command) {
+	box := f.outbox
+	if _, grant := c.(table.Grant); grant {
+		box = f.grants
+	}
+	select {
+	case box <- c:
+	default: // it is said again
+	}
+}
+
 // deliver sends commands to the leader, one after the other.
-func (f *Fleet) deliver() {
+func (f *Fleet) deliver(box <-chan table.Command) {
 	for {
 		select {
 		case <-f.ctx.Done():
 			return
-		case c := <-f.outbox:
+		case c := <-box:
 			err := f.proposeWithin(c, sayTime)
 			if err != nil && !errors.Is(err, ErrNoLeader) {
 				f.log.Debug("a command did nothing", "command", fmt.Sprintf("%T", c), "err", err)

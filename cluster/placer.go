@@ -119,11 +119,17 @@ func (f *Fleet) Place(ctx context.Context, pool, user string) (backend, why stri
 	defer limit.Stop()
 	brought := false
 	for {
+		// Who waits for his turn is not woken by what others are moved by.
+		var turn chan<- struct{}
+		changed := a.changed
 		if a.removed && !brought {
-			brought = f.bringAway(ctx, pool, user)
+			turn, changed = f.away, nil
 		}
 		select {
-		case <-a.changed:
+		case turn <- struct{}{}:
+			brought = f.bringAway(ctx, pool, user)
+			<-f.away
+		case <-changed:
 		case <-limit.C:
 			f.stats.Expired.Add(1)
 			return "", "", 0, fmt.Errorf("pool %q: after %v: %w", pool, f.o.Hold, ErrHeld)
@@ -142,22 +148,20 @@ func (f *Fleet) Place(ctx context.Context, pool, user string) (backend, why stri
 
 // maxAway is how many users a node brings away at a time from back ends that were
 // removed: a machine that is switched off sends all of its users at once, and the
-// others' logins need the fleet port as well. Who does not get a turn is held, and has
-// one when somebody is done.
+// others' logins need the fleet port as well. The rest are held until it is their turn.
 const maxAway = 8
 
 // bringAway moves a user off a back end that the configuration has no more. He was
 // left there until he, or somebody who says that he is, came again. It says whether it
 // has tried.
 func (f *Fleet) bringAway(ctx context.Context, pool, user string) bool {
-	select {
-	case f.away <- struct{}{}:
-		defer func() { <-f.away }()
-	default:
+	ctx, cancel := context.WithTimeout(ctx, sayTime)
+	defer cancel()
+	if f.wait(ctx, "another move", func() bool { return len(f.table.Moves) < lead.MaxMoves }) != nil {
 		return false
 	}
 	key, keys, name, ok := f.key(pool, user)
-	if !ok || ctx.Err() != nil {
+	if !ok {
 		return false
 	}
 	err := f.proposeWithin(table.Start{Pool: pool, Key: key, Keys: keys, User: name, Pin: table.PinKeep, By: "a back end that was removed"}, sayTime)
@@ -240,13 +244,13 @@ func (f *Fleet) reaches(p *table.Pool, id uint16) bool {
 }
 
 // mayLeave says whether a user should be brought away from a back end that has been
-// removed: the view has it no more for others, and not too many are on their way.
+// removed: the view has it no more for others.
 func (f *Fleet) mayLeave(p *table.Pool, id uint16) bool {
 	b, v := p.Backends[id], place.Backend{}
 	if b != nil && b.Removed {
 		v, _ = p.Active.Find(id)
 	}
-	return v.State == place.Drain && f.node.Leased(bootTime()) && len(f.table.Moves) < lead.MaxMoves
+	return v.State == place.Drain && f.node.Leased(bootTime())
 }
 
 // pending says whether a pool is configured here that the fleet has not heard of:
