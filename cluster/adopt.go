@@ -41,6 +41,20 @@ func (d *directory) keepName(name string) error {
 	return d.write(nameFile, name+"\n")
 }
 
+// call has the node go by its name in its log and its directory.
+func (f *Fleet) call(known bool, id raft.ServerID, log logStore, snapshots raft.SnapshotStore) error {
+	was, err := f.dir.name()
+	if err != nil || was == f.o.Node {
+		return err
+	}
+	if known {
+		if err := adopt(id, f.dir.id, log, snapshots); err != nil {
+			return fmt.Errorf("state directory: %w", err)
+		}
+	}
+	return f.dir.keepName(f.o.Node)
+}
+
 // adopt has the only server of a log go by another name, if that is this node by its
 // directory. Of a log with more servers it changes nothing: there the others know a
 // node by its name.

@@ -71,14 +71,7 @@ func (f *Fleet) openRaft(p *port) error {
 	if err != nil {
 		return fmt.Errorf("state directory: %w", err)
 	}
-	if was, err := f.dir.name(); err != nil {
-		return err
-	} else if known && was != f.o.Node {
-		if err := adopt(c.LocalID, f.dir.id, log, snapshots); err != nil {
-			return fmt.Errorf("state directory: %w", err)
-		}
-	}
-	if err := f.dir.keepName(f.o.Node); err != nil {
+	if err := f.call(known, c.LocalID, log, snapshots); err != nil {
 		return err
 	}
 	if f.raft, err = raft.NewRaft(c, (*machine)(f), log, log, snapshots, transport); err != nil {

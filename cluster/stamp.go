@@ -62,7 +62,9 @@ func (o FleetOptions) belong(d *directory) (stamp, error) {
 	}
 	const away = "move %s away, and the node joins anew"
 	switch {
-	case is.name == "" || is.name == want:
+	case is.name == want:
+		return is, nil // and is not written: the disk may be full
+	case is.name == "":
 	case want == nobody:
 		return stamp{}, fmt.Errorf("state directory: it is of the fleet %q, and fleet.name is not set: set it, or move %s away, and the node begins anew, alone", is.name, d.path)
 	case is.name != nobody:

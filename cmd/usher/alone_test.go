@@ -49,8 +49,14 @@ func TestAloneWithoutAState(t *testing.T) {
 	told := newPlant(t)
 	told.stateDir = filepath.Join(file, "told")
 	told.mail("mail1", "one")
+	told.write()
+	if _, _, err := load(t.Context(), told.path); err == nil || !strings.Contains(err.Error(), "cannot be written") {
+		t.Errorf("check: got %v, want an error about the state directory", err)
+	}
+	told.stateDir = t.TempDir()
 	c := told.load()
+	c.Fleet.StateDir = filepath.Join(file, "told")
 	if _, _, err := bringUp(t.Context(), c, newLogger(told.log, c.Log)); err == nil || !strings.Contains(err.Error(), "state directory") {
-		t.Errorf("got %v, want an error about the state directory", err)
+		t.Errorf("start: got %v, want an error about the state directory", err)
 	}
 }

@@ -17,10 +17,10 @@ func TestPrintOwes(t *testing.T) {
 	if err := printFleet(&out, &st); err != nil {
 		t.Fatal(err)
 	}
-	if want := "\nedge-2 owes the change of pool main to epoch 8; it has no lease until that is done without it\n"; !strings.Contains(out.String(), want) {
+	if want := "\nwaits for edge-2: the change of pool main to epoch 8\n"; !strings.Contains(out.String(), want) {
 		t.Errorf("got %q, want %q in it", out.String(), want)
 	}
-	if strings.Contains(out.String(), "edge-1 owes") {
+	if strings.Contains(out.String(), "waits for edge-1") {
 		t.Errorf("got %q, and edge-1 owes nothing", out.String())
 	}
 }

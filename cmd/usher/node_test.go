@@ -86,7 +86,9 @@ func (p *plant) write() {
 	p.t.Helper()
 	var b strings.Builder
 	b.WriteString(p.head)
-	fmt.Fprintf(&b, "[fleet]\nstate_dir = %q\nkick_delay = \"0s\"\n", p.stateDir)
+	if !strings.Contains(p.head, "[fleet]") {
+		fmt.Fprintf(&b, "[fleet]\nstate_dir = %q\nkick_delay = \"0s\"\n", p.stateDir)
+	}
 	b.WriteString("[admin]\nsocket = \"\"\nhttp = \"\"\n[limits]\ndial_tries = 1\n" +
 		"[[listener]]\nname = \"imap\"\naddress = \"127.0.0.1:0\"\nprotocol = \"imap\"\ntls = \"none\"\nplaintext_login = true\n" +
 		"[[pool]]\nname = \"main\"\ntls = \"none\"\n" + p.pool + "[pool.health]\n" + p.health)
