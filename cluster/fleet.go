@@ -58,8 +58,9 @@ type Local interface {
 
 // FleetOptions are what a node of a fleet is made of.
 type FleetOptions struct {
-	// Fleet and Node are names. A Fleet without a name is of one node: no port is
-	// opened, and the rest of this block is not looked at.
+	// Fleet and Node are names. A Fleet without a name is of one node, which keeps the
+	// name that it had at first: no port is opened, and the rest of this block is not
+	// looked at.
 	Fleet, Node string
 	Secrets     []Secret
 	Bind        string   // host:port
@@ -68,7 +69,8 @@ type FleetOptions struct {
 	Voters      []string // names of 1, 3 or 5 nodes
 	Witness     bool     // votes and serves nobody
 
-	// State is the directory that makes the node what it is.
+	// State is the directory that makes the node what it is. Empty, in a Fleet without a
+	// name: all of that is in memory, and gone with the process.
 	State string
 	// Strict: refuse while isolated.
 	Strict bool
@@ -197,7 +199,7 @@ type Stats struct {
 	Stays   atomic.Uint64 // users placed where they were live
 	Pins    atomic.Uint64 // placed by a pin
 	Homes   atomic.Uint64 // placed by the hash
-	Moves   atomic.Uint64 // of these, after a wait for sessions elsewhere to end
+	Moves   atomic.Uint64 // of these, after a wait for a change of the view or a move
 	Refused atomic.Uint64 // no usable back end
 	Expired atomic.Uint64 // gave up waiting, or were too many
 	Kicks   atomic.Uint64 // orders to close sessions

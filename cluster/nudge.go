@@ -30,7 +30,7 @@ func (f *Fleet) nudge(c table.Command) {
 	if f.nudges.Add(1) > 1 {
 		return
 	}
-	go func() { // ends with the log: no barrier outlives it
+	go func() { // ends with the fleet at the latest, as every barrier does
 		for {
 			n := f.nudges.Load()
 			_ = f.barrier() // who leads no more has nobody to nudge

@@ -124,7 +124,7 @@ var (
 
 	placements = newMetric(counter, "usher_placements_total", "Users placed on a back end, by why he was put there.",
 		label{"result", "`stay`: he was live there; `pin`; `home`: the hash; `refused`: no usable back end; `expired`: his old sessions did not end in time"})
-	moves = newMetric(counter, "usher_moves_total", "Users placed elsewhere than where they were live, after their sessions there had ended.")
+	moves = newMetric(counter, "usher_moves_total", "Logins that were placed after a wait, as a view was changing or the user was moved.")
 
 	fleetBytes = newMetric(counter, "usher_fleet_bytes_total", "Octets at the fleet port, without headers of TCP, UDP and IP; 0 without a fleet.",
 		label{"dir", "`in`: from other nodes; `out`: to them"})

@@ -25,13 +25,20 @@ const smallDisk = "160m"
 // is elected meanwhile, and the same is done to the disk of the leader.
 func TestFleetDiskFull(t *testing.T) {
 	t.Parallel()
+	onSmallDisks(t, long(), (*rig).diskFull)
+}
+
+// onSmallDisks runs a test with a node that follows, and if it is to with the leader,
+// each in a fleet whose state directories are small disks.
+func onSmallDisks(t *testing.T, leader bool, test func(r *rig, t *testing.T, f *cluster.Fleet, victim *edge)) {
+	t.Helper()
 	require(t, "mount", "umount")
 	if os.Getuid() != 0 {
 		t.Skip("SKIPPED, needs root, to mount a small disk")
 	}
 	for _, leads := range []bool{false, true} {
 		t.Run(map[bool]string{false: "follower", true: "leader"}[leads], func(t *testing.T) {
-			if leads && !long() {
+			if leads && !leader {
 				t.Skip("SKIPPED, the leader's disk: USHER_LONG=1")
 			}
 			t.Parallel()
@@ -45,7 +52,7 @@ func TestFleetDiskFull(t *testing.T) {
 			if leads {
 				victim = r.leads(f)
 			}
-			r.diskFull(t, f, victim)
+			test(r, t, f, victim)
 		})
 	}
 }

@@ -25,26 +25,7 @@ func TestFleetLogFull(t *testing.T) {
 		t.Skip("SKIPPED, takes a minute: USHER_LONG=1")
 	}
 	t.Parallel()
-	require(t, "mount", "umount")
-	if os.Getuid() != 0 {
-		t.Skip("SKIPPED, needs root, to mount a small disk")
-	}
-	for _, leads := range []bool{false, true} {
-		t.Run(map[bool]string{false: "follower", true: "leader"}[leads], func(t *testing.T) {
-			t.Parallel()
-			r := newRig(t, rigOptions{})
-			for _, e := range r.nodes {
-				e.smallDisk()
-			}
-			r.start()
-			f := r.administrator("")
-			victim := r.follows(f)
-			if leads {
-				victim = r.leads(f)
-			}
-			r.logFull(t, f, victim)
-		})
-	}
+	onSmallDisks(t, true, (*rig).logFull)
 }
 
 func (r *rig) logFull(t *testing.T, f *cluster.Fleet, victim *edge) {
