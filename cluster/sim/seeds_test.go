@@ -18,6 +18,7 @@ func TestSeeds(t *testing.T) {
 		{70, "a login whose connection broke before the back end answered left no record"},
 		{214, "the kick delay was over too early by a clock that is fast"},
 		{486, "the last report of a lost directory was granted to a life of the new one"},
+		{1534, "a pool without back ends was made anew for ever by its list of pins"},
 	} {
 		if _, err := sim.Run(sim.Common.Draw(tt.seed), sim.Options{}); err != nil {
 			t.Errorf("seed %d, where once %s: %v", tt.seed, tt.was, err)
