@@ -26,12 +26,13 @@ import (
 // lets it.
 var house = []map[string]string{
 	{ // the ground: each is understood without any other
-		"balancer/certs":  "",
-		"balancer/record": "",
-		"cluster/place":   "",
-		"cluster/rule":    "",
-		"health":          "",
-		"sniff":           "",
+		"balancer/certs":         "",
+		"balancer/certs/rfc2136": "",
+		"balancer/record":        "",
+		"cluster/place":          "",
+		"cluster/rule":           "",
+		"health":                 "",
+		"sniff":                  "",
 	},
 	{
 		"balancer/forward":   "balancer/record",
@@ -53,20 +54,22 @@ var house = []map[string]string{
 		"cluster/sim": "cluster/lead cluster/member cluster/place cluster/rule cluster/table",
 	},
 	{
-		"balancer/admin":        "balancer balancer/forward cluster cluster/place cluster/table health",
+		"balancer/admin":        "balancer balancer/certs balancer/forward cluster cluster/place cluster/table health",
 		"balancer/balancertest": "balancer sniff",
 		"balancer/directory":    "balancer",
+		"cluster/certstore":     "cluster cluster/table",
 	},
 	{ // cmd/usher wires; these know nothing of what is wired
 		"cmd/internal/config":  "",
 		"cmd/internal/demo":    "",
 		"cmd/internal/dovecot": "",
 		"cmd/internal/guest":   "",
+		"cmd/internal/pebble":  "",
 	},
 	{ // the programs
 		"cmd/internal/guest/init": "cmd/internal/guest",
-		"cmd/usher": "balancer balancer/admin balancer/certs balancer/directory balancer/forward " +
-			"balancer/handshake cluster cluster/place cluster/table cmd/internal/config cmd/internal/demo " +
+		"cmd/usher": "balancer balancer/admin balancer/certs balancer/certs/rfc2136 balancer/directory balancer/forward " +
+			"balancer/handshake cluster cluster/certstore cluster/place cluster/table cmd/internal/config cmd/internal/demo " +
 			"health sniff sniff/imap sniff/pop3",
 	},
 }
@@ -82,6 +85,7 @@ var impure = []string{"crypto/tls", "net", "net/http", "os", "os/exec", "syscall
 // exchanged there and nowhere else. The demo's back ends read what the balancer
 // writes: PROXY headers have a package on either end.
 var outsiders = map[string]string{
+	"github.com/caddyserver/certmagic":    "balancer/certs cluster/certstore",
 	"github.com/coreos/go-systemd/v22":    "cmd/usher",
 	"github.com/emersion/go-imap/v2":      "cmd/internal/demo",
 	"github.com/hashicorp/go-hclog":       "cluster",
