@@ -292,7 +292,6 @@ func (s *session) adopt(server *link, yes *acceptance) error {
 	}
 	pair.ToClient = append(pair.ToClient, ahead...)
 	s.countLogin(nil)
-	s.within(time.Time{}, s.raw.SetDeadline)
 	_ = server.raw.SetDeadline(time.Time{})
 	s.b.stats.LoggedIn.Add(1)
 	pair.Tag = s.establish()
@@ -306,9 +305,13 @@ func (s *session) adopt(server *link, yes *acceptance) error {
 // establish makes an entry of the session, to which its place belongs then. Who
 // wanted the session to end up to now has told the session, who wants it later
 // will tell the entry.
+//
+// No deadline goes along, not even that by which somebody stopped the session: to
+// the engine it would look like a client that is lost.
 func (s *session) establish() (tag uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	_ = s.raw.SetDeadline(time.Time{})
 	end := s.abandoned
 	if cause := context.Cause(s.ctx); cause != nil {
 		end = asFailure(cause)
