@@ -128,7 +128,7 @@ var (
 	certNotAfter = newMetric(gauge, "usher_cert_not_after_timestamp_seconds",
 		"When the certificate ends; of several of one kind for one name, when the last does.", byCert...)
 	certProblem = newMetric(gauge, "usher_cert_problem",
-		"Whether something is wrong with the certificate or with what should take its place; `usher cert list` says what.", byCert...)
+		"Whether the certificate, or what should take its place, needs somebody; the log says why.", byCert...)
 	logins = newMetric(counter, "usher_auth_total", "Logins tried.", byProto,
 		label{"mech", "`command` is IMAP's LOGIN and POP3's USER; " + values(mechanisms[1:]...)},
 		label{"result", "`ok`; `failed`: wrong credentials; `error`: not possible now, or refused for another reason"})
