@@ -61,6 +61,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	e := emitter{out}
 	c.process(e)
 	c.listeners(e)
+	c.certificates(e)
 	c.placement(e)
 	for _, p := range c.s.pools() {
 		e.gauge(poolUsable, float64(p.Usable), p.Name)

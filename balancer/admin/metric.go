@@ -48,6 +48,15 @@ var (
 	byBackend  = label{name: "backend"}
 )
 
+// byCert are the labels of a certificate. There is a series for each that a
+// listener may show: as many as are configured, and never one that a client named.
+var byCert = []label{
+	byListener,
+	{"name", "the first name of the certificate, or else the file that it should be in"},
+	{"source", values("file", "acme", "imported")},
+	{"key", "`ECDSA`, `RSA` or `Ed25519`; empty without a certificate"},
+}
+
 // Values of labels that are enumerations of ours, in the order in which they
 // are counted.
 var (
@@ -116,6 +125,10 @@ var (
 
 	handshakes = newMetric(counter, "usher_tls_handshakes_total", "TLS handshakes with clients.",
 		label{"result", values("full", "resumed", "failed")})
+	certNotAfter = newMetric(gauge, "usher_cert_not_after_timestamp_seconds",
+		"When the certificate ends; of several of one kind for one name, when the last does.", byCert...)
+	certProblem = newMetric(gauge, "usher_cert_problem",
+		"Whether the certificate, or what should take its place, needs somebody; the log says why.", byCert...)
 	logins = newMetric(counter, "usher_auth_total", "Logins tried.", byProto,
 		label{"mech", "`command` is IMAP's LOGIN and POP3's USER; " + values(mechanisms[1:]...)},
 		label{"result", "`ok`; `failed`: wrong credentials; `error`: not possible now, or refused for another reason"})
@@ -151,7 +164,7 @@ var (
 // metrics are all of them, in the order of the manual.
 var metrics = []*metric{
 	buildInfo, ready, degraded, drain, reloadOK, reloadTime, reloads,
-	accepts, current, sessions, sessionEnds, moved, spliced, established, fallbacks, handshakes, logins, loginTime, placements, moves, fleetBytes,
+	accepts, current, sessions, sessionEnds, moved, spliced, established, fallbacks, handshakes, certNotAfter, certProblem, logins, loginTime, placements, moves, fleetBytes,
 	poolUsable, backendUp, backendState, backendWeight, backendUsers, backendSessions, backendDials, backendFailures,
 	backendDialTime, backendChecks, checkFailures, backendCheckTime, backendTransitions,
 }

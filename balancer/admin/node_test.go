@@ -21,6 +21,7 @@ import (
 	"usher.example/balancer"
 	"usher.example/balancer/admin"
 	"usher.example/balancer/balancertest"
+	"usher.example/balancer/certs"
 	"usher.example/balancer/forward"
 	"usher.example/cluster"
 	"usher.example/cluster/table"
@@ -108,6 +109,14 @@ func newNode(t *testing.T) *node {
 				return []string{"draining"}
 			}
 			return nil
+		},
+		Certificates: func() []certs.Status {
+			end := time.Unix(1800000000, 0)
+			return []certs.Status{
+				{Names: []string{"mail.example.org", "*.example.org"}, Listeners: []string{"imaps", "pop3s"}, Source: "file", Key: "ECDSA P-256", NotAfter: end},
+				{Names: []string{"mail.example.org"}, Listeners: []string{"imaps"}, Source: "file", Key: "ECDSA P-384", NotAfter: end.Add(-time.Hour), Problem: "old"},
+				{From: "/etc/usher/\xff.pem", Listeners: []string{"imaps"}, Source: "file", Problem: "cannot be read"},
+			}
 		},
 		Degraded: func() []string {
 			if n.degraded.Load() {

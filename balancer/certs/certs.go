@@ -12,8 +12,6 @@
 package certs
 
 import (
-	"context"
-	"crypto/tls"
 	"log/slog"
 	"time"
 
@@ -53,19 +51,6 @@ type Source struct {
 	Names             []string // obtained by ACME, managed
 	OnDemand          []string // patterns of names that may be obtained when a client asks
 	Imported          bool     // what an administrator brought into the fleet
-}
-
-// A shelf holds certificates of one kind of source. All methods may be called
-// concurrently; match is on the way of every handshake, so it waits for nobody.
-type shelf interface {
-	// match returns certificates for a name in lower case without a trailing
-	// dot, exactly or by wildcard, the best first. With the empty name it
-	// returns what is to be shown to a client without SNI.
-	match(name string) []*tls.Certificate
-	// list is what there is, for people.
-	list() []Status
-	// run does what the shelf does in the background until ctx ends.
-	run(ctx context.Context)
 }
 
 // A Status is one certificate, or the want of one, as an administrator sees it.

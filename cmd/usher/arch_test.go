@@ -88,6 +88,7 @@ var outsiders = map[string]string{
 	"github.com/caddyserver/certmagic":    "balancer/certs cluster/certstore",
 	"github.com/coreos/go-systemd/v22":    "cmd/usher",
 	"github.com/emersion/go-imap/v2":      "cmd/internal/demo",
+	"github.com/fsnotify/fsnotify":        "balancer/certs",
 	"github.com/hashicorp/go-hclog":       "cluster",
 	"github.com/hashicorp/memberlist":     "cluster",
 	"github.com/hashicorp/raft":           "cluster",
@@ -97,6 +98,7 @@ var outsiders = map[string]string{
 	"github.com/prometheus/client_golang": "balancer/admin",
 	"github.com/spf13/cobra":              "cmd/usher",
 	"golang.org/x/crypto":                 "balancer/record",
+	"golang.org/x/net":                    "balancer/certs",
 }
 
 // nameless are words that say nothing of what a package or file is for.

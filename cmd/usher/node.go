@@ -11,6 +11,7 @@ import (
 
 	"usher.example/balancer"
 	"usher.example/balancer/admin"
+	"usher.example/balancer/certs"
 	"usher.example/balancer/forward"
 	"usher.example/balancer/handshake"
 	"usher.example/cluster"
@@ -30,6 +31,7 @@ type node struct {
 	fleet    *cluster.Fleet // of one without [fleet]
 	entrance *turnstile     // to the fleet's places
 	server   *balancer.Server
+	keeper   *certs.Keeper // of the listeners' certificates
 	ready    *health.Endpoint
 
 	reloads  *admin.Reloads
@@ -135,8 +137,11 @@ func newNode(c *config.Config, log *logger) (*node, error) {
 		return nil, err
 	}
 	n.entrance.Placer = n.fleet // before anything listens
+	n.keeper = certs.New(certs.Options{Log: log.Logger})
 	n.ready.Add("listeners", n.notDraining)
 	n.ready.Add("pools", n.poolsUsable)
+	n.ready.AddDegraded("certificates", n.keeper.Degraded)
+	n.running.Go(func() { n.keeper.Run(n.ctx) })
 	n.running.Go(func() { n.engine.Run(n.ctx) })
 	n.running.Go(n.tidy)
 	n.running.Go(func() { n.fleet.Run(n.ctx) })
@@ -206,6 +211,10 @@ func (n *node) start(ctx context.Context, c *config.Config) error {
 	if err != nil {
 		return err
 	}
+	if err := n.keeper.Apply(w.certs); err != nil {
+		return err
+	}
+	w.shown(n.keeper)
 	n.engine.SetIdle(c.Limits.Idle)
 	quiet := w.balancer
 	quiet.Listeners = nil
@@ -229,14 +238,21 @@ func (n *node) apply(c *config.Config) error {
 	if err != nil {
 		return err
 	}
+	shown, err := n.keeper.Prepare(w.certs)
+	if err != nil {
+		return err
+	}
+	w.shown(n.keeper)
 	open := n.entrance.close()
 	defer open()
 	// The balancer first: a place must not name a back end that it does not
 	// know. One that it knows no longer a login on its way still finds in the
 	// pool that it began with.
 	if err := n.server.Apply(w.balancer); err != nil {
+		shown.Drop()
 		return err
 	}
+	shown.Commit()
 	n.retire(w.checks)
 	if err := n.replace(w); err != nil {
 		return fmt.Errorf("after it was found good: %w", err)

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"usher.example/balancer"
+	"usher.example/balancer/certs"
 	"usher.example/cluster"
 	"usher.example/cluster/place"
 	"usher.example/cmd/internal/config"
@@ -37,7 +38,13 @@ func load(ctx context.Context, path string) (*config.Config, config.Problems, er
 	if bad := found.Errors(); len(bad) > 0 {
 		return nil, found.Warnings(), bad
 	}
-	if _, err := translate(cfg); err != nil { // as a start will
+	w, err := translate(cfg) // as a start will
+	if err != nil {
+		return nil, found.Warnings(), err
+	}
+	more, err := tryCertificates(cfg, w)
+	found = append(found, more...)
+	if err != nil {
 		return nil, found.Warnings(), err
 	}
 	return cfg, found.Warnings(), nil
@@ -46,6 +53,7 @@ func load(ctx context.Context, path string) (*config.Config, config.Problems, er
 // A wiring is a configuration in each package's own terms.
 type wiring struct {
 	balancer balancer.Options
+	certs    certs.Plan
 	places   []cluster.Pool
 	checks   []check
 }
@@ -58,8 +66,9 @@ type check struct {
 	options       health.Options
 }
 
-// translate makes a wiring of a configuration. It reads certificates, secrets
-// and pins, so that what a reload puts into force is whole.
+// translate makes a wiring of a configuration. It reads CAs, secrets and pins, so
+// that what a reload puts into force is whole; the listeners' certificates are
+// read by the keeper.
 func translate(c *config.Config) (*wiring, error) {
 	w := new(wiring)
 	w.balancer.Hostname = c.Hostname
@@ -67,6 +76,7 @@ func translate(c *config.Config) (*wiring, error) {
 		w.balancer.Hostname, _ = os.Hostname()
 	}
 	w.balancer.Limits = limits(c.Limits)
+	w.certs = certificates(c)
 	var errs []error
 	for _, l := range c.Listeners {
 		lo, err := listenerOptions(l)
@@ -107,16 +117,7 @@ func listenerOptions(l config.Listener) (balancer.ListenerOptions, error) {
 	if l.TLS == config.TLSNone {
 		return o, nil
 	}
-	// Session tickets are on by default and their keys are rotated daily by
-	// crypto/tls; early data does not exist there.
-	cfg := &tls.Config{MinVersion: l.TLSMin.Number()}
-	for _, file := range l.Certificates {
-		pair, err := tls.LoadX509KeyPair(file.CertFile, file.KeyFile)
-		if err != nil {
-			return o, fmt.Errorf("listener %s: certificate %s: %w", l.Name, file.CertFile, err)
-		}
-		cfg.Certificates = append(cfg.Certificates, pair)
-	}
+	cfg := listenerTLS(l.TLSMin.Number())
 	if l.ClientCAFile != "" {
 		var err error
 		if cfg.ClientCAs, err = authorities(l.ClientCAFile); err != nil {

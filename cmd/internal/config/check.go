@@ -165,7 +165,10 @@ func (k *checker) listener(path string, l Listener) {
 		if !k.has(join(path, "certificates")) {
 			at = element("certificate", i)
 		}
-		k.pair(join(at, "cert_file"), crt.CertFile, join(at, "key_file"), crt.KeyFile)
+		if crt.CertFile != "" {
+			k.pair(join(at, "cert_file"), crt.CertFile, join(at, "key_file"), crt.KeyFile)
+		}
+		k.directory(join(at, "cert_dir"), crt.CertDir)
 	}
 	k.authorities(join(path, "client_ca_file"), l.ClientCAFile)
 }

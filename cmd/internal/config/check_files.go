@@ -123,6 +123,16 @@ func (k *checker) secret(path, file string) {
 	}
 }
 
+// directory tries one that somebody else will read, if there is one.
+func (k *checker) directory(path, dir string) {
+	if dir == "" {
+		return
+	}
+	if _, err := os.ReadDir(dir); err != nil {
+		k.fail(path, "%s: %v", lastKey(path), fmt.Errorf("read: %w", err))
+	}
+}
+
 // readable tries a file that somebody else will read, if there is one.
 func (k *checker) readable(path, file string) {
 	if file == "" {

@@ -192,6 +192,10 @@ func TestCheck(t *testing.T) {
 			want: []string{`8:19: cert_file: read: open x.pem`},
 		},
 		{
+			name: "no directory of certificates", old: "[[certificate]]\n", new: "[[certificate]]\ncert_dir = \"x\"\n[[certificate]]\n",
+			want: []string{`2:1: cert_dir: read: open x: no such file`},
+		},
+		{
 			name: "CAs without one", old: `client_ca_file = "c.pem"`, new: `client_ca_file = "secret"`,
 			want: []string{`8:1: client_ca_file: secret holds no certificate in PEM`},
 		},

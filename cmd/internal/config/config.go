@@ -77,8 +77,10 @@ type Config struct {
 	Fleet Fleet `toml:"fleet"`
 
 	// Certificates of all listeners that name none themselves. The client's
-	// SNI chooses; the first is for clients without a match. Renewed files are
-	// taken up by SIGHUP.
+	// SNI chooses; the first is for clients without a match. Of several for one
+	// name clients get the ECDSA one, old ones that of RSA. Renewed files are
+	// taken up when they change. Each table is of exactly one kind: cert_file
+	// with key_file, or cert_dir.
 	Certificates []Certificate `toml:"certificate"`
 
 	// What usher listens on. At least one.

@@ -23,7 +23,7 @@ type Listener struct {
 	TLSMin TLSVersion `toml:"tls_min" default:"1.2"`
 
 	// Certificates of this listener in place of the [[certificate]] tables.
-	Certificates []Certificate `toml:"certificates" example:"[{ cert_file = \"/etc/usher/mail.pem\", key_file = \"/etc/usher/mail.key\" }]"`
+	Certificates []Certificate `toml:"certificates" example:"[{ cert_file = \"/etc/usher/mail.pem\", key_file = \"/etc/usher/mail.key\" }, { cert_dir = \"/etc/usher/certs\" }]"`
 
 	// CAs of client certificates, PEM. Who shows one of theirs may log in with
 	// EXTERNAL, as the first mail address in it, or else its common name; the
@@ -58,14 +58,4 @@ type Listener struct {
 	// Pool that serves the users who come in here. May be left out where there
 	// is only one.
 	Pool string `toml:"pool" default:"" form:"name" example:"main"`
-}
-
-// Certificate is a certificate with its key, in [[certificate]] or in a
-// listener's list.
-type Certificate struct {
-	// Certificate and the chain below it, PEM.
-	CertFile string `toml:"cert_file" required:"yes" form:"path" example:"/etc/usher/mail.pem"`
-
-	// Its private key, PEM. Others must not be able to read the file.
-	KeyFile string `toml:"key_file" required:"yes" form:"path" example:"/etc/usher/mail.key"`
 }

@@ -36,6 +36,7 @@ func (b *binder) validate(c *Config) {
 		b.listener(path, l, c)
 	}
 	b.addresses(c)
+	b.certificates(c)
 
 	names = unique{b: b, kind: "pool"}
 	for i, p := range c.Pools {

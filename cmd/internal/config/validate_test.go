@@ -54,6 +54,22 @@ func TestRules(t *testing.T) {
 			`8:1: tls = "none" lets nobody log in: set plaintext_login, plaintext_networks or proxy_networks, or tls = "starttls"`,
 		}},
 		{"TLS at the balancer in front", listener("tls = \"none\"\nproxy_networks = [\"::1\"]"), nil},
+		{"certificate from nowhere", "[[certificate]]\n" + small, []string{
+			`1:3: a certificate comes from nowhere: want one of cert_file, cert_dir`,
+		}},
+		{"certificate without key", "[[certificate]]\ncert_file = \"/c\"\n" + small, []string{
+			`1:3: key_file is missing: want the path of a file, that of cert_file if the key is in it`,
+		}},
+		{"key without certificate", "[[certificate]]\nkey_file = \"/k\"\n" + small, []string{
+			`1:3: cert_file is missing: want the path of a file`,
+		}},
+		{"directory of certificates", "[[certificate]]\ncert_dir = \"/d\"\n" + small, nil},
+		{"certificate of two kinds", "[[certificate]]\nkey_file = \"/k\"\ncert_dir = \"/d\"\n" + small, []string{
+			`3:1: cert_dir: a certificate has one source, and this has cert_file as well: make it two of them`,
+		}},
+		{"own certificate of two kinds", listener(`certificates = [{ cert_file = "/c", key_file = "/k", cert_dir = "/d" }]`), []string{
+			`8:54: cert_dir: a certificate has one source, and this has cert_file as well: make it two of them`,
+		}},
 		{"certificate without TLS", listener("tls = \"none\"\nplaintext_login = true\ncertificates = [{ cert_file = \"/c\", key_file = \"/k\" }]"), []string{
 			`10:1: certificates has no meaning with tls = "none"`,
 		}},

@@ -1,0 +1,53 @@
+package admin
+
+import (
+	"strings"
+
+	"usher.example/balancer/certs"
+)
+
+// A certKey is the labels of a certificate.
+type certKey struct{ listener, name, source, key string }
+
+// maxCertName bounds a label in octets: a DNS name is no longer, and a path need
+// not be shown whole.
+const maxCertName = 253
+
+// certificates shows when certificates end. Several with the same labels, such
+// as a file's and the one before it that is still shown, are one series.
+func (c *collector) certificates(e emitter) {
+	type worth struct{ notAfter, problem float64 }
+	series := make(map[certKey]worth)
+	for _, s := range c.s.o.Certificates() {
+		key, _, _ := strings.Cut(s.Key, " ")
+		for _, l := range s.Listeners {
+			k := certKey{l, certName(s), s.Source, key}
+			w := series[k]
+			if !s.NotAfter.IsZero() {
+				w.notAfter = max(w.notAfter, float64(s.NotAfter.Unix()))
+			}
+			w.problem = max(w.problem, truth(s.Problem != ""))
+			series[k] = w
+		}
+	}
+	for k, w := range series {
+		if w.notAfter > 0 {
+			e.gauge(certNotAfter, w.notAfter, k.listener, k.name, k.source, k.key)
+		}
+		e.gauge(certProblem, w.problem, k.listener, k.name, k.source, k.key)
+	}
+}
+
+// certName is a certificate's first name. It was written by whoever made the
+// certificate, so it is made fit for a label.
+func certName(s certs.Status) string {
+	name := s.From
+	if len(s.Names) > 0 {
+		name = s.Names[0]
+	}
+	name = strings.ToValidUTF8(name, "?")
+	if len(name) > maxCertName {
+		name = strings.ToValidUTF8(name[:maxCertName], "")
+	}
+	return name
+}

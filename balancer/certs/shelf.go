@@ -1,0 +1,61 @@
+package certs
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+)
+
+// A shelf holds certificates of one kind of source. All methods may be called
+// concurrently; match is on the way of every handshake, so it waits for nobody.
+type shelf interface {
+	// match returns certificates for a canonical name, exactly or by wildcard,
+	// the best first. With the empty name it returns all that may be shown to
+	// a client without SNI, the first choice first. Each has its Leaf set.
+	match(name string) []*tls.Certificate
+	// list is what there is, for people.
+	list() []Status
+	// run does what the shelf does in the background until ctx ends.
+	run(ctx context.Context)
+}
+
+// A greeter is a shelf that wants to see whole hellos: first those of a CA that
+// validates by TLS-ALPN-01 (RFC 8737), and those for whose name nobody has a
+// certificate. It says whether the answer is its own, which an error is, too.
+type greeter interface {
+	hello(hello *tls.ClientHelloInfo) (*tls.Certificate, bool, error)
+}
+
+// A rereader is a shelf that a new plan makes read again, also the first time.
+// What was read is not shown before adopt is called, and not at all if it is not.
+type rereader interface {
+	reread() (adopt func(), err error)
+}
+
+// shelf makes the shelf of a source. It is told of the certificates' fate by
+// options.Log, and has the fleet's in options.Storage.
+func (k *Keeper) shelf(s Source, _ ACME) (shelf, error) {
+	switch {
+	case s.CertFile != "":
+		return newFiles(&pairReader{certFile: s.CertFile, keyFile: s.KeyFile}, k.options.Log), nil
+	case s.Directory != "":
+		return newFiles(&folderReader{root: s.Directory}, k.options.Log), nil
+	case len(s.Names) > 0, len(s.OnDemand) > 0:
+		return nil, errors.New("certificates cannot be obtained automatically yet")
+	case s.Imported:
+		return nil, errors.New("certificates cannot be imported yet")
+	default:
+		return nil, errors.New("a source of certificates of no kind")
+	}
+}
+
+// key is what sources are told apart by: those of equal keys share a shelf, also
+// over a change of plan.
+func (s Source) key(a ACME) string {
+	key := fmt.Sprintf("%q %q %q %q %q %v", s.CertFile, s.KeyFile, s.Directory, s.Names, s.OnDemand, s.Imported)
+	if len(s.Names) > 0 || len(s.OnDemand) > 0 {
+		key += fmt.Sprintf(" %+v", a)
+	}
+	return key
+}

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"crypto/tls"
+	"errors"
+
+	"usher.example/balancer/certs"
+	"usher.example/cmd/internal/config"
+)
+
+// modern are the cipher suites of TLS 1.2 that listeners take: ephemeral keys and
+// AEAD (RFC 9325 §4.2). Those of TLS 1.3 are all so. Key exchange is left to Go,
+// whose default leads with X25519MLKEM768.
+var modern = []uint16{
+	tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+	tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+	tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+}
+
+// obsolete are taken as well where tls_min is below 1.2: TLS 1.0 and 1.1 have no
+// AEAD, and the devices that they are for may have no ephemeral keys.
+var obsolete = []uint16{
+	tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA, tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA,
+	tls.TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA, tls.TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA,
+	tls.TLS_RSA_WITH_AES_128_CBC_SHA, tls.TLS_RSA_WITH_AES_256_CBC_SHA,
+}
+
+// listenerTLS is what a listener's handshakes are done with, but the
+// certificates, which are the keeper's. Session tickets are on, early data does
+// not exist in crypto/tls.
+func listenerTLS(oldest uint16) *tls.Config {
+	cfg := &tls.Config{MinVersion: oldest, CipherSuites: modern}
+	if oldest < tls.VersionTLS12 {
+		cfg.CipherSuites = append(append([]uint16(nil), modern...), obsolete...)
+	}
+	return cfg
+}
+
+// certificates is what a configuration asks of the keeper.
+func certificates(c *config.Config) certs.Plan {
+	p := certs.Plan{Listeners: make(map[string]certs.Listener)}
+	for _, l := range c.Listeners {
+		if l.TLS == config.TLSNone {
+			continue
+		}
+		var shown certs.Listener
+		for _, crt := range l.Certificates {
+			shown.Sources = append(shown.Sources, certificateSource(crt))
+		}
+		p.Listeners[l.Name] = shown
+	}
+	return p
+}
+
+func certificateSource(c config.Certificate) certs.Source {
+	return certs.Source{CertFile: c.CertFile, KeyFile: c.KeyFile, Directory: c.CertDir}
+}
+
+// shown has the listeners' handshakes show the keeper's certificates.
+func (w *wiring) shown(k *certs.Keeper) {
+	for i := range w.balancer.Listeners {
+		l := &w.balancer.Listeners[i]
+		if l.Config == nil {
+			continue
+		}
+		kept := k.Config(l.Name)
+		l.Config.GetCertificate, l.Config.GetConfigForClient = kept.GetCertificate, kept.GetConfigForClient
+	}
+}
+
+// tryCertificates reads the files as a start would. The warnings are of those in
+// directories, whose others are shown all the same: package config knows the
+// rest.
+func tryCertificates(c *config.Config, w *wiring) (config.Problems, error) {
+	list, err := certs.Try(w.certs)
+	if err != nil {
+		return nil, err
+	}
+	var found config.Problems
+	for _, s := range list {
+		if s.Problem == "" {
+			continue
+		}
+		p := c.At("certificate", errors.New(s.From+": "+s.Problem))
+		p.Warning = true
+		found = append(found, p)
+	}
+	return found, nil
+}
