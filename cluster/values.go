@@ -26,9 +26,6 @@ const (
 	spreadTime = 1 * time.Second
 	// storeAgain is the time between two attempts while nobody leads.
 	storeAgain = 100 * time.Millisecond
-	// againLate is how often a write is made for a newer state of the table, where
-	// others write to the same key at the same time.
-	againLate = 8
 )
 
 // A ValueInfo says what a key is.
@@ -146,11 +143,15 @@ func find[V any](ctx context.Context, f *Fleet, what string, see func() (V, bool
 
 // write commits what make makes of the present table, and waits until others have it.
 // Make is called with mu held; with nil the work is done.
+//
+// It is late if another has written since: the first time that may have been before this
+// call, which this node had not heard of; now it has. The second time it was meanwhile,
+// so this write may as well have been the one before.
 func (f *Fleet) write(ctx context.Context, what string, make func() table.Command) error {
 	ctx, cancel := context.WithTimeout(ctx, storeTime)
 	defer cancel()
 	var index uint64
-	for late := 0; ; {
+	for range 2 {
 		f.mu.Lock()
 		c, fatal, applied := make(), f.fatal, f.applied
 		f.mu.Unlock()
@@ -162,11 +163,10 @@ func (f *Fleet) write(ctx context.Context, what string, make func() table.Comman
 			break
 		}
 		at, err := f.order(ctx, c)
-		if err == nil {
-			index = at
+		if index = at; err == nil {
 			break
 		}
-		if late++; !errors.Is(err, table.ErrLate) || late == againLate {
+		if !errors.Is(err, table.ErrLate) {
 			return fmt.Errorf("%s: %w", what, err)
 		}
 	}
