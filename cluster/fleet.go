@@ -120,7 +120,7 @@ type Fleet struct {
 	stamped atomic.Pointer[stamp]
 	warned  time.Time           // of nodes of other fleets; the manager's own
 	ring    *memberlist.Keyring // gossip's keys, by the secrets
-	own     []Secret            // the key that a node alone seals values with
+	own     ownSealer
 	fresher fresher
 	locks   locks
 	// resealing has an entry when there may be values to be sealed anew.
@@ -277,7 +277,7 @@ func OpenFleet(o FleetOptions) (*Fleet, error) {
 	f.stamped.Store(&stamped)
 	life, err := f.dir.life()
 	if err == nil {
-		f.own, err = dir.ownSealer(len(o.Secrets) == 0)
+		f.own.key, err = dir.readSealer()
 	}
 	if err == nil {
 		f.node = member.New(member.Options{

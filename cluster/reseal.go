@@ -66,7 +66,11 @@ func (f *Fleet) reseals() {
 
 // stale lists the values that this node should seal anew.
 func (f *Fleet) stale() []string {
-	used, own, all := f.sealers()[0].Print(), prints(f.own), prints(f.sealers())
+	all := prints(f.sealers())
+	if len(all) == 0 {
+		return nil
+	}
+	used, own := all[0], all[len(*f.secrets.Load()):]
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.fatal != nil {

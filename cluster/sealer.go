@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"usher.example/cluster/table"
 )
@@ -29,23 +31,21 @@ const sealOverhead = 12 + 16
 // errSealerDamaged: the file of the key has something else in it.
 var errSealerDamaged = errors.New("it is not a key: bring it back from a backup; if it is lost, move it away, and what was sealed with it has to be obtained anew")
 
-// ownSealer reads the directory's own key. Without one it makes one if it is to, and
-// else returns none.
-func (d *directory) ownSealer(create bool) ([]Secret, error) {
+// An ownSealer is the key that a node seals values with while it has no other.
+type ownSealer struct {
+	mu  sync.Mutex
+	key []Secret // one or none
+}
+
+// readSealer reads the directory's own key, if there is one.
+func (d *directory) readSealer() ([]Secret, error) {
 	if d.path == "" {
-		if !create {
-			return nil, nil
-		}
-		return []Secret{NewSecret()}, nil
+		return nil, nil
 	}
 	path := filepath.Join(d.path, sealerFile)
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		if !create {
-			return nil, nil
-		}
-		s := NewSecret()
-		return []Secret{s}, d.write(sealerFile, s.Text()+"\n") // 0600
+		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("state directory: %w", err)
@@ -58,9 +58,42 @@ func (d *directory) ownSealer(create bool) ([]Secret, error) {
 	return []Secret{Secret(b)}, nil
 }
 
+// makeSealer makes a key. Without a directory it is gone with the process, as is what
+// it seals.
+func (d *directory) makeSealer() ([]Secret, error) {
+	s := NewSecret()
+	if d.path == "" {
+		return []Secret{s}, nil
+	}
+	if err := d.write(sealerFile, s.Text()+"\n"); err != nil { // 0600
+		return nil, err
+	}
+	return []Secret{s}, nil
+}
+
 // sealers are what values are sealed and opened with, the one in use first: the fleet's
 // secret, and then the key of when the node was alone.
-func (f *Fleet) sealers() []Secret { return slices.Concat(*f.secrets.Load(), f.own) }
+func (f *Fleet) sealers() []Secret {
+	f.own.mu.Lock()
+	defer f.own.mu.Unlock()
+	return slices.Concat(*f.secrets.Load(), f.own.key)
+}
+
+// needSealer has a node that has nothing to seal with make a key: when it first needs
+// one, so that a full disk is in nobody's way before.
+func (f *Fleet) needSealer() error {
+	f.own.mu.Lock()
+	defer f.own.mu.Unlock()
+	if len(f.own.key) > 0 || len(*f.secrets.Load()) > 0 {
+		return nil
+	}
+	key, err := f.dir.makeSealer()
+	if err != nil {
+		return fmt.Errorf("a key to seal values with cannot be kept: %w", err)
+	}
+	f.own.key = key
+	return nil
+}
 
 // ErrSealed: a value cannot be opened. The error says which, and with what it was
 // sealed.
@@ -84,8 +117,8 @@ func (f *Fleet) openValue(key string, v table.Value) ([]byte, error) {
 		return plain, nil
 	}
 	if have := prints(list); !slices.Contains(have, v.By) {
-		return nil, fmt.Errorf("%w: %s was sealed with the version %s of the secret, and this node has %s: give it that version too, or delete the value to have it obtained anew",
-			ErrSealed, key, v.By, strings.Join(have, ", "))
+		return nil, fmt.Errorf("%w: %s was sealed with the version %s of the secret, and this node has %s: give it that version too (of a node that is alone it is %s in its state directory), or delete the value to have it obtained anew",
+			ErrSealed, key, v.By, cmp.Or(strings.Join(have, ", "), "none"), sealerFile)
 	}
 	return nil, fmt.Errorf("%w: %s is damaged, or was stored under another key, sealed with the version %s of the secret: delete it to have it obtained anew", ErrSealed, key, v.By)
 }

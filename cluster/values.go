@@ -49,6 +49,9 @@ func (f *Fleet) Put(ctx context.Context, key string, value []byte) error {
 	if len(value) > table.MaxValue-sealOverhead {
 		return fmt.Errorf("%w: %s has %d", table.ErrTooLarge, key, len(value)+sealOverhead)
 	}
+	if err := f.needSealer(); err != nil {
+		return fmt.Errorf("store %s: %w", key, err)
+	}
 	c := table.Put{Key: key, At: time.Now().UnixNano()}
 	c.By, c.Sealed = f.sealValue(key, value)
 	return f.write(ctx, "store "+key, func() table.Command {
