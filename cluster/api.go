@@ -39,6 +39,8 @@ var known = map[string]error{
 	"late": table.ErrLate, "term": table.ErrTerm, "not_counted": table.ErrNotCounted, "counted": table.ErrCounted,
 	"old_life": table.ErrOldLife, "directory": table.ErrDirectory, "waits": table.ErrWaits, "no_pool": table.ErrNoPool,
 	"no_backend": table.ErrNoBackend, "no_member": table.ErrNoMember, "target": table.ErrTarget, "moving": table.ErrMoving,
+	"key": table.ErrKey, "too_large": table.ErrTooLarge, "full": table.ErrFull, "below": table.ErrBelow,
+	"locked": table.ErrLocked, "not_locked": table.ErrNotLocked, "locks": table.ErrLocks,
 	"same_key": table.ErrSameKey, "keys": table.ErrKeys, "settling": table.ErrSettling, "collide": table.ErrCollide, "no_leader": ErrNoLeader,
 }
 
@@ -110,6 +112,7 @@ func (f *Fleet) serveAPI() {
 	})
 	f.steering(mux)
 	f.looking(mux)
+	f.sharing(mux)
 	f.server = &http.Server{Handler: mux, ReadHeaderTimeout: handshakeTime, ReadTimeout: 4 * askTime, IdleTimeout: time.Minute}
 	f.serving.Go(func() { _ = f.server.Serve(f.port.layer(f.port.api)) }) // until shut
 	f.api = &http.Client{Transport: &http.Transport{

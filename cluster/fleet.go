@@ -120,6 +120,13 @@ type Fleet struct {
 	stamped atomic.Pointer[stamp]
 	warned  time.Time           // of nodes of other fleets; the manager's own
 	ring    *memberlist.Keyring // gossip's keys, by the secrets
+	own     ownSealer
+	fresher fresher
+	locks   locks
+	// resealing has an entry when there may be values to be sealed anew.
+	resealing chan struct{}
+	// replayed: the table has been looked at with all entries of the log.
+	replayed atomic.Bool
 	// pinsMark names all pins of this node's files, for who must not wait for mu.
 	pinsMark atomic.Pointer[string]
 	keyer    atomic.Pointer[keyer]
@@ -263,12 +270,15 @@ func OpenFleet(o FleetOptions) (*Fleet, error) {
 	f := &Fleet{
 		dir: dir,
 		o:   o, log: o.Log, table: table.New(), changed: make(chan struct{}), health: make(map[string]map[string]bool),
-		sights: make(map[site]*sight), extra: make(map[string]reported), peers: make(map[string]peer), told: make(chan struct{}, 1), pinning: make(chan struct{}, 1), flushing: make(chan struct{}, maxFlushes), away: make(chan struct{}, maxAway), poke: make(chan struct{}, 1), outbox: make(chan table.Command, 1024), grants: make(chan table.Command, 1), leads: make(chan bool, 16),
+		sights: make(map[site]*sight), extra: make(map[string]reported), peers: make(map[string]peer), told: make(chan struct{}, 1), pinning: make(chan struct{}, 1), flushing: make(chan struct{}, maxFlushes), away: make(chan struct{}, maxAway), resealing: make(chan struct{}, 1), poke: make(chan struct{}, 1), outbox: make(chan table.Command, 1024), grants: make(chan table.Command, 1), leads: make(chan bool, 16),
 	}
 	f.ctx, f.stop = context.WithCancel(context.Background())
 	f.secrets.Store(&o.Secrets)
 	f.stamped.Store(&stamped)
 	life, err := f.dir.life()
+	if err == nil {
+		f.own.key, err = dir.readSealer()
+	}
 	if err == nil {
 		f.node = member.New(member.Options{
 			Name: o.Node, Dir: f.dir.id, Strict: o.Strict, Retention: int64(o.Retention), KickDelay: int64(o.KickDelay),
@@ -312,6 +322,8 @@ func (f *Fleet) Run(ctx context.Context) {
 	f.running.Go(f.manage)
 	f.running.Go(f.gather)
 	f.running.Go(f.keepPins)
+	f.running.Go(f.keepSealed)
+	f.running.Go(f.keepLocks)
 	select {
 	case <-ctx.Done():
 	case <-f.ctx.Done():

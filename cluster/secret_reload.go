@@ -64,6 +64,7 @@ func (f *Fleet) SetSecrets(list []Secret) error {
 	f.mu.Unlock()
 	f.tellManager()
 	f.tell()
+	f.sealAnew()
 	f.log.Info("the fleet's secret is another", "versions", len(list), "used", list[0].Print())
 	return nil
 }
@@ -100,6 +101,9 @@ func (f *Fleet) mayTake(list []Secret) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if err := f.mayUnseal(before, list); err != nil {
+		return err
+	}
 	if s := f.table.Settings; s.Number > 0 {
 		_, _, before := openMapKey(before, s.MapKey)
 		if _, _, now := openMapKey(list, s.MapKey); before == nil && now != nil {

@@ -73,6 +73,7 @@ type Leader struct {
 	flushes  []Flush
 	settler  settler
 	alone    string // the node that needed no grants at the last look
+	locks    map[string]watched
 }
 
 // since is when a wait began, and what it is for.
@@ -166,6 +167,7 @@ func (l *Leader) Look(now int64) []table.Command {
 	l.owing(now)
 	out = append(out, l.grant(now)...)
 	out = append(out, l.expire(now)...)
+	out = append(out, l.breakLocks(now)...)
 	if l.entering() {
 		return out
 	}

@@ -106,6 +106,7 @@ func (c Expire) apply(t *Table, term uint64) error {
 	if c.Owes {
 		m.Owes = t.Debts(m)
 	}
+	t.unlock(c.Node)
 	if t.broken.Kept(rule.ReadyDies) {
 		for _, p := range t.Pools {
 			if p.Next != nil {

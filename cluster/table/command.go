@@ -236,6 +236,8 @@ var parsers = map[string]func([]byte) (Command, error){
 	"placed": parse[Placed], "verdict": parse[Verdict], "define": parse[Define], "adjust": parse[Adjust],
 	"start": parse[Start], "forget": parse[Forget], "stage": parse[Stage],
 	"settle": parse[Settle], "rekey": parse[Rekey], "settled": parse[Settled],
+	"put": parse[Put], "remove": parse[Remove], "reseal": parse[Reseal],
+	"take": parse[Take], "renew": parse[Renew], "drop": parse[Drop], "break": parse[Break],
 }
 
 func parse[C Command](b []byte) (Command, error) {

@@ -25,7 +25,7 @@ func random(r *rand.Rand, tab *table.Table) table.Command {
 	term := uint64(1 + r.IntN(8)/7)
 	weight := r.IntN(100) - 10
 	admin := []table.Admin{table.Active, table.Draining, table.Evacuate, table.Down}[r.IntN(4)]
-	switch r.IntN(24) {
+	switch r.IntN(30) {
 	case 0:
 		return table.Join{Node: node, Dir: node + "." + string(rune('0'+r.IntN(2)))}
 	case 1, 2:
@@ -92,8 +92,49 @@ func random(r *rand.Rand, tab *table.Table) table.Command {
 		return c
 	case 19:
 		return table.Settled{Term: term, Number: tab.Settings.Number + 1, Enters: tab.Enters}
+	case 24, 25, 26:
+		return value(r, tab)
+	case 27, 28:
+		return lock(r, tab, node, life, term)
 	default:
 		return table.Verdict{Term: term, Pool: "p", Up: map[uint16]bool{uint16(r.IntN(5)): r.IntN(3) > 0}}
+	}
+}
+
+// value draws something about values. Keys are few, and some are no keys.
+func value(r *rand.Rand, tab *table.Table) table.Command {
+	key := []string{"a", "a/b", "a/c", "a/c/d", "e", "f/g", "f//g", "../a", ""}[r.IntN(9)]
+	base := tab.LastValue - min(tab.LastValue, uint64(r.IntN(8)/6))
+	sealed := make([]byte, r.IntN(40))
+	for i := range sealed {
+		sealed[i] = byte(r.IntN(256))
+	}
+	switch r.IntN(4) {
+	case 0:
+		return table.Remove{Key: key, Base: base}
+	case 1:
+		v, _ := tab.Values.Find(key)
+		return table.Reseal{Key: key, Number: v.Number, By: "y", Sealed: sealed}
+	default:
+		return table.Put{Key: key, Base: base, By: "x", Sealed: sealed, At: r.Int64N(1 << 40)}
+	}
+}
+
+// lock draws something about locks.
+func lock(r *rand.Rand, tab *table.Table, node string, life, term uint64) table.Command {
+	name, nonce := string(rune('k'+r.IntN(3))), uint64(r.IntN(6))
+	if l, ok := tab.Locks[name]; ok && r.IntN(3) > 0 {
+		nonce, node, life = l.Nonce, l.Node, l.Life
+	}
+	switch r.IntN(4) {
+	case 0:
+		return table.Renew{Node: node, Life: life, Nonces: []uint64{nonce, uint64(r.IntN(6))}}
+	case 1:
+		return table.Drop{Name: name, Nonce: nonce}
+	case 2:
+		return table.Break{Term: term, Name: name, Nonce: nonce, Beat: tab.Locks[name].Beat}
+	default:
+		return table.Take{Name: name, Node: node, Life: life, Nonce: nonce}
 	}
 }
 
@@ -166,7 +207,7 @@ func TestDeterminism(t *testing.T) {
 			}
 		}
 	}
-	if len(kinds) < 18 {
+	if len(kinds) < 25 {
 		t.Errorf("only %d kinds of commands were accepted: %v", len(kinds), kinds)
 	}
 }
@@ -256,6 +297,10 @@ func ask(t *table.Table) {
 	}
 	t.AllClosed()
 	t.Collide(place.Names{LowerCase: true})
+	for key := range t.Values.Any() {
+		t.Values.List(key, true)
+		t.Values.Dir(key)
+	}
 	for _, p := range t.Pools {
 		t.AllReady(p)
 		t.LosesAny(p)

@@ -25,6 +25,11 @@ type saved struct {
 	LastEpoch uint64    `json:"last_epoch,omitempty"`
 	Settling  *settling `json:"settling,omitempty"`
 	Pins      int       `json:"pins"` // so many follow, each by itself
+	// Values follow the pins, each by itself. All of these are left out while there
+	// are none.
+	Values    int    `json:"values,omitempty"`
+	LastValue uint64 `json:"last_value,omitempty"`
+	Locks     []Lock `json:"locks,omitempty"`
 }
 
 type pool struct {
@@ -52,6 +57,11 @@ type change struct {
 type settling struct {
 	Settings Settings `json:"settings"`
 	Keys     Renames  `json:"keys"`
+}
+
+type valued struct {
+	Key string `json:"key"`
+	Value
 }
 
 type pinned struct {
@@ -95,6 +105,7 @@ func (t *Table) Clone() *Table {
 		c.Settling = &Settling{s.Settings, maps.Clone(s.Keys), maps.Clone(s.back)}
 	}
 	c.Pins, c.moving = t.Pins.Clone(), maps.Clone(t.moving)
+	c.Values, c.Locks = t.Values.Clone(), maps.Clone(t.Locks)
 	return &c
 }
 
@@ -121,12 +132,21 @@ func (t *Table) Save(w io.Writer) error {
 	if t.Settling != nil {
 		s.Settling = &settling{t.Settling.Settings, renames(t.Settling.Keys)}
 	}
+	s.Values, s.LastValue = t.Values.Len(), t.LastValue
+	for _, name := range slices.Sorted(maps.Keys(t.Locks)) {
+		s.Locks = append(s.Locks, t.Locks[name])
+	}
 	e := json.NewEncoder(w)
 	if err := e.Encode(s); err != nil {
 		return err
 	}
 	for k, pin := range t.Pins.All() {
 		if err := e.Encode(pinned{k, pin}); err != nil {
+			return err
+		}
+	}
+	for key, v := range t.Values.All() {
+		if err := e.Encode(valued{key, v}); err != nil {
 			return err
 		}
 	}
@@ -212,6 +232,28 @@ func (t *Table) Load(r io.Reader) error {
 		}
 		n.Pins.Set(p.Key, p.Pin)
 	}
+	if err := n.loadValues(d, s); err != nil {
+		return err
+	}
 	*t = *n
+	return nil
+}
+
+// loadValues reads values and locks.
+func (t *Table) loadValues(d *json.Decoder, s saved) error {
+	t.LastValue = s.LastValue
+	for _, l := range s.Locks {
+		t.Locks[l.Name] = l
+	}
+	for range s.Values {
+		var v valued
+		if err := d.Decode(&v); err != nil {
+			return fmt.Errorf("read the values of a snapshot: %w", err)
+		}
+		if err := t.Values.check(v.Key, v.Value); err != nil {
+			return fmt.Errorf("read the values of a snapshot: %w", err)
+		}
+		t.Values.put(v.Key, v.Value)
+	}
 	return nil
 }

@@ -42,6 +42,10 @@ type Table struct {
 	LastEpoch uint64
 	// Settling is a change of what makes keys, under way; nil if there is none.
 	Settling *Settling
+	// Values are what is kept under keys, and LastValue counts their changes.
+	Values    Values
+	LastValue uint64
+	Locks     map[string]Lock // by name
 
 	moving map[place.Key]uint64 // derived of Moves
 	broken rule.Broken
@@ -167,6 +171,7 @@ func New() *Table {
 	return &Table{
 		Members: make(map[string]*Member), Pools: make(map[string]*Pool), Moves: make(map[uint64]*Move),
 		moving: make(map[place.Key]uint64),
+		Locks:  make(map[string]Lock),
 	}
 }
 

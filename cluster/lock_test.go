@@ -1,0 +1,47 @@
+package cluster
+
+import (
+	"errors"
+	"testing"
+
+	"usher.example/cluster/place"
+	"usher.example/cluster/table"
+)
+
+// TestLostLock: who has lost a lock is told so when he asks and when he unlocks it, and
+// takes nothing from who has it now. Names are forgotten when nobody uses them.
+func TestLostLock(t *testing.T) {
+	s := alone(t, FleetOptions{}, mainPool(place.Shared, 1))
+	if err := s.f.Lock(t.Context(), "l"); err != nil {
+		t.Fatal(err)
+	}
+	s.f.mu.Lock()
+	is, term, life := s.f.table.Locks["l"], s.f.leader.Term(), s.f.node.Life()
+	s.f.mu.Unlock()
+	for _, c := range []table.Command{
+		table.Break{Term: term, Name: "l", Nonce: is.Nonce, Beat: is.Beat},
+		table.Take{Name: "l", Node: s.f.o.Node, Life: life, Nonce: 7}, // by another
+	} {
+		if err := s.f.propose(c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.f.Holds("l"); !errors.Is(err, ErrLockLost) {
+		t.Errorf("who has lost it: %v", err)
+	}
+	if err := s.f.Unlock(t.Context(), "l"); !errors.Is(err, ErrLockLost) {
+		t.Errorf("who unlocks what he has lost: %v", err)
+	}
+	s.f.mu.Lock()
+	nonce := s.f.table.Locks["l"].Nonce
+	s.f.mu.Unlock()
+	if nonce != 7 {
+		t.Errorf("the other's lock has the nonce %d", nonce)
+	}
+	if err := s.f.Unlock(t.Context(), "l"); !errors.Is(err, errLockNotHeld) {
+		t.Errorf("and again: %v", err)
+	}
+	if n := len(s.f.locks.by); n != 0 {
+		t.Errorf("%d names are left", n)
+	}
+}

@@ -1,0 +1,124 @@
+package cluster
+
+import (
+	"cmp"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"usher.example/cluster/table"
+)
+
+// Values of the table are sealed before they reach log, snapshot or wire: private keys
+// of certificates are among them. In a fleet that is done with its secret. A node that
+// is alone has none, so it makes a key of its own and keeps it beside the log: whoever
+// copies the log or a snapshot, or finds an old disk's blocks, has no private key
+// without that file. Against who can read the whole directory it is of no use; nor
+// would be a key that a program can read by itself anywhere else.
+
+// sealerFile has the key of a node that is alone.
+const sealerFile = "seal.key"
+
+// sealOverhead is what sealing adds: the nonce and the tag (NIST SP 800-38D §5.2.1).
+const sealOverhead = 12 + 16
+
+// errSealerDamaged: the file of the key has something else in it.
+var errSealerDamaged = errors.New("it is not a key: bring it back from a backup; if it is lost, move it away, and what was sealed with it has to be obtained anew")
+
+// An ownSealer is the key that a node seals values with while it has no other.
+type ownSealer struct {
+	mu  sync.Mutex
+	key []Secret // one or none
+}
+
+// readSealer reads the directory's own key, if there is one.
+func (d *directory) readSealer() ([]Secret, error) {
+	if d.path == "" {
+		return nil, nil
+	}
+	path := filepath.Join(d.path, sealerFile)
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("state directory: %w", err)
+	}
+	defer clear(text)
+	b, err := base64.StdEncoding.Strict().DecodeString(strings.TrimSpace(string(text)))
+	if err != nil || len(b) != SecretLen {
+		return nil, fmt.Errorf("state directory: %s: %w", path, errSealerDamaged)
+	}
+	return []Secret{Secret(b)}, nil
+}
+
+// makeSealer makes a key. Without a directory it is gone with the process, as is what
+// it seals.
+func (d *directory) makeSealer() ([]Secret, error) {
+	s := NewSecret()
+	if d.path == "" {
+		return []Secret{s}, nil
+	}
+	if err := d.write(sealerFile, s.Text()+"\n"); err != nil { // 0600
+		return nil, err
+	}
+	return []Secret{s}, nil
+}
+
+// sealers are what values are sealed and opened with, the one in use first: the fleet's
+// secret, and then the key of when the node was alone.
+func (f *Fleet) sealers() []Secret {
+	f.own.mu.Lock()
+	defer f.own.mu.Unlock()
+	return slices.Concat(*f.secrets.Load(), f.own.key)
+}
+
+// needSealer has a node that has nothing to seal with make a key: when it first needs
+// one, so that a full disk is in nobody's way before.
+func (f *Fleet) needSealer() error {
+	f.own.mu.Lock()
+	defer f.own.mu.Unlock()
+	if len(f.own.key) > 0 || len(*f.secrets.Load()) > 0 {
+		return nil
+	}
+	key, err := f.dir.makeSealer()
+	if err != nil {
+		return fmt.Errorf("a key to seal values with cannot be kept: %w", err)
+	}
+	f.own.key = key
+	return nil
+}
+
+// ErrSealed: a value cannot be opened. The error says which, and with what it was
+// sealed.
+var ErrSealed = errors.New("the value cannot be opened")
+
+// aboutValue is what a value is sealed as: it opens under no other key.
+func aboutValue(key string) string { return "value/" + key }
+
+// sealValue seals a value for the table.
+func (f *Fleet) sealValue(key string, plain []byte) (by string, sealed []byte) {
+	list := f.sealers()
+	return list[0].Print(), seal(list, aboutValue(key), plain)
+}
+
+// openValue opens a value of the table. A node that is not given the secret in time, or
+// has lost it, has other values still.
+func (f *Fleet) openValue(key string, v table.Value) ([]byte, error) {
+	list := f.sealers()
+	plain, _, err := open(list, aboutValue(key), v.Sealed)
+	if err == nil {
+		return plain, nil
+	}
+	if have := prints(list); !slices.Contains(have, v.By) {
+		return nil, fmt.Errorf("%w: %s was sealed with the version %s of the secret, and this node has %s: give it that version too (of a node that is alone it is %s in its state directory), or delete the value to have it obtained anew",
+			ErrSealed, key, v.By, cmp.Or(strings.Join(have, ", "), "none"), sealerFile)
+	}
+	return nil, fmt.Errorf("%w: %s is damaged, or was stored under another key, sealed with the version %s of the secret: delete it to have it obtained anew", ErrSealed, key, v.By)
+}
