@@ -27,6 +27,7 @@ import (
 var house = []map[string]string{
 	{ // the ground: each is understood without any other
 		"balancer/certs":         "",
+		"balancer/certs/dnstest": "",
 		"balancer/certs/rfc2136": "",
 		"balancer/record":        "",
 		"cluster/place":          "",
@@ -93,6 +94,8 @@ var outsiders = map[string]string{
 	"github.com/hashicorp/memberlist":     "cluster",
 	"github.com/hashicorp/raft":           "cluster",
 	"github.com/hashicorp/raft-wal":       "cluster",
+	"github.com/libdns/libdns":            "balancer/certs/rfc2136",
+	"github.com/miekg/dns":                "balancer/certs/dnstest balancer/certs/rfc2136",
 	"github.com/pelletier/go-toml/v2":     "cmd/internal/config",
 	"github.com/pires/go-proxyproto":      "balancer cmd/internal/demo",
 	"github.com/prometheus/client_golang": "balancer/admin",

@@ -1,0 +1,257 @@
+package certs
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/certmagic"
+)
+
+const (
+	// importedPrefix is where the storage has what administrators brought:
+	// imported/NAME/KIND.pem, chain and key in one value, so that no node ever
+	// sees the one without the other.
+	importedPrefix = "imported"
+
+	// maxImported bounds how many of them a node holds; a hosting company has
+	// thousands of domains, and each takes some 10 KB.
+	maxImported = 4096
+
+	// rereadEvery is how long a change may stay unseen where the storage tells
+	// of none, or told and was not heard.
+	rereadEvery = time.Minute
+
+	// retryRead is the time after which a failed reading is tried again.
+	retryRead = 5 * time.Second
+
+	// idDigits of a fingerprint are an ID: one in 2⁴⁸ names another.
+	idDigits = 12
+)
+
+// An imported shelf has what administrators brought into the fleet.
+type imported struct {
+	storage certmagic.Storage
+	log     *slog.Logger
+	nudged  chan struct{} // something has changed
+
+	reading sync.Mutex // one reading at a time; held while the storage is asked
+	board   atomic.Pointer[board]
+}
+
+// A board is what a shelf shows. It never changes.
+type board struct {
+	entries map[string]*entry             // by key of the storage
+	byName  map[string][]*tls.Certificate // wildcards by their pattern, and all under ""
+	problem string                        // why the newest reading failed
+}
+
+// An entry is one value of the storage.
+type entry struct {
+	certificate *tls.Certificate
+	status      Status
+}
+
+func newImported(storage certmagic.Storage, log *slog.Logger) *imported {
+	s := &imported{storage: storage, log: log, nudged: make(chan struct{}, 1)}
+	s.board.Store(&board{})
+	return s
+}
+
+// match implements shelf.
+func (s *imported) match(name string) []*tls.Certificate {
+	b := s.board.Load()
+	exact := b.byName[name]
+	label, parent, _ := strings.Cut(name, ".")
+	if label == "" || parent == "" {
+		return exact
+	}
+	wild := b.byName["*."+parent]
+	if len(exact) == 0 {
+		return wild
+	}
+	return append(exact[:len(exact):len(exact)], wild...)
+}
+
+// list implements shelf.
+func (s *imported) list() []Status {
+	b := s.board.Load()
+	var list []Status
+	for _, key := range slices.Sorted(maps.Keys(b.entries)) {
+		st := b.entries[key].status
+		if st.Problem == "" {
+			st.Problem = b.problem
+		}
+		list = append(list, st)
+	}
+	return list
+}
+
+// run implements shelf: it reads again when something has changed, and now and
+// then.
+func (s *imported) run(ctx context.Context) {
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	if w, ok := s.storage.(Watcher); ok {
+		watching.Go(func() { w.Watch(ctx, importedPrefix, func(string) { s.nudge() }) })
+	}
+	for {
+		next := rereadEvery
+		if s.read(ctx) != nil {
+			next = retryRead
+		}
+		again := time.NewTimer(next)
+		select {
+		case <-ctx.Done():
+			again.Stop()
+			return
+		case <-s.nudged:
+		case <-again.C:
+		}
+		again.Stop()
+	}
+}
+
+func (s *imported) nudge() {
+	select {
+	case s.nudged <- struct{}{}:
+	default: // it reads soon anyway
+	}
+}
+
+// renew implements renewer: what there is to do is to read again.
+func (s *imported) renew(ctx context.Context, _ string, _ bool) error { return s.read(ctx) }
+
+// read takes over what the storage has. Of what cannot be read, the one before
+// stays; nothing goes that is not known to be gone.
+func (s *imported) read(ctx context.Context) error {
+	s.reading.Lock()
+	defer s.reading.Unlock()
+	before := s.board.Load()
+	keys, err := s.keys(ctx)
+	if err != nil {
+		s.show(before.entries, "the fleet's storage cannot be read: "+err.Error())
+		return err
+	}
+	entries := make(map[string]*entry, len(keys))
+	var errs []error
+	for _, key := range keys {
+		value, err := s.storage.Load(ctx, key)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // removed since it was listed
+		}
+		var e *entry
+		if err == nil {
+			e, err = openEntry(key, value)
+		}
+		switch {
+		case err == nil:
+			entries[key] = e
+			if was := before.entries[key]; was == nil || was.status.Fingerprint != e.status.Fingerprint {
+				s.log.Info("imported certificate is served", "names", e.status.Names, "id", e.status.ID, "until", e.status.NotAfter)
+			}
+		default:
+			errs = append(errs, fmt.Errorf("%s: %w", key, err))
+			if was := before.entries[key]; was != nil {
+				kept := *was
+				kept.status.Problem = "a newer one cannot be read: " + err.Error() + "; import it again"
+				entries[key] = &kept
+			}
+		}
+	}
+	for key, was := range before.entries {
+		if entries[key] == nil {
+			s.log.Info("imported certificate is no longer served", "names", was.status.Names, "id", was.status.ID)
+		}
+	}
+	s.show(entries, "")
+	err = errors.Join(errs...)
+	if err != nil {
+		s.log.Warn("an imported certificate cannot be read; import it again with usher cert import", "err", err)
+	}
+	return err
+}
+
+// keys lists the values that there are.
+func (s *imported) keys(ctx context.Context) ([]string, error) {
+	all, err := s.storage.List(ctx, importedPrefix, true)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	all = slices.DeleteFunc(all, func(key string) bool { return path.Ext(key) != ".pem" })
+	slices.Sort(all)
+	if len(all) > maxImported {
+		s.log.Warn("more imported certificates than are served; remove some with usher cert remove", "there", len(all), "served", maxImported)
+		all = all[:maxImported]
+	}
+	return all, nil
+}
+
+// show puts entries on the board.
+func (s *imported) show(entries map[string]*entry, problem string) {
+	b := &board{entries: entries, byName: make(map[string][]*tls.Certificate), problem: problem}
+	for _, key := range slices.Sorted(maps.Keys(entries)) {
+		e := entries[key]
+		b.byName[""] = append(b.byName[""], e.certificate)
+		for _, n := range e.status.Names {
+			b.byName[n] = append(b.byName[n], e.certificate)
+		}
+	}
+	s.board.Store(b)
+}
+
+// openEntry reads a value. Its dates are no fault: who let it expire is warned, and
+// clients get it for want of another.
+func openEntry(key string, value []byte) (*entry, error) {
+	b, err := openValue(value)
+	if err != nil {
+		return nil, err
+	}
+	return &entry{b.certificate(), importedStatus(b, key)}, nil
+}
+
+func openValue(value []byte) (*bundle, error) {
+	if len(value) > 2*(MaxCertificatePEM+MaxKeyPEM) { // PEM is written anew, with other line ends
+		return nil, errors.New("the value is too large")
+	}
+	all, err := openCertificates(value)
+	if err != nil {
+		return nil, err
+	}
+	key, err := openKey(value)
+	if err != nil {
+		return nil, err
+	}
+	chain, err := order(all, key)
+	if err != nil {
+		return nil, err
+	}
+	return &bundle{chain: chain, key: key}, nil
+}
+
+func importedStatus(b *bundle, key string) Status {
+	leaf := b.chain[0]
+	st := Status{
+		Names: names(leaf), Source: "imported", From: key,
+		Key: describeKey(leaf.PublicKey), Issuer: leaf.Issuer.String(), Serial: leaf.SerialNumber.Text(16),
+		Fingerprint: fingerprint(leaf.Raw), NotBefore: leaf.NotBefore, NotAfter: leaf.NotAfter,
+	}
+	st.ID = st.Fingerprint[:idDigits]
+	for _, c := range b.chain {
+		st.Chain = append(st.Chain, &ChainLink{Subject: c.Subject.String(), Issuer: c.Issuer.String(), NotAfter: c.NotAfter})
+	}
+	return st
+}

@@ -1,0 +1,53 @@
+package certs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// A renewer is a shelf that can be told to have a certificate anew: by an order at
+// its CA, or by reading it again.
+type renewer interface {
+	// renew does that for a certificate of its list, given by its first name, and
+	// returns when it is served or the try has failed. Without force one whose
+	// time has not come stays, which is no error.
+	renew(ctx context.Context, name string, force bool) error
+}
+
+// Renew has the certificates that a name stands for renewed, and returns when they
+// are served or the try has failed: minutes, at a slow CA. The name is one of a
+// certificate's, or its ID. Without force nothing happens to those whose time has
+// not come. The error says what to do; it is ErrUnknown if there is none, and
+// ErrNotHere if none of them comes from where usher could get another.
+func (k *Keeper) Renew(ctx context.Context, name string, force bool) error {
+	all, err := k.find(name)
+	if err != nil {
+		return err
+	}
+	// Certificates of one name are renewed together, those with another key too.
+	type errand struct {
+		shelf shelf
+		name  string
+	}
+	done := map[errand]bool{}
+	var errs []error
+	for _, f := range all {
+		r, ok := f.shelf.(renewer)
+		if !ok || len(f.status.Names) == 0 {
+			continue
+		}
+		e := errand{f.shelf, f.status.Names[0]}
+		if done[e] {
+			continue
+		}
+		done[e] = true
+		if err := r.renew(ctx, e.name, force); err != nil {
+			errs = append(errs, fmt.Errorf("renew %s: %w", e.name, err))
+		}
+	}
+	if len(done) == 0 {
+		return fmt.Errorf("%w: %s has source %q", ErrNotHere, name, all[0].status.Source)
+	}
+	return errors.Join(errs...)
+}
