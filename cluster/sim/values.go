@@ -19,11 +19,10 @@ const (
 
 // A grab is a lock that a process wants, has or gives back.
 type grab struct {
-	name    string
-	nonce   uint64
-	until   int64 // by the true clock: it does not matter whose
-	saidAt  int64
-	dropped bool
+	name   string
+	nonce  uint64
+	until  int64 // by the true clock: it does not matter whose
+	saidAt int64
 }
 
 // A grip is a lock as the log has it, and when it was last taken or renewed.
