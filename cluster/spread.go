@@ -18,7 +18,7 @@ import (
 // freshAgain is the least time between two questions of a node to its leader for what
 // is new: strangers ask for names that nobody has, and each question is an entry of
 // the log.
-const freshAgain = 50 * time.Millisecond
+const freshAgain = 100 * time.Millisecond
 
 // reachable is a question whether a node has applied an entry; it is answered when it
 // has.

@@ -164,7 +164,7 @@ func TestJoins(t *testing.T) {
 	t.Parallel()
 	nodes := trio(t)
 	for i := range 20 {
-		if err := nodes[i%3].Store.Store(t.Context(), fmt.Sprintf("certificates/%d", i), []byte(fmt.Sprint(i))); err != nil {
+		if err := nodes[i%3].Store.Store(t.Context(), fmt.Sprintf("certificates/%d", i), fmt.Append(nil, i)); err != nil {
 			t.Fatal(err)
 		}
 	}

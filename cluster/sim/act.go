@@ -56,6 +56,10 @@ func (w *world) act(a *Action) {
 		w.rename(a)
 	case File:
 		w.file = a.N
+	case Store:
+		w.deliver(h, w.now, func() { h.store(a) })
+	case Grab:
+		w.deliver(h, w.now, func() { h.grab(a) })
 	case kinds:
 	}
 }

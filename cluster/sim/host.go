@@ -17,7 +17,7 @@ func (h *host) start() {
 	w := h.w
 	h.gen++
 	h.up, h.paused, h.leaving = true, false, false
-	h.later, h.sessions, h.waiting = nil, nil, nil
+	h.later, h.sessions, h.waiting, h.grabs = nil, nil, nil, nil
 	h.leader, h.hint, h.hintTerm = leader{}, -1, 0
 	h.reportAt, h.joinAt, h.ruledAt, h.applying = 0, 0, 0, false
 	h.t, h.applied = table.New(), h.index0
@@ -86,6 +86,7 @@ func (h *host) tick() {
 		h.tell(table.Join{Node: h.name, Dir: h.dir, Address: h.name, Witness: h.witness})
 	}
 	h.rule(now)
+	h.keepLocks()
 	d := 100*ms + h.rng.Int64N(200*ms)
 	switch {
 	case w.quiet:

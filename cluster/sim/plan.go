@@ -33,12 +33,14 @@ const (
 	Lose           // a process is killed, and its state directory is gone
 	Rename         // the nodes' configurations write users' names otherwise
 	File           // there is another file with pins
+	Store          // a node stores or removes a value
+	Grab           // a node wants a lock for a while
 	kinds
 )
 
 var kindNames = [kinds]string{
 	"login", "move", "unpin", "adjust", "sicken", "configure", "crash", "pause", "isolate", "split", "one-way",
-	"slow", "stuck", "lossy", "elect", "leave", "lose", "rename", "file",
+	"slow", "stuck", "lossy", "elect", "leave", "lose", "rename", "file", "store", "grab",
 }
 
 func (k Kind) String() string { return kindNames[k] }
@@ -115,13 +117,15 @@ type Profile struct {
 	Renames, Sole, Witness, Flush float64
 	// Files are how often there are other pins in a file.
 	Files float64
+	// Values is in what share of the runs values are stored and locks are taken.
+	Values float64
 }
 
 // Common is the profile of everything.
 var Common = Profile{
 	Nodes: [2]int{3, 5}, Users: [2]int{3, 8}, Backends: [2]int{2, 4},
 	Length: 40 * second, Late: 4 * second, Stuck: 14 * second, Dial: 6 * second, Follow: 0.6, Sweep: 10,
-	Renames: 0.4, Sole: 0.1, Witness: 0.15, Flush: 0.2, Files: 1,
+	Renames: 0.4, Sole: 0.1, Witness: 0.15, Flush: 0.2, Files: 1, Values: 0.3,
 	Rates: [kinds]float64{
 		Login: 150, Move: 4, Unpin: 1, Adjust: 4, Sicken: 2, Configure: 1, Crash: 1.5, Pause: 1.5, Isolate: 1, Split: 0.5,
 		OneWay: 0.7, Slow: 1, Stuck: 0.5, Lossy: 0.7, Elect: 1, Leave: 0.4, Lose: 0.3,
@@ -168,6 +172,7 @@ func (pr Profile) Draw(seed uint64) *Plan {
 		}
 	}
 	pr.more(p)
+	pr.values(p)
 	slices.SortStableFunc(p.Actions, func(a, b Action) int { return int(a.At/1e3) - int(b.At/1e3) })
 	return p
 }
@@ -193,6 +198,22 @@ func (pr Profile) more(p *Plan) {
 	}
 	for n := pr.Files; n >= 1 || r.Float64() < n; n-- {
 		p.Actions = append(p.Actions, Action{At: r.Int64N(p.Length), Kind: File, N: 1 + r.IntN(1000)})
+	}
+}
+
+// values draws what is done with values and locks, of a stream of its own, too.
+func (pr Profile) values(p *Plan) {
+	r := stream(p.Seed, 1002)
+	if r.Float64() >= pr.Values {
+		return
+	}
+	for range 20 + r.IntN(40) {
+		p.Actions = append(p.Actions, Action{At: 3*second + r.Int64N(p.Length-3*second), Kind: Store, Host: r.IntN(p.Nodes), N: r.IntN(1000)})
+	}
+	for range 4 + r.IntN(12) {
+		p.Actions = append(p.Actions, Action{
+			At: 3*second + r.Int64N(p.Length-3*second), Kind: Grab, Host: r.IntN(p.Nodes), N: r.IntN(1000), Long: r.Int64N(20 * second),
+		})
 	}
 }
 

@@ -12,14 +12,16 @@ const raftEvery = 200 * ms
 // A raft is what the engine of the log does: one log, of which a majority has
 // every entry; at most one leader in a term, and others that have not heard of it.
 type raft struct {
-	log     []entry
-	ref     *table.Table // with the whole log applied
-	term    uint64
-	real    int // who leads, -1 for nobody
-	goodAt  int64
-	timeout int64
-	flight  []flight
-	voters  int
+	log    []entry
+	ref    *table.Table // with the whole log applied
+	term   uint64
+	real   int // who leads, -1 for nobody
+	goodAt int64
+	// electedAt is when the one was elected who leads.
+	electedAt int64
+	timeout   int64
+	flight    []flight
+	voters    int
 }
 
 type entry struct {
@@ -115,6 +117,7 @@ func (w *world) elect(not int) {
 	}
 	w.flight = nil
 	w.term++
+	w.electedAt = w.now
 	w.real, w.goodAt, w.timeout = h.index, w.now, 1500*ms+w.rng.Int64N(1500*ms)
 	h.have = len(w.log)
 	term := w.term

@@ -49,7 +49,7 @@ func profile(r rule.Rule) sim.Profile {
 	const second = member.Second
 	p := sim.Common
 	p.Sweep, p.Narrow = 0, true
-	p.Renames, p.Sole, p.Witness, p.Flush, p.Files = 0, 0, 0, 0, 0
+	p.Renames, p.Sole, p.Witness, p.Flush, p.Files, p.Values = 0, 0, 0, 0, 0, 0
 	k := &p.Rates
 	switch r {
 	case rule.HoldUnconfirmed: // stays whose users are gone, and long changes

@@ -79,6 +79,9 @@ func (w *world) unsettled() string {
 			return fmt.Sprintf("%s has the pins of %q", p.Name, p.Mark)
 		}
 	}
+	for _, l := range w.ref.Locks {
+		return fmt.Sprintf("%s has %s still", l.Node, l.Name)
+	}
 	if !w.defined(w.ref) {
 		return "the configuration is not in the table"
 	}

@@ -58,6 +58,9 @@ type Result struct {
 	Lists   int // changes that brought pins of a file
 	Flushes int
 	Alone   int // looks of a node that needs no grants
+	Stores  int // of values
+	Locks   int // that were had
+	Breaks  int // of these, that were not renewed
 }
 
 // Failures. ErrTwice is the promise broken.
@@ -69,6 +72,7 @@ var (
 	ErrPin     = errors.New("a pin is lost")
 	ErrLeak    = errors.New("something is left over")
 	ErrFlush   = errors.New("a user is placed before caches are flushed")
+	ErrLock    = errors.New("a lock ends that is held")
 	ErrFatal   = errors.New("a node cannot go on")
 )
 
@@ -95,6 +99,7 @@ type world struct {
 	keyers  []*place.Keyer
 	manners []place.Names
 	flushed map[uint64]bool // moves
+	grips   map[string]grip // locks
 	quiet   bool            // nothing happens any more: look seldom
 	Result
 	err error
@@ -137,6 +142,7 @@ type host struct {
 	leaving  bool
 	sessions []*session
 	waiting  []*login
+	grabs    []*grab
 	applying bool
 	ruledAt  int64
 }
@@ -145,7 +151,7 @@ type host struct {
 func Run(p *Plan, o Options) (Result, error) {
 	w := &world{
 		o: o, plan: p, rng: stream(p.Seed, 0), now: begin, sick: make(map[string]bool), pins: make(map[pin]string), admins: make(map[pin]bool),
-		manners: manners[:1:1], flushed: make(map[uint64]bool),
+		manners: manners[:1:1], flushed: make(map[uint64]bool), grips: make(map[string]grip),
 	}
 	w.raft.init(w)
 	for i := range p.Users {
@@ -243,4 +249,7 @@ func (r *Result) Add(o Result) {
 	r.Lists += o.Lists
 	r.Flushes += o.Flushes
 	r.Alone += o.Alone
+	r.Stores += o.Stores
+	r.Locks += o.Locks
+	r.Breaks += o.Breaks
 }

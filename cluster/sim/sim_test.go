@@ -54,7 +54,7 @@ func TestPromise(t *testing.T) {
 		}
 	}
 	t.Logf("%d seeds: %+v", n, sum)
-	if !t.Failed() && (sum.Logins == 0 || sum.Stays == 0 || sum.Changes == 0 || sum.Moves == 0 || sum.Loads == 0 || sum.Expired == 0) {
+	if !t.Failed() && (sum.Logins == 0 || sum.Stays == 0 || sum.Changes == 0 || sum.Moves == 0 || sum.Loads == 0 || sum.Expired == 0 || sum.Stores == 0 || sum.Locks == 0) {
 		t.Error("a simulation in which nothing happens")
 	}
 }

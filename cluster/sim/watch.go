@@ -77,6 +77,8 @@ func (w *world) watch(c table.Command, apply func() error) {
 		return
 	}
 	w.Stays += stays
+	w.watchLocks(c)
+	w.watchValues(c)
 	switch c := c.(type) {
 	case table.Expire:
 		w.Expired++

@@ -16,7 +16,8 @@ type Lock struct {
 	// Nonce is the holder's name for having it this time. No two are the same: who has
 	// lost a lock cannot release or renew what another has now.
 	Nonce uint64 `json:"nonce"`
-	// Beat grows with each renewal.
+	// Beat is Table.LastBeat when it was taken or last renewed. No two are the same of
+	// one name: a Break that is late must not meet the lock when it was taken again.
 	Beat uint64 `json:"beat"`
 }
 
@@ -85,7 +86,8 @@ func (c Take) apply(t *Table, _ uint64) error {
 	case len(t.Locks) >= MaxLocks:
 		return ErrLocks
 	}
-	t.Locks[c.Name] = Lock{Name: c.Name, Node: c.Node, Life: c.Life, Nonce: c.Nonce}
+	t.LastBeat++
+	t.Locks[c.Name] = Lock{Name: c.Name, Node: c.Node, Life: c.Life, Nonce: c.Nonce, Beat: t.LastBeat}
 	return nil
 }
 
@@ -103,7 +105,7 @@ func (c Renew) apply(t *Table, _ uint64) error {
 	some := false
 	for name, l := range t.Locks {
 		if l.Node == c.Node && held[l.Nonce] {
-			l.Beat++
+			l.Beat = t.LastBeat + 1
 			t.Locks[name] = l
 			some = true
 		}
@@ -111,6 +113,7 @@ func (c Renew) apply(t *Table, _ uint64) error {
 	if !some {
 		return ErrNotLocked
 	}
+	t.LastBeat++
 	return nil
 }
 

@@ -30,6 +30,7 @@ type saved struct {
 	Values    int    `json:"values,omitempty"`
 	LastValue uint64 `json:"last_value,omitempty"`
 	Locks     []Lock `json:"locks,omitempty"`
+	LastBeat  uint64 `json:"last_beat,omitempty"`
 }
 
 type pool struct {
@@ -132,7 +133,7 @@ func (t *Table) Save(w io.Writer) error {
 	if t.Settling != nil {
 		s.Settling = &settling{t.Settling.Settings, renames(t.Settling.Keys)}
 	}
-	s.Values, s.LastValue = t.Values.Len(), t.LastValue
+	s.Values, s.LastValue, s.LastBeat = t.Values.Len(), t.LastValue, t.LastBeat
 	for _, name := range slices.Sorted(maps.Keys(t.Locks)) {
 		s.Locks = append(s.Locks, t.Locks[name])
 	}
@@ -241,7 +242,7 @@ func (t *Table) Load(r io.Reader) error {
 
 // loadValues reads values and locks.
 func (t *Table) loadValues(d *json.Decoder, s saved) error {
-	t.LastValue = s.LastValue
+	t.LastValue, t.LastBeat = s.LastValue, s.LastBeat
 	for _, l := range s.Locks {
 		t.Locks[l.Name] = l
 	}

@@ -45,7 +45,9 @@ type Table struct {
 	// Values are what is kept under keys, and LastValue counts their changes.
 	Values    Values
 	LastValue uint64
-	Locks     map[string]Lock // by name
+	// Locks are by name, and LastBeat counts what their holders say.
+	Locks    map[string]Lock
+	LastBeat uint64
 
 	moving map[place.Key]uint64 // derived of Moves
 	broken rule.Broken

@@ -131,7 +131,7 @@ func TestFullOfValues(t *testing.T) {
 func TestOldSnapshot(t *testing.T) {
 	tab := newTable(t)
 	old := save(t, tab)
-	for _, word := range []string{"values", "last_value", "locks"} {
+	for _, word := range []string{"values", "last_value", "locks", "last_beat"} {
 		if bytes.Contains(old, []byte(word)) {
 			t.Errorf("a snapshot without values says %q", word)
 		}
@@ -140,7 +140,7 @@ func TestOldSnapshot(t *testing.T) {
 	if err := tab.Load(bytes.NewReader(old)); err != nil {
 		t.Fatal(err)
 	}
-	if tab.Values.Len() != 0 || tab.LastValue != 0 || len(tab.Locks) != 0 {
+	if tab.Values.Len() != 0 || tab.LastValue != 0 || len(tab.Locks) != 0 || tab.LastBeat != 0 {
 		t.Errorf("%d values and %d locks in an old snapshot", tab.Values.Len(), len(tab.Locks))
 	}
 	apply(t, tab, put("a", 0, "one"), table.Take{Name: "l", Node: "a", Life: 1, Nonce: 1})
@@ -171,10 +171,11 @@ func TestLocks(t *testing.T) {
 		{"it is released", held, table.Drop{Name: "l", Nonce: 5}, 0, nil},
 		{"not by who has lost it", held, table.Drop{Name: "l", Nonce: 4}, 0, table.ErrNotLocked},
 		{"nor twice", nil, table.Drop{Name: "l", Nonce: 5}, 0, table.ErrNotLocked},
-		{"it is broken", held, table.Break{Term: 1, Name: "l", Nonce: 5}, 0, nil},
-		{"not in another term", held, table.Break{Term: 1, Name: "l", Nonce: 5}, 2, table.ErrTerm},
-		{"nor after a renewal", append(held, table.Renew{Node: "a", Life: 1, Nonces: []uint64{5}}), table.Break{Term: 1, Name: "l", Nonce: 5}, 0, table.ErrLate},
-		{"nor another holder's", held, table.Break{Term: 1, Name: "l", Nonce: 6}, 0, table.ErrLate},
+		{"it is broken", held, table.Break{Term: 1, Name: "l", Nonce: 5, Beat: 1}, 0, nil},
+		{"not in another term", held, table.Break{Term: 1, Name: "l", Nonce: 5, Beat: 1}, 2, table.ErrTerm},
+		{"nor after a renewal", append(held, table.Renew{Node: "a", Life: 1, Nonces: []uint64{5}}), table.Break{Term: 1, Name: "l", Nonce: 5, Beat: 1}, 0, table.ErrLate},
+		{"nor when it was taken again", append(held, table.Drop{Name: "l", Nonce: 5}, take("a", 5)), table.Break{Term: 1, Name: "l", Nonce: 5, Beat: 1}, 0, table.ErrLate},
+		{"nor another holder's", held, table.Break{Term: 1, Name: "l", Nonce: 6, Beat: 1}, 0, table.ErrLate},
 		{"it ends with a life", append(held, table.Expire{Term: 1, Node: "a", Life: 1}), take("b", 6), 0, nil},
 		{"not with another's", append(held, table.Expire{Term: 1, Node: "b", Life: 1}), table.Drop{Name: "l", Nonce: 5}, 0, nil},
 	} {
