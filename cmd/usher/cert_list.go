@@ -40,7 +40,7 @@ nobody answered. Without, it is 0, or as for the other commands.`,
 		Example: "  usher cert list\n  usher cert list --check",
 		Args:    usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			list, err := certificates(cmd)
+			list, err := askCertificates(cmd)
 			if err != nil {
 				return err
 			}
@@ -61,8 +61,8 @@ nobody answered. Without, it is 0, or as for the other commands.`,
 	return c
 }
 
-// certificates asks for all of them.
-func certificates(cmd *cobra.Command) (*admin.CertificateList, error) {
+// askCertificates asks for all of them.
+func askCertificates(cmd *cobra.Command) (*admin.CertificateList, error) {
 	client, err := adminOf(cmd)
 	if err != nil {
 		return nil, err
@@ -77,23 +77,42 @@ func certificates(cmd *cobra.Command) (*admin.CertificateList, error) {
 func printCertificates(out io.Writer, list []admin.Certificate, now time.Time) error {
 	t := newTable(out, "ID", "NAMES", "SOURCE", "KEY", "ISSUER", "EXPIRES", "LISTENERS", "PROBLEM")
 	for _, c := range list {
-		t.row(cell(c.ID), cell(strings.Join(c.Names, ",")), cell(c.Source), cell(c.Key), cell(c.Issuer), expiry(c.NotAfter, now),
+		t.row(cell(c.ID), cell(strings.Join(c.Names, ",")), cell(c.Source), text(c.Key), text(issuerName(c.Issuer)), expiry(c.NotAfter, now),
 			cell(strings.Join(c.Listeners, ",")), text(c.Problem))
 	}
 	return t.print()
 }
 
+// issuerName is the common name of a CA in a list; show has all of it.
+func issuerName(name string) string {
+	for part := range strings.SplitSeq(name, ",") {
+		if cn, ok := strings.CutPrefix(part, "CN="); ok {
+			return shorten(cn, maxIssuer)
+		}
+	}
+	return shorten(name, maxIssuer)
+}
+
+// maxIssuer keeps a CA's name from pushing dates off the screen.
+const maxIssuer = 32
+
 // expiry shows the end of a certificate as a day and how far that is.
 func expiry(at, now time.Time) string {
-	switch left := at.Sub(now); {
-	case at.IsZero():
+	if at.IsZero() {
 		return "-"
+	}
+	return at.UTC().Format(time.DateOnly) + " (" + untilEnd(at, now) + ")"
+}
+
+// untilEnd says how far the end of a certificate is.
+func untilEnd(at, now time.Time) string {
+	switch left := at.Sub(now); {
 	case left < 0:
-		return at.UTC().Format(time.DateOnly) + " (expired)"
+		return "expired"
 	case left < 48*time.Hour:
-		return fmt.Sprintf("%s (in %dh)", at.UTC().Format(time.DateOnly), left/time.Hour)
+		return fmt.Sprintf("in %dh", left/time.Hour)
 	default:
-		return fmt.Sprintf("%s (in %dd)", at.UTC().Format(time.DateOnly), left/(24*time.Hour))
+		return fmt.Sprintf("in %dd", left/(24*time.Hour))
 	}
 }
 

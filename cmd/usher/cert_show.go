@@ -27,7 +27,7 @@ wildcard covers it are shown.` + certExit,
 		Example: "  usher cert show mail.example.org",
 		Args:    usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			list, err := certificates(cmd)
+			list, err := askCertificates(cmd)
 			if err != nil {
 				return err
 			}
@@ -91,7 +91,7 @@ func printCertificate(out io.Writer, c *admin.Certificate, now time.Time) error 
 	if c.NotAfter.IsZero() {
 		line("Valid", "there is none yet")
 	} else {
-		line("Valid", moment(c.NotBefore)+" to "+moment(c.NotAfter)+", "+expiry(c.NotAfter, now))
+		line("Valid", moment(c.NotBefore)+" to "+moment(c.NotAfter)+" ("+untilEnd(c.NotAfter, now)+")")
 	}
 	switch {
 	case !c.RenewAt.IsZero():

@@ -97,7 +97,7 @@ func statuses() []certs.Status {
 	return []certs.Status{
 		{
 			ID: "aaaa11112222", Fingerprint: "aaaa111122223333", Names: []string{"mail.example.org", "*.mail.example.org"}, Listeners: []string{"imaps", "pop3s"},
-			Source: "acme", From: "https://ca.example/directory", Key: "ECDSA P-256", Issuer: "CN=Test Middle", Serial: "1a2b",
+			Source: "acme", From: "https://ca.example/directory", Key: "ECDSA P-256", Issuer: "CN=Test Middle,O=Test,C=DE", Serial: "1a2b",
 			NotBefore: now.Add(-time.Hour), NotAfter: now.Add(89*24*time.Hour + time.Hour), RenewAt: now.Add(60 * 24 * time.Hour),
 			Chain: []*certs.ChainLink{{Subject: "CN=mail.example.org", Issuer: "CN=Test Middle", NotAfter: now.Add(89 * 24 * time.Hour)}, {Subject: "CN=Test Middle", Issuer: "CN=Test Root", NotAfter: now.Add(900 * 24 * time.Hour)}},
 		},
@@ -117,7 +117,7 @@ func TestCertList(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"ID ", "NAMES ", "PROBLEM", "aaaa11112222", "mail.example.org,*.mail.example.org", "ECDSA P-256", "(in 89d)", "imaps,pop3s",
+		"ID ", "NAMES ", "PROBLEM", "aaaa11112222", "mail.example.org,*.mail.example.org", "  ECDSA P-256  Test Middle  ", "(in 89d)", "imaps,pop3s",
 		"(in 2d)", `the CA says \x1b[2Jno; look at its words`,
 	} {
 		if !strings.Contains(out, want) {
