@@ -235,7 +235,7 @@ func openValue(value []byte) (*bundle, error) {
 	if err != nil {
 		return nil, err
 	}
-	chain, err := order(all, key)
+	chain, err := chainOf(all, key)
 	if err != nil {
 		return nil, err
 	}

@@ -31,8 +31,7 @@ func newRoot() *cobra.Command {
 	root.AddCommand(
 		serveCommand(), checkCommand(), configCommand(), demoCommand(),
 		statusCommand(), sessionsCommand(), kickCommand(), manCommand(),
-		userCommand(), backendCommand(), nodeCommand(), fleetCommand(), witnessCommand(),
-		certCommand(),
+		userCommand(), backendCommand(), nodeCommand(), fleetCommand(), witnessCommand(), certCommand(),
 	)
 	return root
 }
