@@ -86,13 +86,13 @@ func shelved(storage certmagic.Storage, shelves ...shelf) *Keeper {
 	return k
 }
 
-func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
+func unlogged() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 // TestImport goes the way of a certificate: brought at one node, served by another
 // that shares the storage, replaced, exported, removed.
 func TestImport(t *testing.T) {
 	storage := newTold(t)
-	here, there := newImported(storage, quiet()), newImported(storage, quiet())
+	here, there := newImported(storage, unlogged()), newImported(storage, unlogged())
 	k := shelved(storage, here)
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
@@ -191,7 +191,7 @@ func comesToBe(t *testing.T, holds func() bool) {
 // TestImportedStays wants what is served to stay, whatever happens to the storage.
 func TestImportedStays(t *testing.T) {
 	storage := newTold(t)
-	s := newImported(storage, quiet())
+	s := newImported(storage, unlogged())
 	k := shelved(storage, s)
 	m, key := newMaker(t), ec(t)
 	result, err := k.Import(t.Context(), chainText(m.server(t, key, "mail.example.org"), m.middle), keyText(t, key))
@@ -251,7 +251,7 @@ func TestImportedWithoutFeed(t *testing.T) {
 	storage := newTold(t)
 	synctest.Test(t, func(t *testing.T) {
 		storage.fails.Store(true)
-		s := newImported(deaf{storage}, quiet())
+		s := newImported(deaf{storage}, unlogged())
 		ctx, cancel := context.WithCancel(t.Context())
 		go s.run(ctx)
 		synctest.Wait()
