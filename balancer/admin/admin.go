@@ -76,8 +76,9 @@ type Options struct {
 	Places Places
 	// Fleet is the node's. Nil: nobody can be moved, and orders to one are refused.
 	Fleet Fleet
-	// Certificates are the node's. Nil: there are none, and orders are refused.
-	Certificates Certificates
+	// Keeper keeps the node's certificates and takes orders about them. Nil: there
+	// are none, and orders are refused.
+	Keeper Certificates
 	// Health lists what the checkers know. A back end that it leaves out is
 	// shown without health. Nil: all are.
 	Health func() []BackendHealth

@@ -120,7 +120,7 @@ type CertificateExported struct {
 func (s *Server) certificateRoutes(mux *http.ServeMux) {
 	route := func(path, method string, h http.HandlerFunc) {
 		mux.Handle(path, only(method, func(w http.ResponseWriter, r *http.Request) {
-			if s.o.Certificates == nil {
+			if s.o.Keeper == nil {
 				refuse(w, http.StatusNotImplemented, "this node keeps no certificates", "ask one that has listeners; a witness has none")
 				return
 			}
@@ -139,7 +139,7 @@ func (s *Server) certificates(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	list := CertificateList{[]Certificate{}}
-	for _, st := range s.o.Certificates.List() {
+	for _, st := range s.o.Keeper.List() {
 		list.Certificates = append(list.Certificates, shown(&st))
 	}
 	answer(w, list)
@@ -172,7 +172,7 @@ func (s *Server) renewCertificate(w http.ResponseWriter, r *http.Request) {
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(RenewTime + answerTime))
 	ctx, cancel := context.WithTimeout(r.Context(), RenewTime)
 	defer cancel()
-	err := s.o.Certificates.Renew(ctx, o.Name, o.Force)
+	err := s.o.Keeper.Renew(ctx, o.Name, o.Force)
 	s.o.Log.Info("certificate renewed by order", "name", o.Name, "force", o.Force, "by", who, "err", err)
 	if err != nil {
 		s.certificateError(w, err)
@@ -192,7 +192,7 @@ func (s *Server) importCertificate(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), storeTime)
 	defer cancel()
-	result, err := s.o.Certificates.Import(ctx, []byte(o.Certificate), []byte(o.Key))
+	result, err := s.o.Keeper.Import(ctx, []byte(o.Certificate), []byte(o.Key))
 	s.o.Log.Info("certificate imported", "names", result.Status.Names, "id", result.Status.ID, "by", who, "err", err)
 	if err != nil {
 		s.certificateError(w, err)
@@ -212,7 +212,7 @@ func (s *Server) removeCertificate(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), storeTime)
 	defer cancel()
-	gone, err := s.o.Certificates.Remove(ctx, o.Name)
+	gone, err := s.o.Keeper.Remove(ctx, o.Name)
 	s.o.Log.Info("certificate removed", "name", o.Name, "id", gone.ID, "by", who, "err", err)
 	if err != nil {
 		s.certificateError(w, err)
@@ -236,7 +236,7 @@ func (s *Server) exportCertificate(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusForbidden, "private keys are given to root and to usher's own user only", "run this as root, or export without the key")
 		return
 	}
-	e, err := s.o.Certificates.Export(o.Name, o.Key)
+	e, err := s.o.Keeper.Export(o.Name, o.Key)
 	s.o.Log.Info("certificate exported", "name", o.Name, "id", e.Status.ID, "with_key", o.Key, "by", who, "peer", p.String(), "err", err)
 	if err != nil {
 		s.certificateError(w, err)

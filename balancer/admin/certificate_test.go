@@ -57,7 +57,7 @@ func (k keeper) Export(_ string, key bool) (certs.Export, error) {
 // without one.
 func TestKeysGoToRootOnly(t *testing.T) {
 	var log bytes.Buffer
-	n := admin.New(admin.Options{Log: slog.New(slog.NewTextHandler(&log, nil)), Node: newNode(t).balancer, Places: alone(t), Certificates: keeper{}})
+	n := admin.New(admin.Options{Log: slog.New(slog.NewTextHandler(&log, nil)), Node: newNode(t).balancer, Places: alone(t), Keeper: keeper{}})
 	path := filepath.Join(t.TempDir(), "usher.sock")
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
@@ -103,7 +103,7 @@ func TestKeysGoToRootOnly(t *testing.T) {
 }
 
 func TestCertificateOrders(t *testing.T) {
-	n := &node{Server: admin.New(admin.Options{Log: slog.New(slog.DiscardHandler), Node: newNode(t).balancer, Places: alone(t), Certificates: keeper{}})}
+	n := &node{Server: admin.New(admin.Options{Log: slog.New(slog.DiscardHandler), Node: newNode(t).balancer, Places: alone(t), Keeper: keeper{}})}
 	large, err := json.Marshal(admin.CertificateImport{Certificate: strings.Repeat("x\n", 200<<10)})
 	if err != nil {
 		t.Fatal(err)
@@ -155,7 +155,7 @@ func TestSlowRenewal(t *testing.T) {
 	server := newNode(t)
 	places := alone(t)
 	synctest.Test(t, func(t *testing.T) {
-		n := admin.New(admin.Options{Log: slog.New(slog.DiscardHandler), Node: server.balancer, Places: places, Certificates: keeper{slow: 5 * time.Minute}})
+		n := admin.New(admin.Options{Log: slog.New(slog.DiscardHandler), Node: server.balancer, Places: places, Keeper: keeper{slow: 5 * time.Minute}})
 		ctx, cancel := context.WithCancel(t.Context())
 		l := make(pipes)
 		ended := make(chan error, 1)

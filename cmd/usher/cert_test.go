@@ -82,7 +82,7 @@ func keep(t *testing.T, k admin.Certificates) *keeping {
 		t.Fatal(err)
 	}
 	desk := admin.New(admin.Options{
-		Log: log, Node: balancer.New(balancer.Deps{Engine: new(forward.Copy), Placer: places, Log: log}), Places: places, Certificates: k,
+		Log: log, Node: balancer.New(balancer.Deps{Engine: new(forward.Copy), Placer: places, Log: log}), Places: places, Keeper: k,
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
