@@ -7,6 +7,9 @@
 //	POST /v1/users             the same of many users; it changes nothing
 //	POST /v1/kick              {"user": …} or {"session": …}: end sessions
 //
+//	GET  /v1/certificates      the certificates that clients are shown
+//	POST /v1/certificate/{renew,import,remove,export}
+//
 // and of a node that is in a fleet:
 //
 //	GET  /v1/fleet  /v1/nodes  /v1/backends   the fleet, with counts of all nodes
@@ -18,11 +21,13 @@
 // Laws, each held by a test:
 //
 //   - Who may open the socket may do everything: its mode is the only access
-//     control, and it never exists with another one. The handler of the
+//     control, and it never exists with another one. The one exception are
+//     private keys, which only root and usher's own user get. The handler of the
 //     metrics, meant for a loopback address, gives no orders and names no user.
 //   - A question that is not exactly understood is refused, with what to do
 //     next; nothing is guessed and nothing that a question brings is unbounded.
-//   - No answer has a password in it, since nothing that is asked knows one.
+//   - No answer has a password in it, since nothing that is asked knows one, and
+//     none but that to an order to export has a key.
 //   - This is the only package that knows Prometheus. Whatever is counted is
 //     counted elsewhere, in plain typed atomics, and read when it is asked for.
 //   - docs/metrics.md lists every metric that can appear, and no other.
@@ -72,6 +77,9 @@ type Options struct {
 	Places Places
 	// Fleet is the node's. Nil: nobody can be moved, and orders to one are refused.
 	Fleet Fleet
+	// Keeper keeps the node's certificates and takes orders about them. Nil: there
+	// are none, and orders are refused.
+	Keeper Certificates
 	// Health lists what the checkers know. A back end that it leaves out is
 	// shown without health. Nil: all are.
 	Health func() []BackendHealth

@@ -67,9 +67,10 @@ func (s *Server) routes() http.Handler {
 	mux.Handle(LookupPath, only(http.MethodPost, s.lookup))
 	mux.Handle(KickPath, only(http.MethodPost, s.kick))
 	s.fleetRoutes(mux)
+	s.certificateRoutes(mux)
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		refuse(w, http.StatusNotFound, "nothing is served under this path",
-			"ask for one of "+strings.Join([]string{StatusPath, SessionsPath, UserPath, KickPath, FleetPath, NodesPath, BackendsPath}, ", "))
+			"ask for one of "+strings.Join([]string{StatusPath, SessionsPath, UserPath, KickPath, FleetPath, NodesPath, BackendsPath, CertificatesPath}, ", "))
 	})
 	return mux
 }

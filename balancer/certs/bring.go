@@ -31,18 +31,18 @@ var errNoStorage = errors.New("this node keeps nothing that could be brought: se
 // Import brings a certificate with its key into the fleet, where all nodes serve
 // it on listeners with imported ones. The newest one with the same first name and
 // kind of key takes the place of the one before. Nothing is changed by an error,
-// which says what to do.
+// which says what to do; it is ErrUnfit if that is about what was brought.
 func (k *Keeper) Import(ctx context.Context, chain, key []byte) (Import, error) {
 	b, err := openBundle(chain, key, time.Now())
 	if err != nil {
-		return Import{}, err
+		return Import{}, fmt.Errorf("%w: %w", ErrUnfit, err)
 	}
 	if k.options.Storage == nil {
 		return Import{}, errNoStorage
 	}
 	at, err := importedKey(b)
 	if err != nil {
-		return Import{}, err
+		return Import{}, fmt.Errorf("%w: %w", ErrUnfit, err)
 	}
 	value, err := b.pem()
 	if err != nil {

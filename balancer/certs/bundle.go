@@ -27,11 +27,11 @@ const (
 	// MaxKeyPEM bounds a private key: RSA with 16384 bits is under 13 KiB.
 	MaxKeyPEM = 16 << 10
 
-	// maxChain is as many as clients follow; Go's and OpenSSL's limits are near.
-	maxChain = 10
+	// maxImportChain is as many as clients follow; Go's and OpenSSL's limits are near.
+	maxImportChain = 10
 
-	// minRSA is what public CAs and clients demand (CA/Browser Forum, §6.1.5).
-	minRSA = 2048
+	// minImportRSA is what public CAs and clients demand (CA/Browser Forum, §6.1.5).
+	minImportRSA = 2048
 )
 
 // A bundle is a certificate with its chain and its key, found to belong together.
@@ -61,7 +61,7 @@ func openBundle(chainPEM, keyPEM []byte, now time.Time) (*bundle, error) {
 		return nil, err
 	}
 	b := &bundle{key: key}
-	if b.chain, err = order(certificates, key); err != nil {
+	if b.chain, err = chainOf(certificates, key); err != nil {
 		return nil, err
 	}
 	if err := b.check(now); err != nil {
@@ -80,7 +80,7 @@ func openKey(text []byte) (crypto.Signer, error) {
 		if block.Type == "ENCRYPTED PRIVATE KEY" || strings.Contains(block.Headers["Proc-Type"], "ENCRYPTED") {
 			return nil, errors.New("the key is encrypted: decrypt it with openssl pkey -in KEY -out PLAIN, and take care of who may read that")
 		}
-		return parseKey(block)
+		return openKeyBlock(block)
 	}
 	if len(names) > 0 {
 		return nil, fmt.Errorf("there is no private key in the key's file, only %s: are certificate and key exchanged?", strings.Join(names[:min(len(names), 3)], ", "))
@@ -88,7 +88,7 @@ func openKey(text []byte) (crypto.Signer, error) {
 	return nil, errors.New("the key is not PEM: it begins with -----BEGIN PRIVATE KEY-----; openssl pkey -in KEY -out PEM converts it")
 }
 
-func parseKey(block *pem.Block) (crypto.Signer, error) {
+func openKeyBlock(block *pem.Block) (crypto.Signer, error) {
 	var key any
 	var err error
 	switch block.Type {
@@ -104,8 +104,8 @@ func parseKey(block *pem.Block) (crypto.Signer, error) {
 	}
 	switch k := key.(type) {
 	case *rsa.PrivateKey:
-		if k.N.BitLen() < minRSA {
-			return nil, fmt.Errorf("the key is RSA of %d bits, and clients refuse fewer than %d: have a certificate made for a new key", k.N.BitLen(), minRSA)
+		if k.N.BitLen() < minImportRSA {
+			return nil, fmt.Errorf("the key is RSA of %d bits, and clients refuse fewer than %d: have a certificate made for a new key", k.N.BitLen(), minImportRSA)
 		}
 		return k, nil
 	case *ecdsa.PrivateKey:
@@ -132,8 +132,8 @@ func openCertificates(text []byte) ([]*x509.Certificate, error) {
 		if slices.ContainsFunc(all, c.Equal) {
 			continue
 		}
-		if all = append(all, c); len(all) > maxChain {
-			return nil, fmt.Errorf("there are more than %d certificates: give the server's and the intermediate ones alone", maxChain)
+		if all = append(all, c); len(all) > maxImportChain {
+			return nil, fmt.Errorf("there are more than %d certificates: give the server's and the intermediate ones alone", maxImportChain)
 		}
 	}
 	if len(all) == 0 {
@@ -142,8 +142,8 @@ func openCertificates(text []byte) ([]*x509.Certificate, error) {
 	return all, nil
 }
 
-// order puts the key's certificate first and behind each the one that signed it.
-func order(all []*x509.Certificate, key crypto.Signer) ([]*x509.Certificate, error) {
+// chainOf puts the key's certificate first and behind each the one that signed it.
+func chainOf(all []*x509.Certificate, key crypto.Signer) ([]*x509.Certificate, error) {
 	public, ok := key.Public().(interface{ Equal(crypto.PublicKey) bool })
 	leaf := slices.IndexFunc(all, func(c *x509.Certificate) bool { return ok && public.Equal(c.PublicKey) })
 	if leaf < 0 {

@@ -81,7 +81,7 @@ func (m *maker) server(t testing.TB, key crypto.Signer, names ...string) *x509.C
 	return m.sign(t, key, func(c *x509.Certificate) { c.DNSNames = names }, m.middle, m.middleKey)
 }
 
-func certPEM(all ...*x509.Certificate) []byte {
+func chainText(all ...*x509.Certificate) []byte {
 	var text []byte
 	for _, c := range all {
 		text = append(text, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})...)
@@ -89,7 +89,7 @@ func certPEM(all ...*x509.Certificate) []byte {
 	return text
 }
 
-func keyPEM(t testing.TB, key crypto.Signer) []byte {
+func keyText(t testing.TB, key crypto.Signer) []byte {
 	t.Helper()
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
@@ -107,42 +107,42 @@ func TestOpenBundle(t *testing.T) {
 			c.DNSNames = []string{"mail.example.org"}
 			change(c)
 		}, m.middle, m.middleKey)
-		return certPEM(c, m.middle)
+		return chainText(c, m.middle)
 	}
 	weak, err := rsa.GenerateKey(rand.Reader, 1024) //nolint:gosec // it is to be refused
 	if err != nil {
 		t.Fatal(err)
 	}
-	good := keyPEM(t, key)
+	good := keyText(t, key)
 	for name, c := range map[string]struct {
 		chain, key []byte
 		want       string // in the error; with ! in a warning; empty: neither
 	}{
-		"in order":            {certPEM(leaf, m.middle), good, ""},
-		"the root with it":    {certPEM(leaf, m.middle, m.root), good, ""},
-		"in disorder":         {certPEM(m.root, m.middle, leaf), good, ""},
-		"twice the same":      {certPEM(leaf, leaf, m.middle, m.middle), good, ""},
-		"the key with it":     {append(bytes.Clone(good), certPEM(leaf, m.middle)...), good, ""},
-		"no intermediate":     {certPEM(leaf), good, "!add the CA's chain"},
-		"self-signed":         {certPEM(m.sign(t, key, func(c *x509.Certificate) { c.DNSNames = []string{"a.example"} }, nil, key)), good, "!self-signed"},
-		"another key":         {certPEM(leaf, m.middle), keyPEM(t, other), "does not belong to the certificate of mail.example.org"},
-		"a gap":               {certPEM(leaf, m.root), good, "add what is between"},
-		"another chain":       {certPEM(leaf, m.middle, newMaker(t).middle), good, "take it out"},
-		"two leaves":          {certPEM(leaf, m.server(t, other, "b.example"), m.middle), good, "b.example"},
-		"exchanged":           {good, certPEM(leaf), "exchanged"},
+		"in order":            {chainText(leaf, m.middle), good, ""},
+		"the root with it":    {chainText(leaf, m.middle, m.root), good, ""},
+		"in disorder":         {chainText(m.root, m.middle, leaf), good, ""},
+		"twice the same":      {chainText(leaf, leaf, m.middle, m.middle), good, ""},
+		"the key with it":     {append(bytes.Clone(good), chainText(leaf, m.middle)...), good, ""},
+		"no intermediate":     {chainText(leaf), good, "!add the CA's chain"},
+		"self-signed":         {chainText(m.sign(t, key, func(c *x509.Certificate) { c.DNSNames = []string{"a.example"} }, nil, key)), good, "!self-signed"},
+		"another key":         {chainText(leaf, m.middle), keyText(t, other), "does not belong to the certificate of mail.example.org"},
+		"a gap":               {chainText(leaf, m.root), good, "add what is between"},
+		"another chain":       {chainText(leaf, m.middle, newMaker(t).middle), good, "take it out"},
+		"two leaves":          {chainText(leaf, m.server(t, other, "b.example"), m.middle), good, "b.example"},
+		"exchanged":           {good, chainText(leaf), "exchanged"},
 		"no certificate":      {good, good, "there is no certificate"},
 		"no PEM":              {leaf.Raw, good, "there is no certificate"},
-		"no key":              {certPEM(leaf, m.middle), nil, "not PEM"},
-		"a broken key":        {certPEM(leaf, m.middle), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: []byte("sesame")}), "cannot be read"},
+		"no key":              {chainText(leaf, m.middle), nil, "not PEM"},
+		"a broken key":        {chainText(leaf, m.middle), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: []byte("sesame")}), "cannot be read"},
 		"a broken one":        {pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("x")}), good, "certificate 1"},
-		"weak":                {certPEM(m.server(t, weak, "a.example"), m.middle), keyPEM(t, weak), "fewer than 2048"},
+		"weak":                {chainText(m.server(t, weak, "a.example"), m.middle), keyText(t, weak), "fewer than 2048"},
 		"expired":             {with(func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }), good, "has expired"},
 		"of the future":       {with(func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Hour) }), good, "set the clock"},
 		"no names":            {with(func(c *x509.Certificate) { c.DNSNames = nil }), good, "subjectAltName"},
 		"for clients":         {with(func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} }), good, "serverAuth"},
-		"a CA":                {certPEM(m.middle, m.root), keyPEM(t, m.middleKey), "that of a CA"},
+		"a CA":                {chainText(m.middle, m.root), keyText(t, m.middleKey), "that of a CA"},
 		"far too large":       {bytes.Repeat([]byte("x"), MaxCertificatePEM+1), good, "octets"},
-		"far too large a key": {certPEM(leaf), bytes.Repeat([]byte("x"), MaxKeyPEM+1), "octets"},
+		"far too large a key": {chainText(leaf), bytes.Repeat([]byte("x"), MaxKeyPEM+1), "octets"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b, err := openBundle(c.chain, c.key, time.Now())
@@ -219,9 +219,9 @@ func TestOpenSSLKeys(t *testing.T) {
 func FuzzBundle(f *testing.F) {
 	m := newMaker(f)
 	key := ec(f)
-	chain := certPEM(m.server(f, key, "mail.example.org"), m.middle)
-	f.Add(chain, keyPEM(f, key))
-	f.Add(slices.Concat(chain, keyPEM(f, key)), chain)
+	chain := chainText(m.server(f, key, "mail.example.org"), m.middle)
+	f.Add(chain, keyText(f, key))
+	f.Add(slices.Concat(chain, keyText(f, key)), chain)
 	f.Fuzz(func(t *testing.T, chain, key []byte) {
 		b, err := openBundle(chain, key, time.Now())
 		if err != nil {

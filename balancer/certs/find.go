@@ -17,6 +17,8 @@ var (
 	ErrUnknown = errors.New("there is no such certificate")
 	// ErrSeveral means that a name stands for more than one.
 	ErrSeveral = errors.New("there are several such certificates")
+	// ErrUnfit means that what was brought is nothing to serve.
+	ErrUnfit = errors.New("the certificate is not fit to be served")
 	// ErrNotHere means that usher cannot do that with certificates of this kind.
 	ErrNotHere = errors.New("not with certificates of this kind")
 )

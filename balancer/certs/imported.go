@@ -32,8 +32,11 @@ const (
 	// of none, or told and was not heard.
 	rereadEvery = time.Minute
 
-	// retryRead is the time after which a failed reading is tried again.
-	retryRead = 5 * time.Second
+	// firstRetry and retryRead are the times after which a failed reading is
+	// tried again, doubled from the one to the other: a fleet that has just been
+	// started can be read in some tenths of a second.
+	firstRetry = 50 * time.Millisecond
+	retryRead  = 5 * time.Second
 
 	// idDigits of a fingerprint are an ID: one in 2⁴⁸ names another.
 	idDigits = 12
@@ -105,10 +108,13 @@ func (s *imported) run(ctx context.Context) {
 	if w, ok := s.storage.(Watcher); ok {
 		watching.Go(func() { w.Watch(ctx, importedPrefix, func(string) { s.nudge() }) })
 	}
+	retry := firstRetry
 	for {
 		next := rereadEvery
 		if s.read(ctx) != nil {
-			next = retryRead
+			next, retry = retry, min(2*retry, retryRead)
+		} else {
+			retry = firstRetry
 		}
 		again := time.NewTimer(next)
 		select {
@@ -235,7 +241,7 @@ func openValue(value []byte) (*bundle, error) {
 	if err != nil {
 		return nil, err
 	}
-	chain, err := order(all, key)
+	chain, err := chainOf(all, key)
 	if err != nil {
 		return nil, err
 	}

@@ -86,13 +86,13 @@ func shelved(storage certmagic.Storage, shelves ...shelf) *Keeper {
 	return k
 }
 
-func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
+func unlogged() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 // TestImport goes the way of a certificate: brought at one node, served by another
 // that shares the storage, replaced, exported, removed.
 func TestImport(t *testing.T) {
 	storage := newTold(t)
-	here, there := newImported(storage, quiet()), newImported(storage, quiet())
+	here, there := newImported(storage, unlogged()), newImported(storage, unlogged())
 	k := shelved(storage, here)
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
@@ -101,7 +101,7 @@ func TestImport(t *testing.T) {
 
 	m, key := newMaker(t), ec(t)
 	leaf := m.server(t, key, "*.example.org", "example.org")
-	result, err := k.Import(t.Context(), certPEM(m.middle, leaf), keyPEM(t, key))
+	result, err := k.Import(t.Context(), chainText(m.middle, leaf), keyText(t, key))
 	if err != nil || len(result.Warnings) > 0 {
 		t.Fatalf("got %v, %v", result.Warnings, err)
 	}
@@ -118,7 +118,7 @@ func TestImport(t *testing.T) {
 			t.Errorf("%q: got %q at once, want %q", name, got, want)
 		}
 	}
-	eventually(t, func() bool { return serves(there, "mail.example.org") == want })
+	comesToBe(t, func() bool { return serves(there, "mail.example.org") == want })
 	for _, name := range []string{"org", "a.b.example.org", "example.com", ".example.org"} {
 		if got := serves(here, name); got != "" {
 			t.Errorf("%q: got %q, want nothing", name, got)
@@ -130,15 +130,15 @@ func TestImport(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := k.Import(t.Context(), certPEM(m.server(t, rsaKey, "*.example.org", "example.org"), m.middle), keyPEM(t, rsaKey)); err != nil {
+	if _, err := k.Import(t.Context(), chainText(m.server(t, rsaKey, "*.example.org", "example.org"), m.middle), keyText(t, rsaKey)); err != nil {
 		t.Fatal(err)
 	}
 	key2 := ec(t)
 	leaf2 := m.server(t, key2, "*.example.org", "example.org")
-	if _, err := k.Import(t.Context(), certPEM(leaf2, m.middle), keyPEM(t, key2)); err != nil {
+	if _, err := k.Import(t.Context(), chainText(leaf2, m.middle), keyText(t, key2)); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func() bool {
+	comesToBe(t, func() bool {
 		all := there.match("example.org")
 		return len(all) == 2 && fingerprint(all[0].Certificate[0]) == fingerprint(leaf2.Raw)
 	})
@@ -167,14 +167,14 @@ func TestImport(t *testing.T) {
 	if gone, err := k.Remove(t.Context(), id); err != nil || gone.Fingerprint != fingerprint(leaf2.Raw) {
 		t.Errorf("got %v, %v", gone, err)
 	}
-	eventually(t, func() bool { return len(there.match("example.org")) == 1 })
+	comesToBe(t, func() bool { return len(there.match("example.org")) == 1 })
 	if n := len(here.list()); n != 1 {
 		t.Errorf("got %d, want the RSA one to be left", n)
 	}
 }
 
-// eventually waits until something holds.
-func eventually(t *testing.T, holds func() bool) {
+// comesToBe waits until something holds.
+func comesToBe(t *testing.T, holds func() bool) {
 	t.Helper()
 	poll := time.NewTicker(5 * time.Millisecond)
 	defer poll.Stop()
@@ -191,10 +191,10 @@ func eventually(t *testing.T, holds func() bool) {
 // TestImportedStays wants what is served to stay, whatever happens to the storage.
 func TestImportedStays(t *testing.T) {
 	storage := newTold(t)
-	s := newImported(storage, quiet())
+	s := newImported(storage, unlogged())
 	k := shelved(storage, s)
 	m, key := newMaker(t), ec(t)
-	result, err := k.Import(t.Context(), certPEM(m.server(t, key, "mail.example.org"), m.middle), keyPEM(t, key))
+	result, err := k.Import(t.Context(), chainText(m.server(t, key, "mail.example.org"), m.middle), keyText(t, key))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -210,7 +210,7 @@ func TestImportedStays(t *testing.T) {
 	}
 	storage.fails.Store(true)
 	stays("no quorum")
-	if _, err := k.Import(t.Context(), certPEM(m.server(t, key, "b.example.org"), m.middle), keyPEM(t, key)); !errors.Is(err, errFails) {
+	if _, err := k.Import(t.Context(), chainText(m.server(t, key, "b.example.org"), m.middle), keyText(t, key)); !errors.Is(err, errFails) {
 		t.Errorf("got %v, want the storage's error", err)
 	}
 	storage.fails.Store(false)
@@ -240,7 +240,7 @@ type deaf struct{ certmagic.Storage }
 // again sooner.
 func TestImportedWithoutFeed(t *testing.T) {
 	m, key := newMaker(t), ec(t)
-	b, err := openBundle(certPEM(m.server(t, key, "mail.example.org"), m.middle), keyPEM(t, key), time.Now())
+	b, err := openBundle(chainText(m.server(t, key, "mail.example.org"), m.middle), keyText(t, key), time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -251,7 +251,7 @@ func TestImportedWithoutFeed(t *testing.T) {
 	storage := newTold(t)
 	synctest.Test(t, func(t *testing.T) {
 		storage.fails.Store(true)
-		s := newImported(deaf{storage}, quiet())
+		s := newImported(deaf{storage}, unlogged())
 		ctx, cancel := context.WithCancel(t.Context())
 		go s.run(ctx)
 		synctest.Wait()
@@ -275,7 +275,7 @@ func TestImportedWithoutFeed(t *testing.T) {
 
 func TestImportWithoutPlace(t *testing.T) {
 	m, key := newMaker(t), ec(t)
-	chain, pem := certPEM(m.server(t, key, "mail.example.org"), m.middle), keyPEM(t, key)
+	chain, pem := chainText(m.server(t, key, "mail.example.org"), m.middle), keyText(t, key)
 	if _, err := shelved(nil).Import(t.Context(), chain, pem); err == nil || !strings.Contains(err.Error(), "fleet.state_dir") {
 		t.Errorf("got %v, want what to set", err)
 	}
@@ -283,7 +283,7 @@ func TestImportWithoutPlace(t *testing.T) {
 	if err != nil || len(result.Warnings) != 1 || !strings.Contains(result.Warnings[0], "imported = true") {
 		t.Errorf("got %v, %v, want a hint at the configuration", result.Warnings, err)
 	}
-	if _, err := shelved(newTold(t)).Import(t.Context(), certPEM(m.server(t, key, "../../x"), m.middle), pem); err == nil || !strings.Contains(err.Error(), "no name of a host") {
+	if _, err := shelved(newTold(t)).Import(t.Context(), chainText(m.server(t, key, "../../x"), m.middle), pem); err == nil || !strings.Contains(err.Error(), "no name of a host") {
 		t.Errorf("got %v, want the name refused", err)
 	}
 }
@@ -295,8 +295,8 @@ func TestImportedKeysAreNotLogged(t *testing.T) {
 	logger := slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	k := shelved(storage, newImported(storage, logger))
 	m, key := newMaker(t), ec(t)
-	pem := keyPEM(t, key)
-	result, err := k.Import(t.Context(), certPEM(m.server(t, key, "mail.example.org"), m.middle), pem)
+	pem := keyText(t, key)
+	result, err := k.Import(t.Context(), chainText(m.server(t, key, "mail.example.org"), m.middle), pem)
 	if err != nil {
 		t.Fatal(err)
 	}

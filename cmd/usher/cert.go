@@ -9,6 +9,6 @@ func certCommand() *cobra.Command {
 		Long: `cert has the commands about certificates. Those of files are read again when the files
 change; nobody has to say so.`,
 	}
-	c.AddCommand(certLab())
+	c.AddCommand(certList(), certShow(), certRenew(), certImport(), certRemove(), certExport(), certLab())
 	return c
 }

@@ -26,7 +26,9 @@ type table struct{ w *tabwriter.Writer }
 
 func newTable(out io.Writer, heads ...string) *table {
 	t := &table{tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)}
-	t.row(heads...)
+	if len(heads) > 0 {
+		t.row(heads...)
+	}
 	return t
 }
 

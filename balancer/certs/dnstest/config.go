@@ -43,7 +43,12 @@ controls { };
 	for _, zone := range o.Zones {
 		fmt.Fprintf(&b, "zone %q {\n\ttype primary;\n\tfile %q;\n\tupdate-policy {\n", zone, zone+".zone")
 		for _, key := range o.Writers {
-			fmt.Fprintf(&b, "\t\tgrant %s zonesub TXT;\n", key)
+			for _, name := range o.Only {
+				fmt.Fprintf(&b, "\t\tgrant %s name %s TXT;\n", key, name)
+			}
+			if len(o.Only) == 0 {
+				fmt.Fprintf(&b, "\t\tgrant %s zonesub TXT;\n", key)
+			}
 		}
 		b.WriteString("\t};\n};\n")
 	}
@@ -79,6 +84,10 @@ log:
 			action = "update"
 		}
 		fmt.Fprintf(&b, "  - id: acl_%s\n    key: %s\n    action: %s\n", key.Name, key.Name, action)
+		if len(o.Only) > 0 && action == "update" {
+			b.WriteString("    update-type: TXT\n    update-owner: name\n    update-owner-match: equal\n")
+			fmt.Fprintf(&b, "    update-owner-name: [%s]\n", strings.Join(o.Only, ", "))
+		}
 	}
 	fmt.Fprintf(&b, "template:\n  - id: default\n    storage: %s\n", dir)
 	b.WriteString("zone:\n")

@@ -52,6 +52,10 @@ type Options struct {
 	// Knot they may change anything.
 	Keys    []Key
 	Writers []string
+
+	// Only are the names, absolute, that Writers may change, by the rules that
+	// docs/certificates.md has. Empty: any.
+	Only []string
 }
 
 // A Server is one that runs.

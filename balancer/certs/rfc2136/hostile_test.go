@@ -253,7 +253,7 @@ func TestVerdicts(t *testing.T) {
 		wantAdvice(t, server, want)
 	}
 	for code, want := range map[uint16]string{
-		dns.RcodeBadSig: "copy the key anew", dns.RcodeBadKey: "compare name and algorithm",
+		dns.RcodeBadSig: "copy the key anew", dns.RcodeBadKey: "compare name, algorithm",
 		dns.RcodeBadTime: "2001-09-09T01:46:40Z there", dns.RcodeBadTrunc: "longer signatures",
 	} {
 		server := fake(t, func(network string, question *dns.Msg, mac string) [][]byte {

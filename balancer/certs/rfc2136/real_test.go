@@ -95,6 +95,34 @@ func TestRealServers(t *testing.T) {
 	}
 }
 
+// TestNarrowRules wants the rules that docs/certificates.md has to let the record
+// be changed, and no other.
+func TestNarrowRules(t *testing.T) {
+	for name, start := range servers {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := options()
+			o.Only = []string{"_acme-challenge.mail.example.org."}
+			server := start(t, o)
+			p := provider(t, server.Addr, writer)
+			added, err := p.AppendRecords(t.Context(), "example.org", txt("_acme-challenge.mail", "text"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			wantTXT(t, server, "_acme-challenge.mail.example.org", "neighbour", "text")
+			if _, err := p.DeleteRecords(t.Context(), "example.org", added); err != nil {
+				t.Error(err)
+			}
+			wantTXT(t, server, "_acme-challenge.mail.example.org", "neighbour")
+			_, err = p.AppendRecords(t.Context(), "example.org", txt("_acme-challenge.imap", "text"))
+			if err == nil || !strings.Contains(err.Error(), "REFUSED") && !strings.Contains(err.Error(), "NOTAUTH") && !strings.Contains(err.Error(), "BADKEY") {
+				t.Errorf("got %v, want another name to be refused", err)
+			}
+			t.Log(err)
+		})
+	}
+}
+
 // addRemove wants what is added to be there, and only that to be taken away.
 func addRemove(t *testing.T, server *dnstest.Server, key dnstest.Key) {
 	const name = "_acme-challenge.mail.example.org"
@@ -172,7 +200,7 @@ func refusals(t *testing.T, server *dnstest.Server) {
 		want []string // in the error, any of those between bars
 	}{
 		"another secret":    {wrong, "example.org", "_acme-challenge", []string{"BADSIG", "copy the key anew"}},
-		"another name":      {unknown, "example.org", "_acme-challenge", []string{"BADKEY", `"nobody"`, "compare name and algorithm"}},
+		"another name":      {unknown, "example.org", "_acme-challenge", []string{"BADKEY", `"nobody"`, "compare name, algorithm"}},
 		"another algorithm": {weaker, "example.org", "_acme-challenge", []string{"BADKEY|BADSIG", "algorithm"}},
 		"may not write":     {reader, "example.org", "_acme-challenge", []string{"REFUSED|BADKEY", "update-policy|no acl of the zone"}},
 		"another's zone":    {writer, "example.net", "_acme-challenge", []string{"name its primary"}},

@@ -54,8 +54,8 @@ func (p *Provider) notAuth(signature *dns.TSIG) error {
 	}
 	switch said {
 	case dns.RcodeBadKey:
-		return verdict("%s says BADKEY: it has no key %q of %s, or (Knot) no acl of the zone names that key; "+
-			"compare name and algorithm with its configuration, and reload it", p.server, key, algorithm)
+		return verdict("%s says BADKEY: it has no key %q of %s, or (Knot) no acl of the zone lets that key change this record; "+
+			"compare name, algorithm and acl with its configuration, and reload it", p.server, key, algorithm)
 	case dns.RcodeBadSig:
 		return verdict("%s says BADSIG: its key %q has another secret or algorithm; copy the key anew", p.server, key)
 	case dns.RcodeBadTime:
