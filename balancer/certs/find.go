@@ -36,8 +36,8 @@ func (k *Keeper) inUse() []shelf {
 		return nil
 	}
 	var all []shelf
-	for _, shelves := range *serving {
-		for _, s := range shelves {
+	for _, f := range *serving {
+		for _, s := range f.shelves {
 			if !slices.Contains(all, s) {
 				all = append(all, s)
 			}
