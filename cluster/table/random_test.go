@@ -92,9 +92,31 @@ func random(r *rand.Rand, tab *table.Table) table.Command {
 		return c
 	case 19:
 		return table.Settled{Term: term, Number: tab.Settings.Number + 1, Enters: tab.Enters}
+	case 22:
+		return ticketing(r, tab)
 	default:
 		return table.Verdict{Term: term, Pool: "p", Up: map[uint16]bool{uint16(r.IntN(5)): r.IntN(3) > 0}}
 	}
+}
+
+// ticketing draws a command about keys of tickets.
+func ticketing(r *rand.Rand, tab *table.Table) table.Command {
+	now, last, at := tab.Tickets, tab.Tickets.Last(), r.Int64N(1000)
+	if r.IntN(4) == 0 {
+		c := table.Reseal{Seals: now.Seals - uint64(r.IntN(9)/8)}
+		for _, k := range now.Keys {
+			if r.IntN(3) > 0 {
+				c.Keys = append(c.Keys, table.Sealed{Epoch: k.Epoch, Sealed: []byte{byte(r.IntN(256))}})
+			}
+		}
+		return c
+	}
+	c := table.Turn{Epoch: now.Epoch - uint64(r.IntN(9)/8), At: at, Drop: r.IntN(5) == 0}
+	for n := range uint64(1 + r.IntN(2)) {
+		c.Keys = append(c.Keys, table.Ticket{Epoch: last + 1 + n, Sealed: []byte{byte(r.IntN(256))}, NotBefore: at, Expiry: at + r.Int64N(2000)})
+	}
+	c.To = last + uint64(len(c.Keys)) - 1 - uint64(r.IntN(9)/8)
+	return c
 }
 
 // settling draws a step of a change of settings: all others would be too rare.
@@ -166,7 +188,7 @@ func TestDeterminism(t *testing.T) {
 			}
 		}
 	}
-	if len(kinds) < 18 {
+	if len(kinds) < 20 {
 		t.Errorf("only %d kinds of commands were accepted: %v", len(kinds), kinds)
 	}
 }
@@ -254,6 +276,7 @@ func ask(t *table.Table) {
 		t.AllClear(m)
 		t.Way(m)
 	}
+	t.Tickets.InUse()
 	t.AllClosed()
 	t.Collide(place.Names{LowerCase: true})
 	for _, p := range t.Pools {

@@ -42,6 +42,7 @@ type Table struct {
 	LastEpoch uint64
 	// Settling is a change of what makes keys, under way; nil if there is none.
 	Settling *Settling
+	Tickets  Tickets
 
 	moving map[place.Key]uint64 // derived of Moves
 	broken rule.Broken
