@@ -143,9 +143,10 @@ type Fleet struct {
 	extra   map[string]reported // of all nodes, while we lead
 	fatal   error
 	leaving bool
-	reseal  bool     // the map key is sealed with a secret that is on its way out
-	untaken bool     // nobody took the last report
-	drained bool     // by an administrator
+	reseal  bool // the map key is sealed with a secret that is on its way out
+	untaken bool // nobody took the last report
+	drained bool // by an administrator
+	tickets ticketNews
 	unkeyed error    // why the map key cannot be opened
 	filed   filed    // pins of files
 	leased  bool     // at the last look
@@ -268,6 +269,9 @@ func OpenFleet(o FleetOptions) (*Fleet, error) {
 	f.ctx, f.stop = context.WithCancel(context.Background())
 	f.secrets.Store(&o.Secrets)
 	f.stamped.Store(&stamped)
+	if err := f.dir.openSealing(o.Fleet == ""); err != nil {
+		f.log.Warn("what is sealed in the node's table cannot be opened after a restart", "err", err)
+	}
 	life, err := f.dir.life()
 	if err == nil {
 		f.node = member.New(member.Options{

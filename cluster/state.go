@@ -21,6 +21,7 @@ type directory struct {
 	path string
 	id   string
 	lock *os.File
+	lone []Secret // see openSealing
 }
 
 // ErrStateInUse: another process has the state directory.

@@ -57,22 +57,31 @@ func (l *Leader) tickets(now int64) []table.Command {
 			return nil
 		}
 	}
-	c := table.Turn{Epoch: t.Epoch, To: t.Last(), At: wall}
-	first := wall + every/member.Second
+	about := fmt.Sprintf("turn %d", t.Epoch)
 	if fresh {
-		c.To++
-		c.Keys = append(c.Keys, l.ticket(c.To, wall))
+		return l.say(now, about, NewTickets(*t, l.o.Ticket, wall, every, false))
 	}
-	c.Keys = append(c.Keys, l.ticket(c.To+1, first))
-	return l.say(now, fmt.Sprintf("turn %d", t.Epoch), c)
+	return l.say(now, about, table.Turn{
+		Epoch: t.Epoch, To: t.Last(), At: wall, Keys: []table.Ticket{newTicket(t.Last()+1, l.o.Ticket, wall+every/member.Second, every)},
+	})
 }
 
-// ticket makes a key.
-func (l *Leader) ticket(epoch uint64, from int64) table.Ticket {
+// NewTickets is a turn to keys that nobody has seen, neither the one that seals from
+// now on nor the coming one. Ticket makes a sealed key; wall is the time in Unix
+// seconds; every is for how many nanoseconds a key seals. With drop all others are
+// given up. For a moment, until all nodes have applied it, some have tickets that
+// others cannot open.
+func NewTickets(now table.Tickets, ticket func(epoch uint64) []byte, wall, every int64, drop bool) table.Turn {
+	to := now.Last() + 1
+	return table.Turn{Epoch: now.Epoch, To: to, At: wall, Drop: drop, Keys: []table.Ticket{
+		newTicket(to, ticket, wall, every), newTicket(to+1, ticket, wall+every/member.Second, every),
+	}}
+}
+
+// newTicket makes a key.
+func newTicket(epoch uint64, ticket func(epoch uint64) []byte, from, every int64) table.Ticket {
 	from = max(from, 0) // of a clock that shows a time before 1970
-	return table.Ticket{
-		Epoch: epoch, Sealed: l.o.Ticket(epoch), NotBefore: from, Expiry: from + ticketLives*l.ticketEvery()/member.Second,
-	}
+	return table.Ticket{Epoch: epoch, Sealed: ticket(epoch), NotBefore: from, Expiry: from + ticketLives*every/member.Second}
 }
 
 func (l *Leader) ticketEvery() int64 {
