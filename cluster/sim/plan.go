@@ -84,7 +84,9 @@ type Plan struct {
 	// Starts are when hosts start for the first time; none is at once.
 	Starts []int64
 	// Flush: moves wait for caches to be flushed.
-	Flush   bool
+	Flush bool
+	// Tickets: there are keys of session tickets, and clocks on the wall that are wrong.
+	Tickets bool
 	Actions []Action
 }
 
@@ -115,6 +117,8 @@ type Profile struct {
 	Renames, Sole, Witness, Flush float64
 	// Files are how often there are other pins in a file.
 	Files float64
+	// Tickets: fleets have keys of session tickets.
+	Tickets bool
 }
 
 // Common is the profile of everything.
@@ -176,7 +180,7 @@ func (pr Profile) Draw(seed uint64) *Plan {
 // before it still means where there is none of that.
 func (pr Profile) more(p *Plan) {
 	r := stream(p.Seed, 1001)
-	p.Flush = r.Float64() < pr.Flush
+	p.Flush, p.Tickets = r.Float64() < pr.Flush, pr.Tickets
 	switch x := r.Float64(); {
 	case x < pr.Sole:
 		p.Voters = 1

@@ -57,6 +57,7 @@ type Result struct {
 	Renames int // changes of users' keys
 	Lists   int // changes that brought pins of a file
 	Flushes int
+	Turns   int // of keys of session tickets
 	Alone   int // looks of a node that needs no grants
 }
 
@@ -69,6 +70,7 @@ var (
 	ErrPin     = errors.New("a pin is lost")
 	ErrLeak    = errors.New("something is left over")
 	ErrFlush   = errors.New("a user is placed before caches are flushed")
+	ErrTicket  = errors.New("tickets are sealed that a node cannot open")
 	ErrFatal   = errors.New("a node cannot go on")
 )
 
@@ -242,5 +244,6 @@ func (r *Result) Add(o Result) {
 	r.Renames += o.Renames
 	r.Lists += o.Lists
 	r.Flushes += o.Flushes
+	r.Turns += o.Turns
 	r.Alone += o.Alone
 }

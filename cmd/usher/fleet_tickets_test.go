@@ -55,6 +55,7 @@ func visitors(t testing.TB, s *site) []visitor {
 type firstSession struct{ state *tls.ClientSessionState }
 
 func (f *firstSession) Get(string) (*tls.ClientSessionState, bool) { return f.state, f.state != nil }
+
 func (f *firstSession) Put(_ string, s *tls.ClientSessionState) {
 	if f.state == nil {
 		f.state = s
