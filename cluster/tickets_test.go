@@ -85,6 +85,27 @@ func TestTicketsAlone(t *testing.T) {
 	}
 }
 
+// A node that was alone and begins a fleet brings its keys along, under the fleet's
+// secret from then on.
+func TestTicketsOfAFounder(t *testing.T) {
+	o := FleetOptions{Node: "a", State: t.TempDir()}
+	s, end := startNode(t, o, mainPool(place.Shared, 1))
+	alone := keysOf(t, s, 2)
+	end()
+	o.Fleet, o.Secrets, o.Bind, o.Voters = "test", []Secret{NewSecret()}, "127.0.0.1:0", []string{"a"}
+	s, end = startNode(t, o, mainPool(place.Shared, 1))
+	defer end()
+	if keys := keysOf(t, s, 2); !slices.Equal(keys, alone) {
+		t.Error("the founder has other keys")
+	}
+	until(t, "they are sealed with the fleet's secret", func() bool {
+		s.f.mu.Lock()
+		defer s.f.mu.Unlock()
+		_, fresh, err := open(o.Secrets, aboutTicket(1), s.f.table.Tickets.Keys[0].Sealed)
+		return err == nil && fresh
+	})
+}
+
 // Who has lost the secret that he sealed with serves nevertheless, and says so.
 func TestTicketsWithoutTheirSecret(t *testing.T) {
 	o := FleetOptions{Node: "a", State: t.TempDir()}
