@@ -163,6 +163,10 @@ func (srv *Server) prepare(cfg *tls.Config) *handshake.Config {
 	return handshake.Prepare(cfg, handshake.Options{Tickets: &srv.tickets, Copy: !srv.deps.Engine.Secures(), Stats: &srv.handshakes})
 }
 
+// Tickets are the keys of the session tickets of all listeners, over reloads. Until
+// somebody sets others they are this node's own.
+func (srv *Server) Tickets() *handshake.Tickets { return &srv.tickets }
+
 // Handshakes counts the TLS handshakes with clients and back ends by what became
 // of their keys.
 func (srv *Server) Handshakes() *handshake.Stats { return &srv.handshakes }

@@ -150,9 +150,10 @@ type Fleet struct {
 	extra   map[string]reported // of all nodes, while we lead
 	fatal   error
 	leaving bool
-	reseal  bool     // the map key is sealed with a secret that is on its way out
-	untaken bool     // nobody took the last report
-	drained bool     // by an administrator
+	reseal  bool // the map key is sealed with a secret that is on its way out
+	untaken bool // nobody took the last report
+	drained bool // by an administrator
+	tickets ticketNews
 	unkeyed error    // why the map key cannot be opened
 	filed   filed    // pins of files
 	leased  bool     // at the last look

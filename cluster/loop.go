@@ -404,6 +404,7 @@ func (f *Fleet) reconcile() {
 			f.log.Warn("the fleet does not take what this node's configuration says", "err", err)
 		}
 	}
+	f.sealTickets()
 	f.pins()
 	if f.gossip != nil {
 		f.admit()

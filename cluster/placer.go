@@ -15,6 +15,7 @@ import (
 
 // learn takes up what the fleet has settled. It is called with mu held.
 func (f *Fleet) learn() {
+	f.learnTickets()
 	s := f.table.Settings
 	if k := f.keyer.Load(); s.Number == 0 || k != nil && k.number == s.Number {
 		return

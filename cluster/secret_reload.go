@@ -104,9 +104,10 @@ func (f *Fleet) mayTake(list []Secret) error {
 	if err := f.mayUnseal(before, list); err != nil {
 		return err
 	}
+	lost := f.losesTickets(before, list)
 	if s := f.table.Settings; s.Number > 0 {
 		_, _, before := openMapKey(before, s.MapKey)
-		if _, _, now := openMapKey(list, s.MapKey); before == nil && now != nil {
+		if _, _, now := openMapKey(list, s.MapKey); before == nil && now != nil || lost {
 			return errors.New("the table is sealed with a version that is not in the file any more: the leader seals it anew once it uses the new one; try again when usher fleet status shows a quorum")
 		}
 	}

@@ -26,7 +26,7 @@ func (f *Fleet) settings() *table.Settings {
 
 // leaderOptions are those of this node as a leader.
 func (f *Fleet) leaderOptions() lead.Options {
-	return lead.Options{KickDelay: int64(f.o.KickDelay), Key: f.keyBy, Flush: len(f.o.Flush) > 0}
+	return lead.Options{KickDelay: int64(f.o.KickDelay), Key: f.keyBy, Flush: len(f.o.Flush) > 0, Ticket: f.newTicket, Opens: f.opensTicket, Wall: wallClock}
 }
 
 // keyBy makes a user's key by some settings. It is called with mu held.

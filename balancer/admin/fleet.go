@@ -15,6 +15,7 @@ import (
 // Paths of the API that are about the fleet.
 const (
 	FleetPath        = "/v1/fleet"
+	TicketsPath      = "/v1/fleet/tickets"
 	NodesPath        = "/v1/nodes"
 	NodeDrainPath    = "/v1/node/drain"
 	NodeForgetPath   = "/v1/node/forget"
@@ -41,6 +42,9 @@ type FleetNodes interface {
 	Nodes() ([]cluster.FleetNode, error)
 	DrainNode(node string, on bool) error
 	Forget(node string) error
+	// RotateTickets makes new keys of session tickets; with drop, what was sealed with
+	// others is not opened any more.
+	RotateTickets(drop bool) error
 	// Octets are those that the fleet port has carried up to now. It asks nobody.
 	Octets() (in, out uint64)
 }
@@ -98,6 +102,7 @@ func (s *Server) fleetRoutes(mux *http.ServeMux) {
 	get := func(path string, h http.HandlerFunc) { mux.Handle(path, only(http.MethodGet, h)) }
 	post := func(path string, h http.HandlerFunc) { mux.Handle(path, only(http.MethodPost, h)) }
 	get(FleetPath, s.inFleet(s.fleetStatus))
+	post(TicketsPath, s.inFleet(s.rotateTickets))
 	get(NodesPath, s.inFleet(s.nodes))
 	post(NodeDrainPath, s.inFleet(s.drainNode))
 	post(NodeForgetPath, s.inFleet(s.forgetNode))

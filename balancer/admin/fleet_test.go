@@ -40,6 +40,7 @@ func (f *fakeFleet) Nodes() ([]cluster.FleetNode, error) {
 func (f *fakeFleet) Octets() (in, out uint64)             { return 11, 22 }
 func (f *fakeFleet) DrainNode(node string, on bool) error { return f.note("drain %s %v", node, on) }
 func (f *fakeFleet) Forget(node string) error             { return f.note("forget %s", node) }
+func (f *fakeFleet) RotateTickets(drop bool) error        { return f.note("tickets %v", drop) }
 func (f *fakeFleet) Backends() ([]cluster.FleetBackend, error) {
 	return []cluster.FleetBackend{
 		{Pool: "main", Name: "mail1"},
@@ -110,6 +111,11 @@ func TestFleetOrders(t *testing.T) {
 		{admin.NodeForgetPath, `{"node":"u2"}`, table.ErrCounted, 409, "try again in half a minute", "forget u2"},
 		{admin.NodeForgetPath, `{"node":"u2","force":true}`, nil, 400, "malformed", ""},
 
+		{admin.TicketsPath, `{}`, nil, 200, `{"done":true}`, "tickets false"},
+		{admin.TicketsPath, `{"drop":true,"by":"ann"}`, nil, 200, `{"done":true}`, "tickets true"},
+		{admin.TicketsPath, `{"drop":1}`, nil, 400, "malformed", ""},
+		{admin.TicketsPath, `{}`, cluster.ErrNoLeader, 503, "missing voters: u2, u3; start them", "tickets false"},
+
 		{admin.BackendStatePath, `{"backend":"mail1","state":"drain","by":"ann"}`, nil, 200, `{"done":true}`, "admin main/mail1 drain by ann"},
 		{admin.BackendStatePath, `{"backend":"mail1","state":"ready"}`, nil, 400, "say active, drain, evacuate or down", ""},
 		{admin.BackendStatePath, `{"backend":"mail3","state":"down"}`, nil, 404, "there are: a/both, b/both, main/mail1, main/mail2", ""},
@@ -172,7 +178,7 @@ func TestFleetQuestions(t *testing.T) {
 func TestNoFleet(t *testing.T) {
 	n := newNode(t)
 	n.connect(t).login(t, "joe", "good")
-	for _, path := range []string{admin.MovePath, admin.PinPath, admin.UnpinPath, admin.NodeDrainPath, admin.NodeForgetPath, admin.BackendStatePath, admin.WeightPath} {
+	for _, path := range []string{admin.MovePath, admin.PinPath, admin.UnpinPath, admin.NodeDrainPath, admin.NodeForgetPath, admin.TicketsPath, admin.BackendStatePath, admin.WeightPath} {
 		if w := n.ask(http.MethodPost, path, "application/json", "{}"); w.Code != http.StatusNotImplemented || !strings.Contains(w.Body.String(), "set [fleet]") {
 			t.Errorf("%s: got %d %s", path, w.Code, w.Body)
 		}

@@ -222,6 +222,9 @@ func TestOpenSSLClient(t *testing.T) {
 			}
 			_ = c.Close()
 			o.end()
+			if version == record.TLS13 {
+				noEarlyData(t, session)
+			}
 		}
 	})
 }

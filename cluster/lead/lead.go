@@ -49,6 +49,17 @@ type Options struct {
 	// Flush: back ends have caches to be flushed in a move; see Flushes.
 	Flush  bool
 	Broken rule.Broken
+
+	// Ticket makes a key of session tickets, sealed for the table as that of an epoch.
+	// Nil: there are none, as while it returns nil.
+	Ticket func(epoch uint64) []byte
+	// Opens says whether this node can open a key. Nil: it can.
+	Opens func(table.Ticket) bool
+	// Wall is what the clock on the wall shows, in Unix seconds. It may be wrong, and
+	// is believed in nothing but when a key of tickets is due.
+	Wall func() int64
+	// TicketEvery is for how long a key seals. Zero: the constant.
+	TicketEvery int64
 }
 
 // A Leader is the leader's part.
@@ -72,6 +83,7 @@ type Leader struct {
 	flushed  map[uint64]bool // moves: the flush that was asked for is over
 	flushes  []Flush
 	settler  settler
+	turned   turning
 	alone    string // the node that needed no grants at the last look
 	locks    map[string]watched
 }
@@ -171,6 +183,7 @@ func (l *Leader) Look(now int64) []table.Command {
 	if l.entering() {
 		return out
 	}
+	out = append(out, l.tickets(now)...)
 	out = append(out, l.settle(now)...)
 	for _, name := range slices.Sorted(maps.Keys(l.t.Pools)) {
 		out = append(out, l.view(now, l.t.Pools[name])...)

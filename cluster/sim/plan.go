@@ -86,7 +86,9 @@ type Plan struct {
 	// Starts are when hosts start for the first time; none is at once.
 	Starts []int64
 	// Flush: moves wait for caches to be flushed.
-	Flush   bool
+	Flush bool
+	// Tickets: there are keys of session tickets, and clocks on the wall that are wrong.
+	Tickets bool
 	Actions []Action
 }
 
@@ -119,6 +121,8 @@ type Profile struct {
 	Files float64
 	// Values is in what share of the runs values are stored and locks are taken.
 	Values float64
+	// Tickets: fleets have keys of session tickets.
+	Tickets bool
 }
 
 // Common is the profile of everything.
@@ -181,7 +185,7 @@ func (pr Profile) Draw(seed uint64) *Plan {
 // before it still means where there is none of that.
 func (pr Profile) more(p *Plan) {
 	r := stream(p.Seed, 1001)
-	p.Flush = r.Float64() < pr.Flush
+	p.Flush, p.Tickets = r.Float64() < pr.Flush, pr.Tickets
 	switch x := r.Float64(); {
 	case x < pr.Sole:
 		p.Voters = 1

@@ -127,9 +127,9 @@ func (w *world) elect(not int) {
 			return
 		}
 		h.hint, h.hintTerm, h.committed = h.index, term, max(h.committed, h.have)
-		h.leader = leader{l: lead.New(lead.Options{
+		h.leader = leader{l: lead.New(h.tickets(lead.Options{
 			KickDelay: w.plan.KickDelay, Key: w.mayKey, Flush: w.plan.Flush, Broken: w.o.Broken,
-		}, h.t, term, h.local(w.now))}
+		}), h.t, term, h.local(w.now))}
 		h.sole(w.voters == 1)
 		h.report()
 		h.catchUp()

@@ -57,6 +57,7 @@ type Result struct {
 	Renames int // changes of users' keys
 	Lists   int // changes that brought pins of a file
 	Flushes int
+	Turns   int // of keys of session tickets
 	Alone   int // looks of a node that needs no grants
 	Stores  int // of values
 	Locks   int // that were had
@@ -73,6 +74,7 @@ var (
 	ErrLeak    = errors.New("something is left over")
 	ErrFlush   = errors.New("a user is placed before caches are flushed")
 	ErrLock    = errors.New("a lock ends that is held")
+	ErrTicket  = errors.New("tickets are sealed that a node cannot open")
 	ErrFatal   = errors.New("a node cannot go on")
 )
 
@@ -248,6 +250,7 @@ func (r *Result) Add(o Result) {
 	r.Renames += o.Renames
 	r.Lists += o.Lists
 	r.Flushes += o.Flushes
+	r.Turns += o.Turns
 	r.Alone += o.Alone
 	r.Stores += o.Stores
 	r.Locks += o.Locks

@@ -59,6 +59,30 @@ func TestPromise(t *testing.T) {
 	}
 }
 
+// TestTickets is TestPromise for fleets whose leaders turn keys of session tickets by
+// clocks that may show anything: no key is used that a node with a lease does not have,
+// each fleet has one in the end, and none makes many.
+func TestTickets(t *testing.T) {
+	pr := sim.Common
+	pr.Tickets = true
+	var sum sim.Result
+	for seed := uint64(1); seed <= 100; seed++ {
+		p := pr.Draw(seed)
+		r, err := sim.Run(p, sim.Options{})
+		sum.Add(r)
+		if err != nil {
+			t.Fatalf("seed %d: %.1000v\n%s", seed, err, sim.Shrink(p, sim.Options{}, err, 300))
+		}
+		if r.Turns == 0 {
+			t.Errorf("seed %d: no key in all the time", seed)
+		}
+	}
+	t.Logf("%+v", sum)
+	if sum.Turns < 2*100 || sum.Logins == 0 {
+		t.Error("a simulation in which nothing happens")
+	}
+}
+
 // The same seed is the same run, to the last line of its trace.
 func TestReplay(t *testing.T) {
 	for seed := uint64(1); seed <= 5; seed++ {

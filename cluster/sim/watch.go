@@ -66,6 +66,7 @@ func (w *world) compare(s *session) {
 func (w *world) watch(c table.Command, apply func() error) {
 	var done *table.Move
 	var stays int
+	before := w.ref.Tickets
 	switch c := c.(type) {
 	case table.Placed:
 		done = w.ref.Moves[c.Number]
@@ -93,6 +94,8 @@ func (w *world) watch(c table.Command, apply func() error) {
 	case table.Activate:
 		w.Changes++
 		w.activated(c.Pool)
+	case table.Turn:
+		w.turns(c, before)
 	case table.Settled:
 		w.renamed()
 	case table.Placed:

@@ -235,6 +235,7 @@ var parsers = map[string]func([]byte) (Command, error){
 	"grant": parse[Grant], "expire": parse[Expire], "prepare": parse[Prepare], "activate": parse[Activate],
 	"placed": parse[Placed], "verdict": parse[Verdict], "define": parse[Define], "adjust": parse[Adjust],
 	"start": parse[Start], "forget": parse[Forget], "stage": parse[Stage],
+	"turn": parse[Turn], "reseal tickets": parse[ResealTickets],
 	"settle": parse[Settle], "rekey": parse[Rekey], "settled": parse[Settled],
 	"put": parse[Put], "remove": parse[Remove], "reseal": parse[Reseal],
 	"take": parse[Take], "renew": parse[Renew], "drop": parse[Drop], "break": parse[Break],

@@ -96,6 +96,8 @@ func random(r *rand.Rand, tab *table.Table) table.Command {
 		return value(r, tab)
 	case 27, 28:
 		return lock(r, tab, node, life, term)
+	case 22:
+		return ticketing(r, tab)
 	default:
 		return table.Verdict{Term: term, Pool: "p", Up: map[uint16]bool{uint16(r.IntN(5)): r.IntN(3) > 0}}
 	}
@@ -136,6 +138,26 @@ func lock(r *rand.Rand, tab *table.Table, node string, life, term uint64) table.
 	default:
 		return table.Take{Name: name, Node: node, Life: life, Nonce: nonce}
 	}
+}
+
+// ticketing draws a command about keys of tickets.
+func ticketing(r *rand.Rand, tab *table.Table) table.Command {
+	now, last, at := tab.Tickets, tab.Tickets.Last(), r.Int64N(1000)
+	if r.IntN(4) == 0 {
+		c := table.ResealTickets{Seals: now.Seals - uint64(r.IntN(9)/8)}
+		for _, k := range now.Keys {
+			if r.IntN(3) > 0 {
+				c.Keys = append(c.Keys, table.Sealed{Epoch: k.Epoch, Sealed: []byte{byte(r.IntN(256))}})
+			}
+		}
+		return c
+	}
+	c := table.Turn{Epoch: now.Epoch - uint64(r.IntN(9)/8), At: at, Drop: r.IntN(5) == 0}
+	for n := range uint64(1 + r.IntN(2)) {
+		c.Keys = append(c.Keys, table.Ticket{Epoch: last + 1 + n, Sealed: []byte{byte(r.IntN(256))}, NotBefore: at, Expiry: at + r.Int64N(2000)})
+	}
+	c.To = last + uint64(len(c.Keys)) - 1 - uint64(r.IntN(9)/8)
+	return c
 }
 
 // settling draws a step of a change of settings: all others would be too rare.
@@ -207,7 +229,7 @@ func TestDeterminism(t *testing.T) {
 			}
 		}
 	}
-	if len(kinds) < 25 {
+	if len(kinds) < 27 {
 		t.Errorf("only %d kinds of commands were accepted: %v", len(kinds), kinds)
 	}
 }
@@ -295,6 +317,7 @@ func ask(t *table.Table) {
 		t.AllClear(m)
 		t.Way(m)
 	}
+	t.Tickets.InUse()
 	t.AllClosed()
 	t.Collide(place.Names{LowerCase: true})
 	for key := range t.Values.Any() {

@@ -24,6 +24,7 @@ type saved struct {
 	// LastEpoch is left out while no pool has gone.
 	LastEpoch uint64    `json:"last_epoch,omitempty"`
 	Settling  *settling `json:"settling,omitempty"`
+	Tickets   *Tickets  `json:"tickets,omitempty"`
 	Pins      int       `json:"pins"` // so many follow, each by itself
 	// Values follow the pins, each by itself. All of these are left out while there
 	// are none.
@@ -130,6 +131,9 @@ func (t *Table) Save(w io.Writer) error {
 	for _, number := range slices.Sorted(maps.Keys(t.Moves)) {
 		s.Moves = append(s.Moves, t.Moves[number])
 	}
+	if t.Tickets.Epoch > 0 {
+		s.Tickets = &t.Tickets
+	}
 	if t.Settling != nil {
 		s.Settling = &settling{t.Settling.Settings, renames(t.Settling.Keys)}
 	}
@@ -186,6 +190,12 @@ func (t *Table) Load(r io.Reader) error {
 	n.Enters, n.LastEpoch = s.Enters, s.LastEpoch
 	if s.Settling != nil {
 		n.Settling = s.Settling.Keys.settling(s.Settling.Settings)
+	}
+	if s.Tickets != nil {
+		if err := s.Tickets.check(); err != nil {
+			return fmt.Errorf("read a snapshot: %w", err)
+		}
+		n.Tickets = *s.Tickets
 	}
 	if slices.Contains(s.Members, nil) || slices.Contains(s.Moves, nil) {
 		return errNull

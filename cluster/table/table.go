@@ -48,6 +48,7 @@ type Table struct {
 	// Locks are by name, and LastBeat counts what their holders say.
 	Locks    map[string]Lock
 	LastBeat uint64
+	Tickets  Tickets
 
 	moving map[place.Key]uint64 // derived of Moves
 	broken rule.Broken

@@ -18,10 +18,10 @@ import (
 func fleetCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "fleet",
-		Short: "see the fleet, make its secret, recover it",
+		Short: "see the fleet, make its secret and other keys, recover it",
 		Long:  "fleet has the commands about the fleet as a whole. usher node, backend and user steer it.",
 	}
-	c.AddCommand(fleetStatus(), fleetSecret(), fleetRecover())
+	c.AddCommand(fleetStatus(), fleetSecret(), fleetTickets(), fleetRecover())
 	return c
 }
 

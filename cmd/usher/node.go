@@ -145,6 +145,7 @@ func newNode(c *config.Config, log *logger) (*node, error) {
 	n.running.Go(func() { n.engine.Run(n.ctx) })
 	n.running.Go(n.tidy)
 	n.running.Go(func() { n.fleet.Run(n.ctx) })
+	n.running.Go(n.keepTickets)
 	return n, nil
 }
 
@@ -227,6 +228,7 @@ func (n *node) start(ctx context.Context, c *config.Config) error {
 		return err
 	}
 	n.awaitFleet(ctx)
+	n.takeTickets() // before the first client comes
 	return n.server.Apply(w.balancer)
 }
 
