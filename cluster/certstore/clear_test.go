@@ -90,6 +90,7 @@ func (k secretKey) in(b []byte) bool {
 // looks for them in all that these write and send, while they run and when they have
 // ended.
 func TestNothingInClear(t *testing.T) {
+	t.Parallel()
 	keys := newSecretKeys(t)
 	nodes := append(trio(t), single(t))
 	wire := listen(t, nodes[:3])

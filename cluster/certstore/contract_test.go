@@ -216,6 +216,7 @@ func TestEverySentence(t *testing.T) {
 
 // TestContract holds all clauses on each node of a fleet of three, and on a fleet of one.
 func TestContract(t *testing.T) {
+	t.Parallel()
 	alone, nodes := single(t), trio(t)
 	for i, here := range append(slices.Clip(nodes), alone) {
 		there := alone

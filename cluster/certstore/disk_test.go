@@ -24,6 +24,7 @@ const smallDisk = "100m"
 // TestDiskFull fills the disk of a node alone: what cannot be written is refused in
 // words and in time, what is there is read, and with room it goes on by itself.
 func TestDiskFull(t *testing.T) {
+	t.Parallel()
 	if os.Getuid() != 0 {
 		t.Skip("SKIPPED, needs root, to mount a small disk")
 	}
