@@ -88,7 +88,8 @@ func (s *session) broken() {
 func (s *session) refused(f *Failure) {
 	s.letGo()
 	result := "refused"
-	if f.Kind == ClientQuit || f.Kind == ClientGone {
+	switch f.Kind {
+	case ClientQuit, ClientGone, Challenge:
 		result = "closed"
 	}
 	i, _ := s.shown()

@@ -10,10 +10,12 @@ import (
 type Keeper struct {
 	options Options
 	serving atomic.Pointer[map[string][]shelf] // by listener
+
+	registrar *registrar // what obtains certificates
 }
 
 // New makes a Keeper that has nothing yet.
-func New(o Options) *Keeper { return &Keeper{options: o} }
+func New(o Options) *Keeper { return &Keeper{options: o, registrar: newRegistrar(o)} }
 
 // Apply puts a plan into force. After an error the one before stays, whole.
 func (k *Keeper) Apply(p Plan) error { return nil }

@@ -1,0 +1,63 @@
+package certs
+
+import (
+	"context"
+	"path"
+	"strings"
+
+	"github.com/caddyserver/certmagic"
+)
+
+// A Watcher is a storage that tells what others change in it. Watch calls changed
+// for each key under prefix that was stored or deleted, until ctx ends; changed
+// returns at once. The first call may be for keys that were there before.
+type Watcher interface {
+	Watch(ctx context.Context, prefix string, changed func(key string))
+}
+
+// rsaPrefix keeps RSA certificates apart: certmagic has one place for each name.
+const rsaPrefix = "rsa"
+
+// A beside is a storage inside of another, under a prefix of its own. Locks are
+// the outer one's: of one name only one order runs at a time, whatever the key, so
+// that their challenges do not meet.
+type beside struct {
+	certmagic.Storage
+	prefix string
+}
+
+func (b beside) in(key string) string { return path.Join(b.prefix, key) }
+
+func (b beside) out(key string) string {
+	return strings.TrimPrefix(strings.TrimPrefix(key, b.prefix), "/")
+}
+
+func (b beside) Store(ctx context.Context, key string, value []byte) error {
+	return b.Storage.Store(ctx, b.in(key), value)
+}
+
+func (b beside) Load(ctx context.Context, key string) ([]byte, error) {
+	return b.Storage.Load(ctx, b.in(key))
+}
+
+func (b beside) Delete(ctx context.Context, key string) error {
+	return b.Storage.Delete(ctx, b.in(key))
+}
+
+func (b beside) Exists(ctx context.Context, key string) bool {
+	return b.Storage.Exists(ctx, b.in(key))
+}
+
+func (b beside) List(ctx context.Context, prefix string, recursive bool) ([]string, error) {
+	keys, err := b.Storage.List(ctx, b.in(prefix), recursive)
+	for i := range keys {
+		keys[i] = b.out(keys[i])
+	}
+	return keys, err
+}
+
+func (b beside) Stat(ctx context.Context, key string) (certmagic.KeyInfo, error) {
+	info, err := b.Storage.Stat(ctx, b.in(key))
+	info.Key = b.out(info.Key)
+	return info, err
+}
