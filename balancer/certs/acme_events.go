@@ -14,17 +14,19 @@ import (
 func (r *registrar) event(kind KeyKind, name string, data map[string]any) error {
 	subject, _ := data["identifier"].(string)
 	renewal, _ := data["renewal"].(bool)
-	if name != "cert_obtained" {
-		return nil
-	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	w := r.works[want{normal(subject), kind}]
 	if w == nil {
 		return nil
 	}
-	if w.fresh = "obtained"; renewal {
-		w.fresh = "renewed"
+	if name == "cert_obtaining" { // and not when it is stored: others may be faster to read it
+		if w.fresh = "obtained"; renewal {
+			w.fresh = "renewed"
+		}
+	}
+	if name != "cert_obtained" {
+		return nil
 	}
 	if len(w.faults) > 0 { // another issuer made up for it
 		what, do := r.trouble(w, nil)

@@ -69,6 +69,9 @@ func (r *registrar) renew(ctx context.Context, name string, force bool) error {
 func (r *registrar) renewed(w *work, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if err != nil {
+		w.fresh = ""
+	}
 	if w.busy {
 		w.again = true
 		return

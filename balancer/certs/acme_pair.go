@@ -9,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -84,6 +86,9 @@ func read(ctx context.Context, s certmagic.Storage, w want, issuers []string) (b
 			best = p
 		}
 	}
+	if best == nil && err == nil {
+		best, err = readLeft(ctx, s, w, issuers)
+	}
 	if best != nil {
 		return best, torn, nil
 	}
@@ -91,6 +96,29 @@ func read(ctx context.Context, s certmagic.Storage, w want, issuers []string) (b
 		err = fs.ErrNotExist
 	}
 	return nil, torn, err
+}
+
+// readLeft finds the newest certificate of an issuer that is configured no more: it
+// is good until the new one has given another.
+func readLeft(ctx context.Context, s certmagic.Storage, w want, issuers []string) (best *pair, err error) {
+	keys, err := s.List(ctx, certmagic.StorageKeys.CertsPrefix(""), false)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, storageError{err}
+	}
+	for _, key := range keys {
+		ca := path.Base(key)
+		if slices.ContainsFunc(issuers, func(i string) bool { return certmagic.StorageKeys.Safe(i) == ca }) {
+			continue
+		}
+		p, err := readOne(ctx, s, w, ca)
+		if err == nil && (best == nil || p.Leaf.NotBefore.After(best.Leaf.NotBefore)) {
+			best = p
+		}
+	}
+	return best, nil
 }
 
 func readOne(ctx context.Context, s certmagic.Storage, w want, ca string) (*pair, error) {

@@ -37,14 +37,13 @@ func verify(t *testing.T, s *pebble.Server, c *tls.Certificate, name string) {
 // One order each way, answered by a node that knows nothing of the order: only it
 // has doors.
 func TestObtain(t *testing.T) {
-	httpPort, alpnPort := pebble.FreePort(t), pebble.FreePort(t)
-	ca := pebble.New(t, pebble.Options{HTTPPort: httpPort, TLSPort: alpnPort, BadNonces: 30})
+	t.Parallel()
 	for _, how := range []Challenge{HTTP01, TLSALPN01} {
 		t.Run(string(how), func(t *testing.T) {
 			name := "mail." + string(how) + ".example.org"
 			s := newMemory()
-			orders, answers := newRig(t, s, 0, 0), newRig(t, s, httpPort, alpnPort)
-			before := ca.Orders()
+			orders, answers := newRig(t, s, 0, 0), newRig(t, s, anyPort, anyPort)
+			ca := answers.aCA(pebble.Options{BadNonces: 10})
 			orders.wants(acmeOf(issuerAt(ca, "pebble", how)), []string{name}, nil)
 			answers.wants(acmeOf(issuerAt(ca, "pebble", how)), []string{name}, nil)
 			first := orders.has(name)
@@ -55,7 +54,7 @@ func TestObtain(t *testing.T) {
 			if got := answers.has(name); !got.Leaf.Equal(first.Leaf) {
 				t.Error("two nodes have two certificates")
 			}
-			if got := ca.Orders() - before; got != 1 {
+			if got := ca.Orders(); got != 1 {
 				t.Errorf("got %d orders of two nodes, want 1", got)
 			}
 			if left := s.keys("challenge_tokens/" + name + ".json"); len(left) > 0 {
@@ -84,60 +83,56 @@ func TestObtain(t *testing.T) {
 					t.Errorf("listed as %+v", st)
 				}
 			}
+			if got := ca.Accounts(); got != 1 {
+				t.Errorf("got %d accounts of two nodes, want 1", got)
+			}
 		})
-	}
-	if got := ca.Accounts(); got != 2 { // one for each storage
-		t.Errorf("got %d accounts, want 2", got)
 	}
 }
 
 // A first issuer that is dead costs a warning, and not the certificate.
 func TestIssuers(t *testing.T) {
-	httpPort := pebble.FreePort(t)
-	ca := pebble.New(t, pebble.Options{HTTPPort: httpPort, EAB: map[string]string{
+	t.Parallel()
+	s := newMemory()
+	r := newRig(t, s, anyPort, 0)
+	ca := r.aCA(pebble.Options{EAB: map[string]string{
 		"kid": "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W",
 	}})
 	dead := Issuer{Name: "dead", Directory: "https://" + local(pebble.FreePort(t)) + "/dir", Challenges: []Challenge{HTTP01}}
 	alive := issuerAt(ca, "alive", HTTP01)
-	t.Run("without its account", func(t *testing.T) {
-		r := newRig(t, newMemory(), httpPort, 0)
-		r.wants(acmeOf(alive), []string{"a.example.org"}, nil)
-		r.says("externalAccountRequired")
-		r.says("set eab_key_id and eab_key_file")
-	})
+	r.wants(acmeOf(alive), []string{"a.example.org"}, nil)
+	r.says("externalAccountRequired")
+	r.says("set eab_key_id and eab_key_file")
 	alive.EABKeyID, alive.EABKey = "kid", "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
-	t.Run("with it, after a dead one", func(t *testing.T) {
-		r := newRig(t, newMemory(), httpPort, 0)
-		a := acmeOf(dead, alive)
-		a.Keys = []KeyKind{ECDSA, RSA}
-		r.wants(a, []string{"a.example.org"}, nil)
-		until(t, "both kinds", func() bool { return len(r.registrar.at("a.example.org")) == 2 })
-		list := r.registrar.at("a.example.org")
-		if _, ok := list[0].PrivateKey.(*ecdsa.PrivateKey); !ok {
-			t.Errorf("the first is %T", list[0].PrivateKey)
-		}
-		if _, ok := list[1].PrivateKey.(*rsa.PrivateKey); !ok {
-			t.Errorf("the second is %T", list[1].PrivateKey)
-		}
-		for _, c := range list {
-			verify(t, ca, c, "a.example.org")
-		}
-		r.says("an issuer failed, the next one gave the certificate")
-		r.says("nobody listens at the CA's address")
-		if strings.Contains(r.log.String(), string(alive.EABKey)) {
-			t.Error("the account's key is in the log")
-		}
-		if err := r.Renew(t.Context(), "b.example.org", true); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("renewing what is not there: %v", err)
-		}
-	})
+	a := acmeOf(dead, alive)
+	a.Keys = []KeyKind{ECDSA, RSA}
+	r.wants(a, []string{"a.example.org"}, nil)
+	until(t, "both kinds", func() bool { return len(r.registrar.at("a.example.org")) == 2 })
+	list := r.registrar.at("a.example.org")
+	if _, ok := list[0].PrivateKey.(*ecdsa.PrivateKey); !ok {
+		t.Errorf("the first is %T", list[0].PrivateKey)
+	}
+	if _, ok := list[1].PrivateKey.(*rsa.PrivateKey); !ok {
+		t.Errorf("the second is %T", list[1].PrivateKey)
+	}
+	for _, c := range list {
+		verify(t, ca, c, "a.example.org")
+	}
+	r.says("an issuer failed, the next one gave the certificate")
+	r.says("nobody listens at the CA's address")
+	if strings.Contains(r.log.String(), string(alive.EABKey)) {
+		t.Error("the account's key is in the log")
+	}
+	if err := r.Renew(t.Context(), "b.example.org", true); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("renewing what is not there: %v", err)
+	}
 }
 
 func TestOnDemand(t *testing.T) {
-	httpPort := pebble.FreePort(t)
-	ca := pebble.New(t, pebble.Options{HTTPPort: httpPort, Blocked: []string{"blocked.customers.example.org"}})
+	t.Parallel()
 	s := newMemory()
-	r := newRig(t, s, httpPort, 0)
+	r := newRig(t, s, anyPort, 0)
+	ca := r.aCA(pebble.Options{Blocked: []string{"blocked.customers.example.org"}})
 	patterns := []string{"*.customers.example.org", "one.example.net"}
 	r.wants(acmeOf(issuerAt(ca, "pebble", HTTP01)), nil, patterns)
 	shelf := r.shelf(nil, patterns)
@@ -254,6 +249,7 @@ func soa(t *testing.T, zone string) (address string) {
 }
 
 func TestWildcard(t *testing.T) {
+	t.Parallel()
 	ca := pebble.New(t, pebble.Options{})
 	a := acmeOf(issuerAt(ca, "pebble", HTTP01))
 	if _, err := newPolicy(a, []string{"*.example.org"}, nil); err == nil || !strings.Contains(err.Error(), "dns-01") {

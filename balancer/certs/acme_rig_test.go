@@ -7,7 +7,10 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"net"
+	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -99,8 +102,23 @@ func (m *memory) Exists(ctx context.Context, key string) bool {
 	return err == nil
 }
 
-func (m *memory) List(context.Context, string, bool) ([]string, error) {
-	return nil, errors.New("nobody lists")
+func (m *memory) List(_ context.Context, prefix string, recursive bool) ([]string, error) {
+	if recursive {
+		return nil, errors.New("nobody lists all")
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	found := map[string]bool{}
+	for k := range m.values {
+		if rest, ok := strings.CutPrefix(k, prefix+"/"); ok {
+			child, _, _ := strings.Cut(rest, "/")
+			found[prefix+"/"+child] = true
+		}
+	}
+	if len(found) == 0 {
+		return nil, fs.ErrNotExist
+	}
+	return slices.Collect(maps.Keys(found)), nil
 }
 
 func (m *memory) Stat(context.Context, string) (certmagic.KeyInfo, error) {
@@ -178,6 +196,9 @@ type rig struct {
 	doors   *Doors
 }
 
+// anyPort is one that the kernel chooses.
+const anyPort = -1
+
 // newRig starts a node with an ACME part. Where ports are 0 there is no door.
 func newRig(t *testing.T, s *memory, httpPort, alpnPort int) *rig {
 	t.Helper()
@@ -206,7 +227,26 @@ func local(port int) string {
 	if port == 0 {
 		return ""
 	}
-	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(max(port, 0)))
+}
+
+// ports are where the doors are.
+func (r *rig) ports() (httpPort, alpnPort int) {
+	port := func(address string) int {
+		if address == "" {
+			return 0
+		}
+		return int(netip.MustParseAddrPort(address).Port())
+	}
+	h, a := r.doors.Addresses()
+	return port(h), port(a)
+}
+
+// aCA is one that looks for answers at the rig's doors.
+func (r *rig) aCA(o pebble.Options) *pebble.Server {
+	r.t.Helper()
+	o.HTTPPort, o.TLSPort = r.ports()
+	return pebble.New(r.t, o)
 }
 
 // wants puts a policy into force.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"path"
 	"strings"
+	"sync"
 
 	"github.com/caddyserver/certmagic"
 )
@@ -60,4 +61,60 @@ func (b beside) Stat(ctx context.Context, key string) (certmagic.KeyInfo, error)
 	info, err := b.Storage.Stat(ctx, b.in(key))
 	info.Key = b.out(info.Key)
 	return info, err
+}
+
+// An undo is the storage that certmagic has. When one of a certificate's three parts
+// cannot be stored, certmagic deletes those that it stored before it, and with them
+// the certificate that they were to take the place of: here they get back what they
+// were.
+type undo struct {
+	certmagic.Storage
+	mu  sync.Mutex
+	old map[string][]byte
+}
+
+// part says whether a key is of a certificate, and whether it is the last of it.
+func part(key string) (is, last bool) {
+	return strings.HasPrefix(key, certmagic.StorageKeys.CertsPrefix("")+"/"), path.Ext(key) == ".json"
+}
+
+func (u *undo) Store(ctx context.Context, key string, value []byte) error {
+	is, last := part(key)
+	if !is {
+		return u.Storage.Store(ctx, key, value)
+	}
+	var old []byte
+	if !last {
+		old, _ = u.Storage.Load(ctx, key) // none, or none that could be had
+	}
+	if err := u.Storage.Store(ctx, key, value); err != nil {
+		return storageError{err}
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	switch dir := path.Dir(key); {
+	case last:
+		for k := range u.old {
+			if path.Dir(k) == dir {
+				delete(u.old, k)
+			}
+		}
+	case old != nil:
+		if u.old == nil {
+			u.old = make(map[string][]byte)
+		}
+		u.old[key] = old
+	}
+	return nil
+}
+
+func (u *undo) Delete(ctx context.Context, key string) error {
+	u.mu.Lock()
+	old, ok := u.old[key]
+	delete(u.old, key)
+	u.mu.Unlock()
+	if ok {
+		return u.Storage.Store(ctx, key, old)
+	}
+	return u.Storage.Delete(ctx, key)
 }

@@ -53,6 +53,7 @@ func (r *registrar) done(w *work, err error) {
 	}
 	r.wake()
 	if err != nil {
+		w.fresh = ""
 		r.complain(w, err)
 	}
 }
@@ -69,7 +70,7 @@ func (r *registrar) look(ctx context.Context, p *press, w *work) error {
 		}
 	}
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrNotExist), err == nil && p.issuers[found.ca] == nil:
 		release, err := r.begin(ctx, w)
 		if err != nil {
 			return err

@@ -111,23 +111,33 @@ func New(t testing.TB, o Options) *Server {
 	if o.TLSPort == 0 {
 		o.TLSPort = 5001
 	}
-	for i := range o.Ports {
-		if o.Ports[i] == 0 {
-			o.Ports[i] = FreePort(t)
-		}
-	}
 	s := &Server{t: t, opts: o, dir: t.TempDir()}
-	s.Directory = "https://" + s.at(portAPI) + "/dir"
-	s.management = "https://" + s.at(portManagement)
-	s.dns = s.at(portDNS)
-	s.names = "http://" + s.at(portNames)
 	s.Log = filepath.Join(s.dir, "pebble.log")
 	s.writeCertificate()
-	s.writeConfig()
 	t.Cleanup(s.Stop)
-	s.start()
-	return s
+	var err error
+	for range tries { // somebody else may take a port before we do
+		for i := range o.Ports {
+			if s.opts.Ports[i] = o.Ports[i]; o.Ports[i] == 0 {
+				s.opts.Ports[i] = FreePort(t)
+			}
+		}
+		s.Directory = "https://" + s.at(portAPI) + "/dir"
+		s.management = "https://" + s.at(portManagement)
+		s.dns = s.at(portDNS)
+		s.names = "http://" + s.at(portNames)
+		s.writeConfig()
+		if err = s.start(); err == nil {
+			return s
+		}
+		s.Stop()
+	}
+	t.Fatal(err)
+	return nil
 }
+
+// tries bounds the starts with other ports.
+const tries = 3
 
 func (s *Server) at(port int) string {
 	return netip.AddrPortFrom(s.opts.Address, uint16(s.opts.Ports[port])).String()

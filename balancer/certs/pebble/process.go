@@ -21,7 +21,7 @@ type process struct {
 }
 
 // start starts what does not run. The DNS server comes first.
-func (s *Server) start() {
+func (s *Server) start() error {
 	s.t.Helper()
 	s.procs = append(s.procs, s.launch("challtestsrv.log", nil, "pebble-challtestsrv",
 		"-dns01", s.dns, "-management", s.at(portNames), "-http01", "", "-https01", "", "-tlsalpn01", "",
@@ -33,11 +33,16 @@ func (s *Server) start() {
 	s.procs = append(s.procs, s.launch("pebble.log",
 		[]string{"PEBBLE_VA_NOSLEEP=1", reuse, fmt.Sprint("PEBBLE_WFE_NONCEREJECT=", s.opts.BadNonces)},
 		"pebble", "-config", filepath.Join(s.dir, "pebble.json"), "-dnsserver", s.dns))
-	s.await("the DNS server", func() error { return s.tell("/clear-a", map[string]any{"host": "nobody.invalid."}) })
-	s.await("the CA", func() error { _, err := s.fetch("/roots/0"); return err })
+	if err := s.await("the DNS server", func() error { return s.tell("/clear-a", map[string]any{"host": "nobody.invalid."}) }); err != nil {
+		return err
+	}
+	if err := s.await("the CA", func() error { _, err := s.fetch("/roots/0"); return err }); err != nil {
+		return err
+	}
 	for name, addrs := range s.opts.Hosts {
 		s.Resolve(name, addrs...)
 	}
+	return nil
 }
 
 // Stop ends the CA. It forgets all accounts and certificates.
@@ -53,7 +58,9 @@ func (s *Server) Stop() {
 func (s *Server) Restart() {
 	s.t.Helper()
 	s.Stop()
-	s.start()
+	if err := s.start(); err != nil {
+		s.t.Fatal(err)
+	}
 }
 
 // Freeze has the CA take connections and answer nothing, until Thaw.
@@ -107,27 +114,26 @@ func (s *Server) launch(log string, env []string, args ...string) *process {
 }
 
 // await waits until something works.
-func (s *Server) await(what string, try func() error) {
-	s.t.Helper()
+func (s *Server) await(what string, try func() error) error {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	end := time.After(patience)
 	for {
 		err := try()
 		if err == nil {
-			return
+			return nil
 		}
 		for _, p := range s.procs {
 			select {
 			case <-p.done:
-				s.t.Fatalf("%s ended at once:\n%s", what, s.logs())
+				return fmt.Errorf("%s ended at once:\n%s", what, s.logs())
 			default:
 			}
 		}
 		select {
 		case <-tick.C:
 		case <-end:
-			s.t.Fatalf("%s does not come up: %v\n%s", what, err, s.logs())
+			return fmt.Errorf("%s does not come up: %w\n%s", what, err, s.logs())
 		}
 	}
 }
