@@ -88,8 +88,7 @@ func (s *session) broken() {
 func (s *session) refused(f *Failure) {
 	s.letGo()
 	result := "refused"
-	switch f.Kind {
-	case ClientQuit, ClientGone, Challenge:
+	if f.Kind == ClientQuit || f.Kind == ClientGone || f.Kind == Challenge {
 		result = "closed"
 	}
 	i, _ := s.shown()

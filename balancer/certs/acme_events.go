@@ -72,7 +72,7 @@ func (r *registrar) trouble(w *work, err error) (what, do string) {
 // complain tells of a failure, once an hour for each kind of it. The caller holds
 // r.mu.
 func (r *registrar) complain(w *work, err error) {
-	if errors.Is(err, context.Canceled) || errors.Is(err, errBudget) {
+	if errors.Is(err, context.Canceled) || errors.Is(err, errBudget) || stored(err) && w.tries <= storageQuiet {
 		return
 	}
 	what, do := r.trouble(w, err)

@@ -11,6 +11,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/big"
 	"net"
 	"net/http"
@@ -191,7 +192,7 @@ func TestHostileCA(t *testing.T) {
 			}
 			own, pool := selfMade(t, time.Now().Add(-time.Hour), time.Now().Add(24*time.Hour))
 			server := httptest.NewUnstartedServer(ca)
-			server.Config.ErrorLog = nil
+			server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)
 			server.TLS = &tls.Config{Certificates: []tls.Certificate{own}}
 			server.StartTLS()
 			t.Cleanup(server.Close)

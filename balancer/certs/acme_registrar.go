@@ -31,6 +31,13 @@ const (
 	workTime = 20 * time.Minute
 )
 
+// storagePause is the time between tries when the fleet does not answer: a leader is
+// elected in seconds, and a node that begins waits for it, too.
+const storagePause = 3 * time.Second
+
+// storageQuiet is how many such tries in a row are nothing to tell.
+const storageQuiet = 5
+
 // pauses are the times between tries that fail. Most causes are gone at the second;
 // later ones need an administrator, or days.
 var pauses = []time.Duration{
@@ -75,6 +82,7 @@ type work struct {
 	demanded bool             // a client has asked for it, no configuration
 	busy     bool             // somebody looks after it
 	again    bool             // and should once more
+	peek     bool             // it was stored meanwhile, so there may be something to serve
 	due      time.Time        // of the next look
 	tries    int              // that failed, in a row
 	fresh    string           // what the log will call the next certificate: obtained, renewed
@@ -155,6 +163,9 @@ func (r *registrar) step(ctx context.Context, working *sync.WaitGroup) time.Dura
 	pause := lookEvery
 	for _, w := range r.works {
 		switch wait := w.due.Sub(now); {
+		case w.busy && w.peek: // whoever is at it may wait for a lock for long
+			w.peek = false
+			working.Go(func() { _, _, _ = r.read(ctx, w) }) // who is at it will see the error
 		case w.busy:
 		case wait <= 0:
 			w.busy = true
@@ -230,7 +241,7 @@ func (r *registrar) changed(key string) {
 
 // soon has a certificate looked at. The caller holds r.mu.
 func (r *registrar) soon(w *work) {
-	if w.again = w.busy; !w.busy {
+	if w.again, w.peek = w.busy, w.busy; !w.busy {
 		w.due = time.Time{}
 	}
 	r.wake()

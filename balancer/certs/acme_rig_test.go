@@ -80,12 +80,6 @@ func (m *memory) Load(_ context.Context, key string) ([]byte, error) {
 	return bytes.Clone(v), nil
 }
 
-func (m *memory) loaded(key string) int {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.loads[key]
-}
-
 func (m *memory) Delete(_ context.Context, key string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()

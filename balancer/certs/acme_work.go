@@ -42,6 +42,9 @@ func (r *registrar) done(w *work, err error) {
 	switch {
 	case err == nil:
 		w.tries, w.due = 0, later(lookEvery)
+	case stored(err):
+		w.due = later(storagePause)
+		w.tries++
 	case w.demanded:
 		w.due = later(demandPause)
 	default:
@@ -49,7 +52,7 @@ func (r *registrar) done(w *work, err error) {
 		w.tries++
 	}
 	if w.again {
-		w.again, w.due = false, time.Time{}
+		w.again, w.peek, w.due = false, false, time.Time{}
 	}
 	r.wake()
 	if err != nil {

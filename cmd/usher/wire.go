@@ -111,6 +111,9 @@ func listenerOptions(l config.Listener) (balancer.ListenerOptions, error) {
 	// crypto/tls; early data does not exist there.
 	cfg := &tls.Config{MinVersion: l.TLSMin.Number()}
 	for _, file := range l.Certificates {
+		if file.CertFile == "" {
+			continue // obtained
+		}
 		pair, err := tls.LoadX509KeyPair(file.CertFile, file.KeyFile)
 		if err != nil {
 			return o, fmt.Errorf("listener %s: certificate %s: %w", l.Name, file.CertFile, err)

@@ -61,6 +61,7 @@ func (c *Config) check(ctx context.Context, m machine) Problems {
 	k := &checker{reporter: reporter{source: c.source}, machine: m, c: c}
 	k.admin()
 	k.fleet()
+	k.acme()
 	tell := k.peers(ctx) // at the same time as the back ends
 	for i, l := range c.Listeners {
 		k.listener(element("listener", i), l)
@@ -164,6 +165,10 @@ func (k *checker) listener(path string, l Listener) {
 		at := element(join(path, "certificates"), i)
 		if !k.has(join(path, "certificates")) {
 			at = element("certificate", i)
+		}
+		k.demanded(join(at, "on_demand_file"), crt.OnDemandFile)
+		if crt.CertFile == "" {
+			continue
 		}
 		k.pair(join(at, "cert_file"), crt.CertFile, join(at, "key_file"), crt.KeyFile)
 	}

@@ -23,7 +23,7 @@ type Listener struct {
 	TLSMin TLSVersion `toml:"tls_min" default:"1.2"`
 
 	// Certificates of this listener in place of the [[certificate]] tables.
-	Certificates []Certificate `toml:"certificates" example:"[{ cert_file = \"/etc/usher/mail.pem\", key_file = \"/etc/usher/mail.key\" }]"`
+	Certificates []Certificate `toml:"certificates" example:"[{ cert_file = \"/etc/usher/mail.pem\", key_file = \"/etc/usher/mail.key\" }, { names = [\"imap.example.org\"], on_demand = [], on_demand_file = \"\" }]"`
 
 	// CAs of client certificates, PEM. Who shows one of theirs may log in with
 	// EXTERNAL, as the first mail address in it, or else its common name; the
@@ -60,12 +60,25 @@ type Listener struct {
 	Pool string `toml:"pool" default:"" form:"name" example:"main"`
 }
 
-// Certificate is a certificate with its key, in [[certificate]] or in a
-// listener's list.
+// Certificate is where certificates come from, in [[certificate]] or in a listener's
+// list: files, or CAs.
 type Certificate struct {
 	// Certificate and the chain below it, PEM.
-	CertFile string `toml:"cert_file" required:"yes" form:"path" example:"/etc/usher/mail.pem"`
+	CertFile string `toml:"cert_file" default:"" form:"path" live:"yes" example:"/etc/usher/mail.pem"`
 
 	// Its private key, PEM. Others must not be able to read the file.
-	KeyFile string `toml:"key_file" required:"yes" form:"path" example:"/etc/usher/mail.key"`
+	KeyFile string `toml:"key_file" default:"" form:"path" live:"yes" example:"/etc/usher/mail.key"`
+
+	// Names that are obtained and renewed as [acme] says, each with a certificate of
+	// its own. Clients without a name are shown the first.
+	Names []string `toml:"names" default:"[]" form:"certname" example:"[\"mail.example.org\", \"imap.example.org\"]"`
+
+	// Names that are obtained when the first client asks for them: that client waits
+	// for some seconds. "*.customers.example.org" is every name with one label in
+	// place of the star. Strangers can make such names up, so a node obtains at most
+	// 60 an hour: better list them.
+	OnDemand []string `toml:"on_demand" default:"[]" form:"certname" example:"[\"*.customers.example.org\"]"`
+
+	// File with more of them, one on a line. SIGHUP reads it again.
+	OnDemandFile string `toml:"on_demand_file" default:"" form:"path" example:"/etc/usher/customers.names"`
 }
