@@ -189,7 +189,7 @@ func normal(name string) string {
 }
 
 // covers says whether a pattern, exact or with one label for its star, has a name.
-func covers(pattern, name string) bool {
+func patternHas(pattern, name string) bool {
 	rest, wild := strings.CutPrefix(pattern, "*.")
 	if !wild {
 		return pattern == name

@@ -24,7 +24,7 @@ type storedAccount struct {
 }
 
 // accountKey is where the fleet keeps its account with the issuer.
-func (i *issuer) accountKey() string {
+func (i *orderer) accountKey() string {
 	email := i.email
 	if email == "" {
 		email = "default"
@@ -34,7 +34,7 @@ func (i *issuer) accountKey() string {
 
 // account returns the fleet's account with the issuer, which is made the first
 // time that somebody needs it.
-func (i *issuer) account(ctx context.Context, c *acmez.Client) (acme.Account, error) {
+func (i *orderer) account(ctx context.Context, c *acmez.Client) (acme.Account, error) {
 	account, err := i.loadAccount(ctx)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return account, err
@@ -50,7 +50,7 @@ func (i *issuer) account(ctx context.Context, c *acmez.Client) (acme.Account, er
 	return i.register(ctx, c)
 }
 
-func (i *issuer) loadAccount(ctx context.Context) (acme.Account, error) {
+func (i *orderer) loadAccount(ctx context.Context) (acme.Account, error) {
 	data, err := i.storage.Load(ctx, i.accountKey())
 	if err != nil {
 		return acme.Account{}, storageError{fmt.Errorf("load the account: %w", err)}
@@ -68,7 +68,7 @@ func (i *issuer) loadAccount(ctx context.Context) (acme.Account, error) {
 }
 
 // register makes an account (RFC 8555 §7.3).
-func (i *issuer) register(ctx context.Context, c *acmez.Client) (acme.Account, error) {
+func (i *orderer) register(ctx context.Context, c *acmez.Client) (acme.Account, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return acme.Account{}, err
@@ -90,7 +90,7 @@ func (i *issuer) register(ctx context.Context, c *acmez.Client) (acme.Account, e
 	return account, i.saveAccount(ctx, account, key)
 }
 
-func (i *issuer) saveAccount(ctx context.Context, account acme.Account, key crypto.PrivateKey) error {
+func (i *orderer) saveAccount(ctx context.Context, account acme.Account, key crypto.PrivateKey) error {
 	pem, err := certmagic.PEMEncodePrivateKey(key)
 	if err != nil {
 		return err

@@ -41,23 +41,23 @@ var cures = []struct {
 	{clock, "check this machine's clock; if it is right, the CA's own certificate has expired"},
 	{as[x509.UnknownAuthorityError], "the CA's own certificate is signed by nobody we know: set ca_file of the issuer, if it is a CA of your own"},
 	{as[x509.HostnameError], "the directory's URL and the CA's own certificate do not go together: check directory of the issuer"},
-	{problem(acme.ProblemTypeRateLimited), "the CA limits its rate: wait, it is tried again by itself; ask for fewer names, or add a second issuer"},
+	{ofType(acme.ProblemTypeRateLimited), "the CA limits its rate: wait, it is tried again by itself; ask for fewer names, or add a second issuer"},
 	{status(http.StatusTooManyRequests), "the CA limits its rate: wait, it is tried again by itself; ask for fewer names, or add a second issuer"},
-	{problem(acme.ProblemTypeCAA), "the CAA record of the name forbids this CA: add the CA to it, or take another"},
-	{problem(acme.ProblemTypeDNS), "the CA cannot resolve the name: check its records as the Internet sees them"},
-	{problem(acme.ProblemTypeConnection), "the CA does not reach us at the address that it names: check that the name leads here, and that no firewall keeps it out (port 80 for http-01, 443 for tls-alpn-01)"},
-	{problem(acme.ProblemTypeTLS), "the CA reaches somebody else, or a proxy, at the address that it names: check that port 443 leads to usher"},
-	{problem(acme.ProblemTypeIncorrectResponse), "somebody else answers the CA's challenge: check that the name and its port lead to usher, and to no web server"},
+	{ofType(acme.ProblemTypeCAA), "the CAA record of the name forbids this CA: add the CA to it, or take another"},
+	{ofType(acme.ProblemTypeDNS), "the CA cannot resolve the name: check its records as the Internet sees them"},
+	{ofType(acme.ProblemTypeConnection), "the CA does not reach us at the address that it names: check that the name leads here, and that no firewall keeps it out (port 80 for http-01, 443 for tls-alpn-01)"},
+	{ofType(acme.ProblemTypeTLS), "the CA reaches somebody else, or a proxy, at the address that it names: check that port 443 leads to usher"},
+	{ofType(acme.ProblemTypeIncorrectResponse), "somebody else answers the CA's challenge: check that the name and its port lead to usher, and to no web server"},
 	{challenged, "the CA got a wrong answer to its challenge: check that the address which it names is a node of this fleet, and that its port 80 or 443 leads to usher"},
-	{problem(acme.ProblemTypeUnauthorized), "the CA does not let this account do that: check the account with the CA"},
-	{problem(acme.ProblemTypeRejectedIdentifier), "this CA gives no certificates for the name: take another CA, or another name"},
-	{problem(acme.ProblemTypeUnsupportedIdentifier), "this CA gives no certificates for such names: take another CA, or another name"},
-	{problem(acme.ProblemTypeUserActionRequired), "the CA's terms have changed: read them at the address that it names"},
-	{problem(acme.ProblemTypeExternalAccountRequired), "this CA wants accounts that it knows: set eab_key_id and eab_key_file of the issuer, as the CA has given them"},
-	{problem(acme.ProblemTypeInvalidContact), "the CA does not like the mail address: check email in [acme]"},
-	{problem(acme.ProblemTypeUnsupportedContact), "the CA does not like the mail address: check email in [acme]"},
-	{problem(acme.ProblemTypeBadNonce), "the CA, or a proxy before it, takes none of its own nonces: it is the CA's fault, tell its operators"},
-	{problem(acme.ProblemTypeServerInternal), "the CA has trouble: it is tried again by itself"},
+	{ofType(acme.ProblemTypeUnauthorized), "the CA does not let this account do that: check the account with the CA"},
+	{ofType(acme.ProblemTypeRejectedIdentifier), "this CA gives no certificates for the name: take another CA, or another name"},
+	{ofType(acme.ProblemTypeUnsupportedIdentifier), "this CA gives no certificates for such names: take another CA, or another name"},
+	{ofType(acme.ProblemTypeUserActionRequired), "the CA's terms have changed: read them at the address that it names"},
+	{ofType(acme.ProblemTypeExternalAccountRequired), "this CA wants accounts that it knows: set eab_key_id and eab_key_file of the issuer, as the CA has given them"},
+	{ofType(acme.ProblemTypeInvalidContact), "the CA does not like the mail address: check email in [acme]"},
+	{ofType(acme.ProblemTypeUnsupportedContact), "the CA does not like the mail address: check email in [acme]"},
+	{ofType(acme.ProblemTypeBadNonce), "the CA, or a proxy before it, takes none of its own nonces: it is the CA's fault, tell its operators"},
+	{ofType(acme.ProblemTypeServerInternal), "the CA has trouble: it is tried again by itself"},
 	{is(errWildcard), "allow dns-01 for an issuer, and set [acme.dns]"},
 	{says("no solvers available"), "none of the challenges that the CA offers is allowed for this issuer: check challenges"},
 	{nonsense, "that is no ACME server, or one that is broken: check directory of the issuer, and whether a proxy is between"},
@@ -91,7 +91,7 @@ func says(text string) func(error) bool {
 	return func(err error) bool { return strings.Contains(err.Error(), text) }
 }
 
-func problem(kind string) func(error) bool {
+func ofType(kind string) func(error) bool {
 	return func(err error) bool {
 		var p acme.Problem
 		return errors.As(err, &p) && p.Type == kind

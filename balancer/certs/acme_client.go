@@ -37,16 +37,16 @@ func httpClient(i Issuer, l *limits) *http.Client {
 	t.MaxResponseHeaderBytes = maxAnswer
 	t.MaxIdleConns = 1
 	t.IdleConnTimeout = answerTime // nobody closes it otherwise
-	return &http.Client{Transport: guard{t, l}, Timeout: answerTime}
+	return &http.Client{Transport: caGuard{t, l}, Timeout: answerTime}
 }
 
-// A guard bounds what a CA may answer and sees when it wants us to wait.
-type guard struct {
+// A caGuard bounds what a CA may answer and sees when it wants us to wait.
+type caGuard struct {
 	http.RoundTripper
 	limits *limits
 }
 
-func (g guard) RoundTrip(r *http.Request) (*http.Response, error) {
+func (g caGuard) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.URL.Scheme != "https" {
 		return nil, fmt.Errorf("%w: it sends us to %q, which is no https URL", errNonsense, r.URL.Redacted())
 	}

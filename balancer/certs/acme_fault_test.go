@@ -1,6 +1,7 @@
 package certs
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -9,6 +10,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -62,8 +64,8 @@ func parts(t *testing.T, c tls.Certificate) (chain, key, meta []byte) {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Certificate[0]}), key, []byte(`{"sans":["x"],"issuer_data":{}}`)
 }
 
-// put stores a certificate as if the issuer had given it.
-func put(t *testing.T, s certmagic.Storage, ca, name string, c tls.Certificate) {
+// putStored stores a certificate as if the issuer had given it.
+func putStored(t *testing.T, s certmagic.Storage, ca, name string, c tls.Certificate) {
 	t.Helper()
 	chain, key, meta := parts(t, c)
 	k := certmagic.StorageKeys
@@ -203,7 +205,7 @@ func TestHostileCA(t *testing.T) {
 			}
 			s := newMemory()
 			served := young(t, "mail.example.org")
-			put(t, s, i.key(), "mail.example.org", served)
+			putStored(t, s, i.key(), "mail.example.org", served)
 			r := newRig(t, s, 0, 0)
 			r.wants(acmeOf(i), []string{"mail.example.org", "new.example.org"}, nil)
 			r.has("mail.example.org")
@@ -268,7 +270,7 @@ func TestWrongAnswer(t *testing.T) {
 	s := newMemory()
 	i := issuerAt(ca, "pebble", HTTP01)
 	served := young(t, "mail.example.org")
-	put(t, s, i.key(), "mail.example.org", served)
+	putStored(t, s, i.key(), "mail.example.org", served)
 	r := newRig(t, s, 0, 0)
 	r.wants(acmeOf(i), []string{"mail.example.org"}, nil)
 	r.has("mail.example.org")
@@ -289,7 +291,7 @@ func TestFullDisk(t *testing.T) {
 	ca := r.aCA(pebble.Options{})
 	i := issuerAt(ca, "pebble", HTTP01)
 	served := young(t, "mail.example.org")
-	put(t, s, i.key(), "mail.example.org", served)
+	putStored(t, s, i.key(), "mail.example.org", served)
 	r.wants(acmeOf(i), []string{"mail.example.org"}, nil)
 	full := &net.OpError{Op: "write", Err: syscall.ENOSPC}
 	for _, suffix := range []string{"accounts/postmaster@example.org.json", "challenge_tokens/mail.example.org.json", "mail.example.org.crt"} {
@@ -308,7 +310,7 @@ func TestFullDisk(t *testing.T) {
 		if !r.has("mail.example.org").Leaf.Equal(served.Leaf) {
 			t.Errorf("no room for %s: what was served is gone", suffix)
 		}
-		if p, _, err := read(t.Context(), s, want{"mail.example.org", ECDSA}, []string{i.key()}); err != nil || !p.Leaf.Equal(served.Leaf) {
+		if p, _, err := readStored(t.Context(), s, want{"mail.example.org", ECDSA}, []string{i.key()}); err != nil || !p.Leaf.Equal(served.Leaf) {
 			t.Errorf("no room for %s: what was stored is gone: %v", suffix, err)
 		}
 	}
@@ -329,7 +331,7 @@ func TestTorn(t *testing.T) {
 	ca := r.aCA(pebble.Options{})
 	i := issuerAt(ca, "pebble", HTTP01)
 	served, other := young(t, "mail.example.org"), young(t, "mail.example.org")
-	put(t, s, i.key(), "mail.example.org", served)
+	putStored(t, s, i.key(), "mail.example.org", served)
 	r.wants(acmeOf(i), []string{"mail.example.org"}, nil)
 	r.has("mail.example.org")
 	_, key, meta := parts(t, other)
@@ -363,7 +365,7 @@ func TestTorn(t *testing.T) {
 func TestOtherCA(t *testing.T) {
 	s := newMemory()
 	served := young(t, "mail.example.org")
-	put(t, s, "old.example.net-dir", "mail.example.org", served)
+	putStored(t, s, "old.example.net-dir", "mail.example.org", served)
 	r := newRig(t, s, 0, 0)
 	r.wants(acmeOf(Issuer{Name: "new", Directory: "https://" + local(pebble.FreePort(t)) + "/dir", Challenges: []Challenge{HTTP01}}), []string{"mail.example.org"}, nil)
 	if !r.has("mail.example.org").Leaf.Equal(served.Leaf) {
@@ -392,8 +394,75 @@ func TestFits(t *testing.T) {
 		{"no certificate", []byte("<html>"), csr, "a.example.org", is(errNonsense)},
 		{"not yet", chain(early), &x509.CertificateRequest{PublicKey: early.Leaf.PublicKey}, "a.example.org", clock},
 	} {
-		if err := fits(tt.chain, tt.csr, tt.host); !tt.want(err) {
+		if err := fitsOrder(tt.chain, tt.csr, tt.host); !tt.want(err) {
 			t.Errorf("%s: got %v", tt.name, err)
 		}
+	}
+}
+
+// A CA that takes connections and says nothing does not hold an administrator for
+// longer than he waits, and the words are for that.
+func TestSilentCA(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0") // nobody accepts
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	r := newRig(t, newMemory(), 0, 0)
+	i := Issuer{Name: "silent", Directory: "https://" + l.Addr().String() + "/dir", Challenges: []Challenge{HTTP01}}
+	p, err := newPolicy(acmeOf(i), []string{"mail.example.org"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.registrar.apply(p)
+	until(t, "the plan to be in force", func() bool {
+		r.registrar.mu.Lock()
+		defer r.registrar.mu.Unlock()
+		return r.registrar.presses[ECDSA] != nil
+	})
+	press := r.registrar.presses[ECDSA]
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if err := press.config.ObtainCertSync(ctx, "other.example.org"); err == nil || !strings.Contains(advice(err), "the CA does not answer") {
+		t.Errorf("got %v: %s", err, advice(err))
+	}
+}
+
+// A storage that does not answer yet, as on a node that has just begun, is asked again
+// soon; what arrives by the feed is served though somebody waits for a lock.
+func TestLateStorage(t *testing.T) {
+	t.Parallel()
+	s := newMemory()
+	s.failing(func(string, string) error { return errors.New("no leader") })
+	i := Issuer{Name: "ca", Directory: "https://" + local(pebble.FreePort(t)) + "/dir", Challenges: []Challenge{HTTP01}}
+	r := newRig(t, s, 0, 0)
+	if err := s.Lock(t.Context(), want{"b.example.org", ECDSA}.lock()); err != nil { // another node is at it
+		t.Fatal(err)
+	}
+	r.wants(acmeOf(i), []string{"a.example.org", "b.example.org"}, nil)
+	until(t, "a try", func() bool { return s.loaded() > 0 })
+	s.failing(nil)
+	putStored(t, s, i.key(), "a.example.org", young(t, "a.example.org"))
+	r.has("a.example.org")
+	until(t, "the other name to wait for the lock", func() bool { return r.log.count(`says="acquiring lock" identifier=b.example.org`) > 0 })
+	putStored(t, s, i.key(), "b.example.org", young(t, "b.example.org"))
+	r.has("b.example.org")
+	if err := s.Unlock(t.Context(), want{"b.example.org", ECDSA}.lock()); err != nil {
+		t.Fatal(err)
+	}
+	if n := r.log.count("level=WARN"); n != 0 {
+		t.Errorf("%d warnings of what passes", n)
+	}
+}
+
+// Without a place to keep certificates none is promised.
+func TestNoStorage(t *testing.T) {
+	i := Issuer{Name: "ca", Directory: "https://ca.example.org/dir", Challenges: []Challenge{HTTP01}}
+	r := newRegistrar(Options{})
+	if _, err := r.plan(Plan{ACME: acmeOf(i), Listeners: map[string]Listener{"l": {Sources: []Source{{Names: []string{"a.example.org"}}}}}}); err == nil {
+		t.Error("a plan to obtain is good")
+	}
+	if _, err := r.plan(Plan{Listeners: map[string]Listener{"l": {Sources: []Source{{CertFile: "a", KeyFile: "b"}}}}}); err != nil {
+		t.Errorf("a plan of files: %v", err)
 	}
 }

@@ -27,10 +27,10 @@ const (
 	clockSlack = 5 * time.Minute
 )
 
-// An issuer is an Issuer at work. It is not certmagic's own, whose solvers open
+// An orderer is an Issuer at work. It is not certmagic's own, whose solvers open
 // sockets themselves wherever they find a port free, share one memory of challenges
 // in the process, and may ask for a mail address on the terminal.
-type issuer struct {
+type orderer struct {
 	Issuer
 	email   string
 	storage certmagic.Storage // of accounts and challenges, whatever kind the keys are
@@ -44,13 +44,13 @@ type issuer struct {
 }
 
 // IssuerKey is the issuer's place in the storage.
-func (i *issuer) IssuerKey() string { return i.key() }
+func (i *orderer) IssuerKey() string { return i.key() }
 
 // errWildcard: the next issuer may do better.
 var errWildcard = errors.New("this issuer may not use " + string(DNS01) + ", which a wildcard takes")
 
 // Issue orders a certificate (RFC 8555 §7.4).
-func (i *issuer) Issue(ctx context.Context, csr *x509.CertificateRequest) (*certmagic.IssuedCertificate, error) {
+func (i *orderer) Issue(ctx context.Context, csr *x509.CertificateRequest) (*certmagic.IssuedCertificate, error) {
 	if len(csr.DNSNames) != 1 {
 		return nil, fmt.Errorf("want one name, got %d", len(csr.DNSNames))
 	}
@@ -69,7 +69,7 @@ func (i *issuer) Issue(ctx context.Context, csr *x509.CertificateRequest) (*cert
 	return issued, err
 }
 
-func (i *issuer) issue(ctx context.Context, csr *x509.CertificateRequest, w want) (*certmagic.IssuedCertificate, error) {
+func (i *orderer) issue(ctx context.Context, csr *x509.CertificateRequest, w want) (*certmagic.IssuedCertificate, error) {
 	if w.wildcard() && !slices.Contains(i.Challenges, DNS01) {
 		return nil, errWildcard
 	}
@@ -92,7 +92,7 @@ func (i *issuer) issue(ctx context.Context, csr *x509.CertificateRequest, w want
 			return nil, err
 		}
 		chain := i.choose(chains)
-		if err := fits(chain.ChainPEM, csr, w.name); err != nil {
+		if err := fitsOrder(chain.ChainPEM, csr, w.name); err != nil {
 			return nil, err
 		}
 		return &certmagic.IssuedCertificate{Certificate: chain.ChainPEM, Metadata: chain}, nil
@@ -101,7 +101,7 @@ func (i *issuer) issue(ctx context.Context, csr *x509.CertificateRequest, w want
 
 // order says which certificate the new one is for, so that the CA does not count it
 // as one more (RFC 9773 §5); a CA that does not know that one is asked without.
-func (i *issuer) order(ctx context.Context, c *acmez.Client, account acme.Account, csr *x509.CertificateRequest, w want) ([]acme.Certificate, error) {
+func (i *orderer) order(ctx context.Context, c *acmez.Client, account acme.Account, csr *x509.CertificateRequest, w want) ([]acme.Certificate, error) {
 	params, err := acmez.OrderParametersFromCSR(account, csr)
 	if err != nil {
 		return nil, err
@@ -118,7 +118,7 @@ func (i *issuer) order(ctx context.Context, c *acmez.Client, account acme.Accoun
 }
 
 // replaced is the certificate of the name that this issuer has given before.
-func (i *issuer) replaced(ctx context.Context, w want) *x509.Certificate {
+func (i *orderer) replaced(ctx context.Context, w want) *x509.Certificate {
 	chain, err := w.kind.storage(i.storage).Load(ctx, certmagic.StorageKeys.SiteCert(i.IssuerKey(), w.name))
 	if err != nil {
 		return nil
@@ -130,7 +130,7 @@ func (i *issuer) replaced(ctx context.Context, w want) *x509.Certificate {
 	return leaf
 }
 
-func (i *issuer) client() *acmez.Client {
+func (i *orderer) client() *acmez.Client {
 	return &acmez.Client{
 		Client:           &acme.Client{Directory: i.directory(), UserAgent: "usher", HTTPClient: i.http, Logger: i.log},
 		ChallengeSolvers: i.solvers,
@@ -138,7 +138,7 @@ func (i *issuer) client() *acmez.Client {
 }
 
 // choose takes the chain that is preferred.
-func (i *issuer) choose(chains []acme.Certificate) acme.Certificate {
+func (i *orderer) choose(chains []acme.Certificate) acme.Certificate {
 	if len(chains) == 0 {
 		return acme.Certificate{} // fits finds it
 	}
@@ -157,7 +157,7 @@ var errNonsense = errors.New("the CA answers nonsense")
 
 // fits refuses a certificate that could not be served: it would take the place of
 // one that can.
-func fits(chain []byte, csr *x509.CertificateRequest, name string) error {
+func fitsOrder(chain []byte, csr *x509.CertificateRequest, name string) error {
 	leaf, err := leafOf(chain)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errNonsense, err)
@@ -177,7 +177,7 @@ func fits(chain []byte, csr *x509.CertificateRequest, name string) error {
 }
 
 // GetRenewalInfo asks when the CA wants a certificate renewed (RFC 9773 §4).
-func (i *issuer) GetRenewalInfo(ctx context.Context, cert certmagic.Certificate) (acme.RenewalInfo, error) {
+func (i *orderer) GetRenewalInfo(ctx context.Context, cert certmagic.Certificate) (acme.RenewalInfo, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	return i.client().GetRenewalInfo(ctx, cert.Leaf)

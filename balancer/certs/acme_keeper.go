@@ -6,18 +6,28 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/http"
+	"slices"
 	"time"
 )
 
 // renewTime bounds a renewal that an administrator asks for: he waits for it.
 const renewTime = 10 * time.Minute
 
-// Renew renews the obtained certificates of a name now, of all kinds of keys, or
-// obtains those that are missing, and returns when that is done. Without force only
-// what would soon be renewed anyway is. The error has the CA's words and what to do.
-func (k *Keeper) Renew(ctx context.Context, name string, force bool) error {
-	return k.registrar.renew(ctx, normal(name), force)
+// plan is the part of a plan that the registrar does: all names of all listeners.
+// Nothing is in force before apply.
+func (r *registrar) plan(p Plan) (*policy, error) {
+	var names, patterns []string
+	for _, l := range slices.Sorted(maps.Keys(p.Listeners)) {
+		for _, s := range p.Listeners[l].Sources {
+			names, patterns = append(names, s.Names...), append(patterns, s.OnDemand...)
+		}
+	}
+	if len(names)+len(patterns) > 0 && r.storage == nil {
+		return nil, errors.New("certificates are to be obtained, and there is nothing to keep them in")
+	}
+	return newPolicy(p.ACME, names, patterns)
 }
 
 // Challenges answers HTTP-01 challenges of CAs, also those of orders that run on
@@ -31,6 +41,10 @@ func (k *Keeper) Challenge(hello *tls.ClientHelloInfo) *tls.Config {
 	return k.registrar.challenge(hello)
 }
 
+// renew renews the certificates of a name now, of all kinds of keys, or obtains those
+// that are missing, and returns when that is done. Without force only what would soon
+// be renewed anyway is. The error has the CA's words and what to do; without a work of
+// that name it is fs.ErrNotExist.
 func (r *registrar) renew(ctx context.Context, name string, force bool) error {
 	ctx, cancel := context.WithTimeout(ctx, renewTime)
 	defer cancel()
@@ -77,7 +91,7 @@ func (r *registrar) renewed(w *work, err error) {
 		return
 	}
 	if w.err = err; err == nil {
-		w.tries, w.due = 0, later(lookEvery)
+		w.tries, w.due = 0, later(worksEvery)
 	}
 }
 

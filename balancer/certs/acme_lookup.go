@@ -37,10 +37,10 @@ type lookups struct {
 }
 
 // A turn is what goes on for one name.
-type turn struct{ next *reading }
+type turn struct{ next *sharedRead }
 
-// A reading is shared by all who came before it began.
-type reading struct {
+// A sharedRead is one by all who came before it began.
+type sharedRead struct {
 	done chan struct{}
 	dare *dare
 	err  error
@@ -61,7 +61,7 @@ func (l *lookups) get(ctx context.Context, name string, configured bool) (*dare,
 	}
 }
 
-func (l *lookups) join(name string, configured bool) (*reading, error) {
+func (l *lookups) join(name string, configured bool) (*sharedRead, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	t := l.active[name]
@@ -80,7 +80,7 @@ func (l *lookups) join(name string, configured bool) (*reading, error) {
 		go l.serve(name, t, configured) // ends a pause after the last who asked
 	}
 	if t.next == nil {
-		t.next = &reading{done: make(chan struct{})}
+		t.next = &sharedRead{done: make(chan struct{})}
 	}
 	return t.next, nil
 }

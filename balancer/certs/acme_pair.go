@@ -58,8 +58,8 @@ func kindOf(a x509.PublicKeyAlgorithm) KeyKind {
 	return ECDSA
 }
 
-// A pair is a certificate that was found whole.
-type pair struct {
+// A stock is a certificate that was found whole.
+type stock struct {
 	*tls.Certificate
 	ca    string    // the issuer's key
 	renew time.Time // as the CA wants it; zero: it does not say
@@ -69,9 +69,9 @@ type pair struct {
 // three steps, and somebody stopped between two.
 var errTorn = errors.New("the stored certificate does not fit its key")
 
-// read finds the newest whole certificate in the storage. Torn are the issuers
+// readStored finds the newest whole certificate in the storage. Torn are the issuers
 // whose certificate is not whole, which says nothing of those of others.
-func read(ctx context.Context, s certmagic.Storage, w want, issuers []string) (best *pair, torn []string, err error) {
+func readStored(ctx context.Context, s certmagic.Storage, w want, issuers []string) (best *stock, torn []string, err error) {
 	s = w.kind.storage(s)
 	for _, ca := range issuers {
 		p, readErr := readOne(ctx, s, w, ca)
@@ -100,7 +100,7 @@ func read(ctx context.Context, s certmagic.Storage, w want, issuers []string) (b
 
 // readLeft finds the newest certificate of an issuer that is configured no more: it
 // is good until the new one has given another.
-func readLeft(ctx context.Context, s certmagic.Storage, w want, issuers []string) (best *pair, err error) {
+func readLeft(ctx context.Context, s certmagic.Storage, w want, issuers []string) (best *stock, err error) {
 	keys, err := s.List(ctx, certmagic.StorageKeys.CertsPrefix(""), false)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -121,7 +121,7 @@ func readLeft(ctx context.Context, s certmagic.Storage, w want, issuers []string
 	return best, nil
 }
 
-func readOne(ctx context.Context, s certmagic.Storage, w want, ca string) (*pair, error) {
+func readOne(ctx context.Context, s certmagic.Storage, w want, ca string) (*stock, error) {
 	keys := certmagic.StorageKeys
 	key, err := s.Load(ctx, keys.SitePrivateKey(ca, w.name))
 	if err != nil {
@@ -139,7 +139,7 @@ func readOne(ctx context.Context, s certmagic.Storage, w want, ca string) (*pair
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errTorn, err)
 	}
-	return &pair{Certificate: &crt, ca: ca, renew: renewal(meta)}, nil
+	return &stock{Certificate: &crt, ca: ca, renew: renewal(meta)}, nil
 }
 
 // leafOf is the first certificate of a chain in PEM.

@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net"
 	"strings"
@@ -87,6 +88,48 @@ func TestObtain(t *testing.T) {
 				t.Errorf("got %d accounts of two nodes, want 1", got)
 			}
 		})
+	}
+}
+
+// Three nodes want ten names at once, and each name is ordered once, by one account.
+func TestFleet(t *testing.T) {
+	t.Parallel()
+	s := newMemory()
+	nodes := []*rig{newRig(t, s, 0, 0), newRig(t, s, 0, 0), newRig(t, s, anyPort, 0)}
+	ca := nodes[2].aCA(pebble.Options{})
+	var names []string
+	for i := range 10 {
+		names = append(names, fmt.Sprintf("mail%d.example.org", i))
+	}
+	for _, n := range nodes {
+		n.wants(acmeOf(issuerAt(ca, "pebble", HTTP01)), names, nil)
+	}
+	for _, name := range names {
+		first := nodes[0].has(name)
+		for _, n := range nodes[1:] {
+			if got := n.has(name); !got.Leaf.Equal(first.Leaf) {
+				t.Errorf("%s: two nodes have two certificates", name)
+			}
+		}
+	}
+	if got := ca.Orders(); got != len(names) {
+		t.Errorf("got %d orders, want %d", got, len(names))
+	}
+	if got := ca.Accounts(); got != 1 {
+		t.Errorf("got %d accounts, want 1", got)
+	}
+	late := newRig(t, s, 0, 0)
+	late.wants(acmeOf(issuerAt(ca, "pebble", HTTP01)), names, nil)
+	for _, name := range names {
+		late.has(name)
+	}
+	if got := ca.Orders(); got != len(names) {
+		t.Errorf("after a fourth node there are %d orders", got)
+	}
+	for _, n := range append(nodes, late) {
+		if strings.Contains(n.log.String(), "PRIVATE KEY") {
+			t.Error("a private key is in the log")
+		}
 	}
 }
 

@@ -48,7 +48,7 @@ func newPolicy(a ACME, names, patterns []string) (*policy, error) {
 // demanded says whether a name may be obtained when a client asks for it.
 func (p *policy) demanded(name string) bool {
 	return p.exact[name] && slices.Contains(p.patterns, name) ||
-		slices.ContainsFunc(p.patterns, func(pattern string) bool { return covers(pattern, name) })
+		slices.ContainsFunc(p.patterns, func(pattern string) bool { return patternHas(pattern, name) })
 }
 
 // answers says for which names challenges are answered: those of which there can be
@@ -69,20 +69,20 @@ func (p *policy) uses(c Challenge) bool {
 // A press makes certificates of one kind of key, under one policy.
 type press struct {
 	kind    KeyKind
-	issuers map[string]*issuer // by key
-	config  *certmagic.Config  // for orders, and for certificates that no OCSP responder vouches for
-	stapled *certmagic.Config  // the same, with OCSP
+	issuers map[string]*orderer // by key
+	config  *certmagic.Config   // for orders, and for certificates that no OCSP responder vouches for
+	stapled *certmagic.Config   // the same, with OCSP
 }
 
 // newPress makes one. The cache only has to be there: what is served is ours, and
 // so is the time of a renewal, since certmagic's own upkeep would hold a name's lock
 // for as long as an order fails, up to a month, and wait for OCSP without a bound.
 func (r *registrar) newPress(p *policy, kind KeyKind) *press {
-	out := &press{kind: kind, issuers: make(map[string]*issuer)}
+	out := &press{kind: kind, issuers: make(map[string]*orderer)}
 	var list []certmagic.Issuer
 	chat := slog.New(chatter{r.log.Handler()})
 	for _, i := range p.Issuers {
-		ours := &issuer{
+		ours := &orderer{
 			Issuer: i, email: p.Email, storage: r.storage, solvers: make(map[string]acmez.Solver),
 			limits: r.limit(i.key()), log: chat.With("ca", i.Name), failed: r.fault,
 		}

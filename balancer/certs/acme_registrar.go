@@ -16,9 +16,9 @@ import (
 )
 
 const (
-	// lookEvery is the time between two looks at a certificate that is as it should
+	// worksEvery is the time between two looks at a certificate that is as it should
 	// be: it is when a renewal falls due, and when news are seen that nobody told.
-	lookEvery = 10 * time.Minute
+	worksEvery = 10 * time.Minute
 
 	// readsAtOnce bounds reads of the storage at a start.
 	readsAtOnce = 16
@@ -75,8 +75,8 @@ type registrar struct {
 // A work is a wanted certificate and the state of the efforts for it.
 type work struct {
 	want
-	used atomic.Int64         // when a client last asked for it, Unix seconds
-	pair atomic.Pointer[pair] // what is served
+	used atomic.Int64          // when a client last asked for it, Unix seconds
+	pair atomic.Pointer[stock] // what is served
 
 	// Guarded by registrar.mu.
 	demanded bool             // a client has asked for it, no configuration
@@ -160,7 +160,7 @@ func (r *registrar) step(ctx context.Context, working *sync.WaitGroup) time.Dura
 		r.retool(p)
 	}
 	r.retire(now)
-	pause := lookEvery
+	pause := worksEvery
 	for _, w := range r.works {
 		switch wait := w.due.Sub(now); {
 		case w.busy && w.peek: // whoever is at it may wait for a lock for long

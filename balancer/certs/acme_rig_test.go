@@ -80,6 +80,16 @@ func (m *memory) Load(_ context.Context, key string) ([]byte, error) {
 	return bytes.Clone(v), nil
 }
 
+// loaded counts the reads.
+func (m *memory) loaded() (n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, times := range m.loads {
+		n += times
+	}
+	return n
+}
+
 func (m *memory) Delete(_ context.Context, key string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -243,14 +253,19 @@ func (r *rig) aCA(o pebble.Options) *pebble.Server {
 	return pebble.New(r.t, o)
 }
 
-// wants puts a policy into force.
+// wants puts a plan into force.
 func (r *rig) wants(a ACME, names, patterns []string) {
 	r.t.Helper()
-	p, err := newPolicy(a, names, patterns)
+	p, err := r.registrar.plan(Plan{ACME: a, Listeners: map[string]Listener{"l": {Sources: []Source{{Names: names}, {OnDemand: patterns}}}}})
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	r.registrar.apply(p)
+}
+
+// Renew is what an administrator does.
+func (r *rig) Renew(ctx context.Context, name string, force bool) error {
+	return r.shelf([]string{name}, nil).renew(ctx, name, force)
 }
 
 // shelf is that of a source.

@@ -55,13 +55,17 @@ func (o *ordered) match(name string) []*tls.Certificate {
 }
 
 func (o *ordered) asks(name string) bool {
-	return slices.ContainsFunc(o.patterns, func(p string) bool { return covers(p, name) })
+	return slices.ContainsFunc(o.patterns, func(p string) bool { return patternHas(p, name) })
 }
 
-// hello is asked last, when no shelf has a certificate: it obtains one if clients
-// may ask for the name, and waits for it. It says false for names of which it knows
-// nothing.
+// hello is asked first by CAs that look for the answer to a challenge, and last by
+// clients, when no shelf has a certificate: it obtains one if clients may ask for the
+// name, and waits for it. It says false for names of which it knows nothing.
 func (o *ordered) hello(hello *tls.ClientHelloInfo) (*tls.Certificate, bool, error) {
+	if o.r.challenge(hello) != nil {
+		c, err := o.r.answer(hello)
+		return c, true, err
+	}
 	name := normal(hello.ServerName)
 	if name == "" || !o.asks(name) {
 		return nil, false, nil
@@ -76,6 +80,11 @@ func (o *ordered) hello(hello *tls.ClientHelloInfo) (*tls.Certificate, bool, err
 		}
 	}
 	return list[0], true, nil
+}
+
+// renew renews the certificate of a name of the list; see [registrar.renew].
+func (o *ordered) renew(ctx context.Context, name string, force bool) error {
+	return o.r.renew(ctx, normal(name), force)
 }
 
 // run: one run of the registrar is for all its shelves.
@@ -121,11 +130,11 @@ func (r *registrar) status(w *work) Status {
 	return s
 }
 
-func (p *pair) status(policy *policy) Status {
+func (p *stock) status(policy *policy) Status {
 	leaf := p.Leaf
 	sum := sha256.Sum256(leaf.Raw)
 	s := Status{
-		ID: hex.EncodeToString(sum[:4]), Names: leaf.DNSNames, Source: "acme", From: p.ca, Key: keyName(leaf),
+		ID: hex.EncodeToString(sum[:4]), Names: leaf.DNSNames, Source: "acme", From: p.ca, Key: keySize(leaf),
 		Issuer: leaf.Issuer.String(), Serial: leaf.SerialNumber.Text(16), Fingerprint: hex.EncodeToString(sum[:]),
 		NotBefore: leaf.NotBefore, NotAfter: leaf.NotAfter, RenewAt: p.renew,
 	}
@@ -145,8 +154,8 @@ func (p *pair) status(policy *policy) Status {
 	return s
 }
 
-// keyName is the kind and size of a certificate's key.
-func keyName(c *x509.Certificate) string {
+// keySize is the kind and size of a certificate's key.
+func keySize(c *x509.Certificate) string {
 	switch k := c.PublicKey.(type) {
 	case *ecdsa.PublicKey:
 		return "ECDSA " + k.Params().Name

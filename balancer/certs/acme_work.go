@@ -41,7 +41,7 @@ func (r *registrar) done(w *work, err error) {
 	w.looked = make(chan struct{})
 	switch {
 	case err == nil:
-		w.tries, w.due = 0, later(lookEvery)
+		w.tries, w.due = 0, later(worksEvery)
 	case stored(err):
 		w.due = later(storagePause)
 		w.tries++
@@ -105,7 +105,7 @@ func (r *registrar) look(ctx context.Context, p *press, w *work) error {
 }
 
 // read reads a certificate and serves it if it is whole.
-func (r *registrar) read(ctx context.Context, w *work) (*pair, []string, error) {
+func (r *registrar) read(ctx context.Context, w *work) (*stock, []string, error) {
 	select {
 	case r.reads <- struct{}{}:
 		defer func() { <-r.reads }()
@@ -114,7 +114,7 @@ func (r *registrar) read(ctx context.Context, w *work) (*pair, []string, error) 
 	}
 	ctx, cancel := context.WithTimeout(ctx, readTime)
 	defer cancel()
-	found, torn, err := read(ctx, r.storage, w.want, r.policy().cas)
+	found, torn, err := readStored(ctx, r.storage, w.want, r.policy().cas)
 	if found != nil {
 		r.serve(w, found)
 	}
@@ -122,7 +122,7 @@ func (r *registrar) read(ctx context.Context, w *work) (*pair, []string, error) 
 }
 
 // serve shows clients a certificate from now on.
-func (r *registrar) serve(w *work, p *pair) {
+func (r *registrar) serve(w *work, p *stock) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	old := w.pair.Load()
@@ -151,7 +151,7 @@ func (r *registrar) serve(w *work, p *pair) {
 
 // due says whether certmagic would renew a certificate now: by the CA's wish, or
 // when a third of its time is left.
-func (r *registrar) due(ctx context.Context, p *press, w *work, found *pair) (bool, error) {
+func (r *registrar) due(ctx context.Context, p *press, w *work, found *stock) (bool, error) {
 	r.refresh(ctx, p, w, found)
 	crt, err := p.config.CacheManagedCertificate(ctx, w.name)
 	if err != nil {
@@ -166,7 +166,7 @@ func (r *registrar) due(ctx context.Context, p *press, w *work, found *pair) (bo
 }
 
 // staple adds what an OCSP responder says, from the storage if that is new enough.
-func (r *registrar) staple(ctx context.Context, p *press, w *work, found *pair) {
+func (r *registrar) staple(ctx context.Context, p *press, w *work, found *stock) {
 	if len(found.Leaf.OCSPServer) == 0 {
 		return
 	}
@@ -178,13 +178,13 @@ func (r *registrar) staple(ctx context.Context, p *press, w *work, found *pair) 
 	if bytes.Equal(crt.Leaf.Raw, found.Leaf.Raw) && len(crt.OCSPStaple) > 0 {
 		with := *found.Certificate
 		with.OCSPStaple = crt.OCSPStaple
-		r.serve(w, &pair{&with, found.ca, found.renew})
+		r.serve(w, &stock{&with, found.ca, found.renew})
 	}
 }
 
 // refresh asks the CA again when it wants the certificate renewed, at the times that
 // it has set for that (RFC 9773 §4.3.2).
-func (r *registrar) refresh(ctx context.Context, p *press, w *work, found *pair) {
+func (r *registrar) refresh(ctx context.Context, p *press, w *work, found *stock) {
 	key := certmagic.StorageKeys.SiteMeta(found.ca, w.name)
 	s := w.kind.storage(r.storage)
 	data, err := s.Load(ctx, key)
