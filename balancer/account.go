@@ -88,7 +88,7 @@ func (s *session) broken() {
 func (s *session) refused(f *Failure) {
 	s.letGo()
 	result := "refused"
-	if f.Kind == ClientQuit || f.Kind == ClientGone {
+	if f.Kind == ClientQuit || f.Kind == ClientGone || f.Kind == Challenge {
 		result = "closed"
 	}
 	i, _ := s.shown()

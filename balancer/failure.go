@@ -38,6 +38,7 @@ const (
 	LoginTimeout                   // the time for the login was over before a back end answered
 	Kicked                         // ended by an administrator or a move
 	Internal                       // a fault of ours
+	Challenge                      // no client: a CA has seen the answer to its challenge (RFC 8737)
 	kindCount
 )
 
@@ -75,6 +76,7 @@ var kinds = [kindCount]traits{
 	LoginTimeout:       {name: "login_timeout", code: sniff.Unavailable, level: slog.LevelWarn},
 	Kicked:             {name: "kicked", code: sniff.Unavailable},
 	Internal:           {name: "internal", code: sniff.ServerBug, level: slog.LevelError},
+	Challenge:          {name: "acme_challenge", level: slog.LevelDebug},
 }
 
 // String returns the kind's name as metrics and logs show it.

@@ -21,6 +21,11 @@ const (
 	// maxAttempts bounds the refused logins of one connection. People mistype
 	// twice; who tries more often can connect again, where limits see him.
 	maxAttempts = 5
+
+	// challengeProtocol is the ALPN name by which a CA looks for the answer to its
+	// challenge. It sees it in the handshake, and nothing is said after that
+	// (RFC 8737 §4).
+	challengeProtocol = "acme-tls/1"
 )
 
 // A session is one client, from accept to the end. Up to the adoption one
@@ -172,6 +177,12 @@ func (s *session) handshake() error {
 		return f
 	}
 	state := t.ConnectionState()
+	if state.NegotiatedProtocol == challengeProtocol {
+		s.mu.Lock()
+		s.tls = t // the CA gets a proper end
+		s.mu.Unlock()
+		return &Failure{Kind: Challenge}
+	}
 	if state.DidResume {
 		s.b.stats.TLSResumed.Add(1)
 	} else {

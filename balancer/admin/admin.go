@@ -39,7 +39,6 @@ import (
 	"time"
 
 	"usher.example/balancer"
-	"usher.example/balancer/certs"
 	"usher.example/cluster"
 	"usher.example/health"
 )
@@ -100,9 +99,6 @@ type Options struct {
 	// Degraded says what is wrong though the node may be ready, or nothing, as
 	// health.Endpoint.Degraded does. Nil: nothing is.
 	Degraded func() []string
-	// Certificates lists those that the listeners show, as certs.Keeper.List
-	// does. Nil: there are none.
-	Certificates func() []certs.Status
 	// Reloads is told of each attempt to put a configuration into force. Nil:
 	// there was none.
 	Reloads *Reloads
@@ -147,9 +143,6 @@ func New(o Options) *Server {
 	}
 	if o.Degraded == nil {
 		o.Degraded = func() []string { return nil }
-	}
-	if o.Certificates == nil {
-		o.Certificates = func() []certs.Status { return nil }
 	}
 	if o.Reloads == nil {
 		o.Reloads = new(Reloads)

@@ -18,7 +18,10 @@ const maxCertName = 253
 func (c *collector) certificates(e emitter) {
 	type worth struct{ notAfter, problem float64 }
 	series := make(map[certKey]worth)
-	for _, s := range c.s.o.Certificates() {
+	if c.s.o.Keeper == nil {
+		return
+	}
+	for _, s := range c.s.o.Keeper.List() {
 		key, _, _ := strings.Cut(s.Key, " ")
 		for _, l := range s.Listeners {
 			k := certKey{l, certName(s), s.Source, key}

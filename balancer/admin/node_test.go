@@ -110,14 +110,7 @@ func newNode(t *testing.T) *node {
 			}
 			return nil
 		},
-		Certificates: func() []certs.Status {
-			end := time.Unix(1800000000, 0)
-			return []certs.Status{
-				{Names: []string{"mail.example.org", "*.example.org"}, Listeners: []string{"imaps", "pop3s"}, Source: "file", Key: "ECDSA P-256", NotAfter: end},
-				{Names: []string{"mail.example.org"}, Listeners: []string{"imaps"}, Source: "file", Key: "ECDSA P-384", NotAfter: end.Add(-time.Hour), Problem: "old"},
-				{From: "/etc/usher/\xff.pem", Listeners: []string{"imaps"}, Source: "file", Problem: "cannot be read"},
-			}
-		},
+		Keeper: dated{},
 		Degraded: func() []string {
 			if n.degraded.Load() {
 				return []string{"isolated"}
@@ -223,3 +216,15 @@ func (n *node) scrape(t *testing.T) string {
 }
 
 func repository(name string) string { return filepath.Join("..", "..", name) }
+
+// dated is a keeper with certificates that have dates.
+type dated struct{ keeper }
+
+func (dated) List() []certs.Status {
+	end := time.Unix(1800000000, 0)
+	return []certs.Status{
+		{Names: []string{"mail.example.org", "*.example.org"}, Listeners: []string{"imaps", "pop3s"}, Source: "file", Key: "ECDSA P-256", NotAfter: end},
+		{Names: []string{"mail.example.org"}, Listeners: []string{"imaps"}, Source: "file", Key: "ECDSA P-384", NotAfter: end.Add(-time.Hour), Problem: "old"},
+		{From: "/etc/usher/\xff.pem", Listeners: []string{"imaps"}, Source: "file", Problem: "cannot be read"},
+	}
+}

@@ -13,6 +13,7 @@ type Change struct {
 	k       *Keeper
 	shelves map[string]*placed
 	fronts  map[string]*front
+	policy  *policy
 	adopt   []func()
 }
 
@@ -22,11 +23,13 @@ type Change struct {
 func (k *Keeper) Prepare(p Plan) (*Change, error) {
 	k.applying.Lock()
 	c := &Change{k: k, shelves: make(map[string]*placed), fronts: make(map[string]*front, len(p.Listeners))}
-	var errs []error
+	policy, err := k.registrar.plan(p)
+	c.policy = policy
+	errs := []error{err}
 	for _, name := range slices.Sorted(maps.Keys(p.Listeners)) {
 		f := new(front)
 		for _, s := range p.Listeners[name].Sources {
-			shelf, err := c.place(s, p.ACME, name)
+			shelf, err := c.place(s, name)
 			errs = append(errs, err)
 			f.shelves = append(f.shelves, shelf)
 		}
@@ -47,8 +50,8 @@ func (k *Keeper) Prepare(p Plan) (*Change, error) {
 
 // place finds the shelf of a source, or makes one. Listeners share them. An error
 // is returned once.
-func (c *Change) place(s Source, a ACME, listener string) (shelf, error) {
-	key := s.key(a)
+func (c *Change) place(s Source, listener string) (shelf, error) {
+	key := s.key()
 	if p, ok := c.shelves[key]; ok {
 		if p != nil && p.listeners[len(p.listeners)-1] != listener {
 			p.listeners = append(p.listeners, listener)
@@ -64,7 +67,7 @@ func (c *Change) place(s Source, a ACME, listener string) (shelf, error) {
 	c.k.mu.Unlock()
 	p := &placed{listeners: []string{listener}}
 	if old == nil {
-		made, err := c.k.shelf(s, a)
+		made, err := c.k.shelf(s)
 		if err != nil {
 			return nil, err
 		}
@@ -89,6 +92,7 @@ func (c *Change) Commit() {
 	for _, adopt := range c.adopt {
 		adopt()
 	}
+	c.k.registrar.apply(c.policy)
 	c.k.serving.Store(&c.fronts)
 	c.k.mu.Lock()
 	old := c.k.shelves

@@ -9,9 +9,6 @@ import (
 	"time"
 )
 
-// acmeALPN is what a CA offers that validates by TLS-ALPN-01 (RFC 8737 §3).
-const acmeALPN = "acme-tls/1"
-
 // A front is what one listener chooses from. It never changes.
 type front struct {
 	shelves []shelf // in order of preference
@@ -23,12 +20,6 @@ var errNone = errors.New("there is no certificate yet")
 // choose finds the certificate for a client. It waits for nobody and keeps
 // nothing; only a greeter may do otherwise.
 func (f *front) choose(hello *tls.ClientHelloInfo, now time.Time) (*tls.Certificate, error) {
-	challenge := slices.Contains(hello.SupportedProtos, acmeALPN)
-	if challenge {
-		if c, mine, err := f.greet(hello); mine {
-			return c, err
-		}
-	}
 	name := canonical(hello.ServerName)
 	nameless := *hello
 	nameless.ServerName = "" // whether the name fits is found here: SNI may be any
@@ -36,7 +27,7 @@ func (f *front) choose(hello *tls.ClientHelloInfo, now time.Time) (*tls.Certific
 	if good {
 		return best, nil
 	}
-	if best == nil && !challenge && name != "" {
+	if best == nil && name != "" {
 		if c, mine, err := f.greet(hello); mine {
 			return c, err
 		}

@@ -82,7 +82,10 @@ func (s *told) Watch(ctx context.Context, _ string, changed func(key string)) {
 // shelved is a Keeper that serves what is on shelves at one listener.
 func shelved(storage certmagic.Storage, shelves ...shelf) *Keeper {
 	k := New(Options{Log: slog.New(slog.DiscardHandler), Storage: storage})
-	k.serving.Store(&map[string][]shelf{"imaps": shelves})
+	k.serving.Store(&map[string]*front{"imaps": {shelves: shelves}})
+	for i, s := range shelves {
+		k.shelves[fmt.Sprint(i)] = &placed{shelf: s, listeners: []string{"imaps"}}
+	}
 	return k
 }
 

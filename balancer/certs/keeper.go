@@ -19,6 +19,8 @@ type Keeper struct {
 	serving atomic.Pointer[map[string]*front] // by listener; what it points to never changes
 	changed chan struct{}                     // a plan came into force
 
+	registrar *registrar // what obtains certificates
+
 	applying sync.Mutex // one Change at a time, from Prepare to its end
 
 	mu      sync.Mutex // guards what follows; never held while waiting
@@ -41,7 +43,7 @@ func New(o Options) *Keeper {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
-	k := &Keeper{options: o, changed: make(chan struct{}, 1), shelves: make(map[string]*placed), told: make(map[string]time.Time)}
+	k := &Keeper{options: o, registrar: newRegistrar(o), changed: make(chan struct{}, 1), shelves: make(map[string]*placed), told: make(map[string]time.Time)}
 	k.serving.Store(new(map[string]*front))
 	return k
 }
@@ -65,6 +67,7 @@ func (k *Keeper) Run(ctx context.Context) {
 	for _, p := range k.shelves {
 		k.start(p)
 	}
+	k.running.Go(func() { k.registrar.run(ctx) })
 	k.running.Go(func() { k.watch(ctx) })
 	k.running.Go(func() { k.remind(ctx) })
 	k.mu.Unlock()
@@ -92,7 +95,9 @@ func (k *Keeper) start(p *placed) {
 // plans: there is no need to ask again. Its GetCertificate chooses among the
 // listener's certificates, and keeps nothing of what a client sent.
 func (k *Keeper) Config(listener string) *tls.Config {
-	return &tls.Config{GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	return &tls.Config{GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		return k.registrar.challenge(hello), nil
+	}, GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 		f := (*k.serving.Load())[listener]
 		if f == nil {
 			return nil, fmt.Errorf("no certificate is planned for listener %s", listener)

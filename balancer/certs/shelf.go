@@ -20,9 +20,9 @@ type shelf interface {
 	run(ctx context.Context)
 }
 
-// A greeter is a shelf that wants to see whole hellos: first those of a CA that
-// validates by TLS-ALPN-01 (RFC 8737), and those for whose name nobody has a
-// certificate. It says whether the answer is its own, which an error is, too.
+// A greeter is a shelf that wants to see whole hellos of clients for whose name
+// nobody has a certificate. It says whether the answer is its own, which an error is,
+// too. It alone may have a client wait.
 type greeter interface {
 	hello(hello *tls.ClientHelloInfo) (*tls.Certificate, bool, error)
 }
@@ -35,16 +35,18 @@ type rereader interface {
 
 // shelf makes the shelf of a source. It is told of the certificates' fate by
 // options.Log, and has the fleet's in options.Storage.
-func (k *Keeper) shelf(s Source, _ ACME) (shelf, error) {
+func (k *Keeper) shelf(s Source) (shelf, error) {
 	switch {
 	case s.CertFile != "":
 		return newFiles(&pairReader{certFile: s.CertFile, keyFile: s.KeyFile}, k.options.Log), nil
 	case s.Directory != "":
 		return newFiles(&folderReader{root: s.Directory}, k.options.Log), nil
 	case len(s.Names) > 0, len(s.OnDemand) > 0:
-		return nil, errors.New("certificates cannot be obtained automatically yet")
+		return k.registrar.shelf(s), nil
+	case s.Imported && k.options.Storage == nil:
+		return nil, errNoStorage
 	case s.Imported:
-		return nil, errors.New("certificates cannot be imported yet")
+		return newImported(k.options.Storage, k.options.Log), nil
 	default:
 		return nil, errors.New("a source of certificates of no kind")
 	}
@@ -52,10 +54,6 @@ func (k *Keeper) shelf(s Source, _ ACME) (shelf, error) {
 
 // key is what sources are told apart by: those of equal keys share a shelf, also
 // over a change of plan.
-func (s Source) key(a ACME) string {
-	key := fmt.Sprintf("%q %q %q %q %q %v", s.CertFile, s.KeyFile, s.Directory, s.Names, s.OnDemand, s.Imported)
-	if len(s.Names) > 0 || len(s.OnDemand) > 0 {
-		key += fmt.Sprintf(" %+v", a)
-	}
-	return key
+func (s Source) key() string {
+	return fmt.Sprintf("%q %q %q %q %q %v", s.CertFile, s.KeyFile, s.Directory, s.Names, s.OnDemand, s.Imported)
 }

@@ -98,11 +98,20 @@ func (s *Store) RenewLockLease(_ context.Context, name string, _ time.Duration) 
 	return s.fleet.Holds(name)
 }
 
-// Watch begins to watch what is below a prefix, the empty one for everything: call it,
-// then list what is there, then call Next of the Watch for keys that were stored or
-// removed since, by this node or another. A certificate comes as three keys, its .json
-// last.
-func (s *Store) Watch(prefix string) *cluster.Watch { return s.fleet.Watch(prefix) }
+// Watch calls changed for each key below a prefix, the empty one for everything, that
+// was stored or removed, by this node or another, until ctx or the fleet ends. It
+// begins with the keys that are there, so who reads what he is told of misses nothing.
+// A certificate comes as three keys, its .json last.
+func (s *Store) Watch(ctx context.Context, prefix string, changed func(key string)) {
+	w := s.fleet.Watch(prefix)
+	there, _ := s.fleet.Keys(ctx, prefix, true) // what is not there yet comes as a change
+	for err := error(nil); err == nil; {
+		for _, key := range there {
+			changed(key)
+		}
+		there, err = w.Next(ctx)
+	}
+}
 
 // Sealed says that an error is of a value which this node cannot open, for lack of the
 // secret: it is there, and others may be able to.

@@ -28,6 +28,7 @@ var house = []map[string]string{
 	{ // the ground: each is understood without any other
 		"balancer/certs":         "",
 		"balancer/certs/dnstest": "",
+		"balancer/certs/pebble":  "",
 		"balancer/certs/rfc2136": "",
 		"balancer/record":        "",
 		"cluster/place":          "",
@@ -65,7 +66,6 @@ var house = []map[string]string{
 		"cmd/internal/demo":    "",
 		"cmd/internal/dovecot": "",
 		"cmd/internal/guest":   "",
-		"cmd/internal/pebble":  "",
 	},
 	{ // the programs
 		"cmd/internal/guest/init": "cmd/internal/guest",
@@ -96,10 +96,12 @@ var outsiders = map[string]string{
 	"github.com/hashicorp/raft-wal":       "cluster",
 	"github.com/libdns/libdns":            "balancer/certs/rfc2136",
 	"github.com/miekg/dns":                "balancer/certs/dnstest balancer/certs/rfc2136",
+	"github.com/mholt/acmez/v3":           "balancer/certs",
 	"github.com/pelletier/go-toml/v2":     "cmd/internal/config",
 	"github.com/pires/go-proxyproto":      "balancer cmd/internal/demo",
 	"github.com/prometheus/client_golang": "balancer/admin",
 	"github.com/spf13/cobra":              "cmd/usher",
+	"go.uber.org/zap":                     "balancer/certs",
 	"golang.org/x/crypto":                 "balancer/record",
 	"golang.org/x/net":                    "balancer/certs",
 }

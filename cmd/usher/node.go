@@ -15,6 +15,7 @@ import (
 	"usher.example/balancer/forward"
 	"usher.example/balancer/handshake"
 	"usher.example/cluster"
+	"usher.example/cluster/certstore"
 	"usher.example/cmd/internal/config"
 	"usher.example/health"
 )
@@ -32,6 +33,7 @@ type node struct {
 	entrance *turnstile     // to the fleet's places
 	server   *balancer.Server
 	keeper   *certs.Keeper // of the listeners' certificates
+	doors    *doorkeeper   // at which CAs look for answers
 	ready    *health.Endpoint
 
 	reloads  *admin.Reloads
@@ -137,11 +139,13 @@ func newNode(c *config.Config, log *logger) (*node, error) {
 		return nil, err
 	}
 	n.entrance.Placer = n.fleet // before anything listens
-	n.keeper = certs.New(certs.Options{Log: log.Logger})
+	n.keeper = certs.New(certs.Options{Log: log.Logger, Storage: certstore.New(n.fleet)})
+	n.doors = newDoorkeeper(n.keeper, log.Logger)
 	n.ready.Add("listeners", n.notDraining)
 	n.ready.Add("pools", n.poolsUsable)
 	n.ready.AddDegraded("certificates", n.keeper.Degraded)
 	n.running.Go(func() { n.keeper.Run(n.ctx) })
+	n.running.Go(func() { n.doors.run(n.ctx) })
 	n.running.Go(func() { n.engine.Run(n.ctx) })
 	n.running.Go(n.tidy)
 	n.running.Go(func() { n.fleet.Run(n.ctx) })
@@ -212,7 +216,8 @@ func (n *node) start(ctx context.Context, c *config.Config) error {
 	if err != nil {
 		return err
 	}
-	if err := n.keeper.Apply(w.certs); err != nil {
+	shown, err := n.keeper.Prepare(w.certs)
+	if err != nil {
 		return err
 	}
 	w.shown(n.keeper)
@@ -220,15 +225,20 @@ func (n *node) start(ctx context.Context, c *config.Config) error {
 	quiet := w.balancer
 	quiet.Listeners = nil
 	if err := n.server.Apply(quiet); err != nil {
+		shown.Drop()
 		return err
 	}
 	n.examine(w.checks)
 	n.awaitVerdicts(ctx)
 	if err := n.fleet.Update(w.places); err != nil { // when it is known who is down
+		shown.Drop()
 		return err
 	}
 	n.awaitFleet(ctx)
 	n.takeTickets() // before the first client comes
+	n.doors.apply(c.ACME)
+	shown.Commit() // now that there may be a fleet to keep what is obtained
+	n.awaitCertificates(ctx)
 	return n.server.Apply(w.balancer)
 }
 
@@ -254,6 +264,7 @@ func (n *node) apply(c *config.Config) error {
 		shown.Drop()
 		return err
 	}
+	n.doors.apply(c.ACME)
 	shown.Commit()
 	n.retire(w.checks)
 	if err := n.replace(w); err != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/tls"
 	"errors"
+	"fmt"
 
 	"usher.example/balancer/certs"
 	"usher.example/cmd/internal/config"
@@ -36,24 +37,36 @@ func listenerTLS(oldest uint16) *tls.Config {
 	return cfg
 }
 
-// certificates is what a configuration asks of the keeper.
-func certificates(c *config.Config) certs.Plan {
+// certificates is what a configuration asks of the keeper. It reads files with names
+// and secrets; those of certificates the keeper reads.
+func certificates(c *config.Config) (certs.Plan, error) {
 	p := certs.Plan{Listeners: make(map[string]certs.Listener)}
+	var err error
+	if p.ACME, err = acmePlan(c.ACME); err != nil {
+		return p, err
+	}
 	for _, l := range c.Listeners {
 		if l.TLS == config.TLSNone {
 			continue
 		}
 		var shown certs.Listener
 		for _, crt := range l.Certificates {
-			shown.Sources = append(shown.Sources, certificateSource(crt))
+			sources, err := certificateSources(crt)
+			if err != nil {
+				return p, fmt.Errorf("listener %s: %w", l.Name, err)
+			}
+			shown.Sources = append(shown.Sources, sources...)
 		}
 		p.Listeners[l.Name] = shown
 	}
-	return p
+	return p, nil
 }
 
-func certificateSource(c config.Certificate) certs.Source {
-	return certs.Source{CertFile: c.CertFile, KeyFile: c.KeyFile, Directory: c.CertDir}
+func certificateSources(c config.Certificate) ([]certs.Source, error) {
+	if s := (certs.Source{CertFile: c.CertFile, KeyFile: c.KeyFile, Directory: c.CertDir, Imported: c.Imported}); s.CertFile != "" || s.Directory != "" || s.Imported {
+		return []certs.Source{s}, nil
+	}
+	return acmeSources(c)
 }
 
 // shown has the listeners' handshakes show the keeper's certificates.

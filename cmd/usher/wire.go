@@ -76,8 +76,9 @@ func translate(c *config.Config) (*wiring, error) {
 		w.balancer.Hostname, _ = os.Hostname()
 	}
 	w.balancer.Limits = limits(c.Limits)
-	w.certs = certificates(c)
-	var errs []error
+	var err error
+	w.certs, err = certificates(c)
+	errs := []error{err}
 	for _, l := range c.Listeners {
 		lo, err := listenerOptions(l)
 		errs = append(errs, err)

@@ -15,10 +15,31 @@ type Certificate struct {
 	// acme.sh, lego and dehydrated. What belongs together is told by what is in
 	// the files, PEM, whose names end in .pem, .crt, .cer, .cert or .key.
 	CertDir string `toml:"cert_dir" default:"" form:"path" example:"/etc/letsencrypt/live"`
+
+	// Or names that are obtained and renewed as [acme] says, each with a certificate
+	// of its own. Clients without a name are shown the first.
+	Names []string `toml:"names" default:"[]" form:"certname" example:"[\"mail.example.org\", \"imap.example.org\"]"`
+
+	// Names that are obtained when the first client asks for them: that client waits
+	// for some seconds. "*.customers.example.org" is every name with one label in
+	// place of the star. Strangers can make such names up, so a node obtains at most
+	// 60 an hour: better list them.
+	OnDemand []string `toml:"on_demand" default:"[]" form:"certname" example:"[\"*.customers.example.org\"]"`
+
+	// File with more of them, one on a line. SIGHUP reads it again.
+	OnDemandFile string `toml:"on_demand_file" default:"" form:"path" example:"/etc/usher/customers.names"`
+
+	// Or all those that were brought into the fleet by usher cert import.
+	Imported bool `toml:"imported" default:"false"`
+}
+
+// automatic says whether a certificate is obtained.
+func (c Certificate) automatic() bool {
+	return len(c.Names)+len(c.OnDemand) > 0 || c.OnDemandFile != ""
 }
 
 // A certificateKind is one way to say where certificates come from, named by its
-// first key.
+// keys that say it.
 type certificateKind struct {
 	key string
 	set bool
@@ -29,5 +50,7 @@ func (c Certificate) kinds() []certificateKind {
 	return []certificateKind{
 		{"cert_file", c.CertFile != "" || c.KeyFile != ""},
 		{"cert_dir", c.CertDir != ""},
+		{"names or on_demand", c.automatic()},
+		{"imported", c.Imported},
 	}
 }

@@ -61,6 +61,7 @@ func (c *Config) check(ctx context.Context, m machine) Problems {
 	k := &checker{reporter: reporter{source: c.source}, machine: m, c: c}
 	k.admin()
 	k.fleet()
+	k.acme()
 	tell := k.peers(ctx) // at the same time as the back ends
 	for i, l := range c.Listeners {
 		k.listener(element("listener", i), l)
@@ -169,6 +170,7 @@ func (k *checker) listener(path string, l Listener) {
 			k.pair(join(at, "cert_file"), crt.CertFile, join(at, "key_file"), crt.KeyFile)
 		}
 		k.directory(join(at, "cert_dir"), crt.CertDir)
+		k.demanded(join(at, "on_demand_file"), crt.OnDemandFile)
 	}
 	k.authorities(join(path, "client_ca_file"), l.ClientCAFile)
 }

@@ -23,6 +23,7 @@ func (b *binder) complete(c *Config) {
 			f.Join[i] = withPort(f.Join[i], port)
 		}
 	}
+	b.completeACME(c)
 	for i := range c.Listeners {
 		l := &c.Listeners[i]
 		path := element("listener", i)

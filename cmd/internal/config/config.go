@@ -76,6 +76,10 @@ type Config struct {
 	// Several ushers that place users together. Without it this node is alone.
 	Fleet Fleet `toml:"fleet"`
 
+	// Certificates that usher obtains from CAs by ACME (RFC 8555) and renews: how.
+	// Which they are is said by names and on_demand of a [[certificate]].
+	ACME ACME `toml:"acme"`
+
 	// Certificates of all listeners that name none themselves. The client's
 	// SNI chooses; the first is for clients without a match. Of several for one
 	// name clients get the ECDSA one, old ones that of RSA. Renewed files are

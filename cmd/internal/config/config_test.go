@@ -57,6 +57,7 @@ func TestDefaults(t *testing.T) {
 			Bind: ":7946", WhenIsolated: IsolatedServe,
 			Retention: 15 * time.Minute, KickDelay: 2 * time.Second,
 		},
+		ACME:         ACME{HTTP: ":80", DNS: ACMEDNS{TSIGAlgorithm: HMACSHA256, Wait: 2 * time.Minute}},
 		Certificates: []Certificate{{CertFile: "/c.pem", KeyFile: "/c.key"}},
 		Listeners: []Listener{{
 			Name: "imaps", Address: ":993", Protocol: IMAP, TLS: TLSImplicit, TLSMin: TLS12,

@@ -3,6 +3,7 @@ package config
 import (
 	"net"
 	"net/netip"
+	"net/url"
 	"strconv"
 	"strings"
 	"unicode"
@@ -27,6 +28,9 @@ var forms = map[string]form{
 	"strip":      {`a domain such as "example.org", or "*" for every one`, isStrip},
 	"path":       {`the path of a file`, isPath},
 	"argument":   {`an argument of a program, without control characters`, isPath},
+	"certname":   {`a name such as "mail.example.org" or "*.example.org"`, isCertName},
+	"email":      {`a mail address such as "postmaster@example.org"`, isEmail},
+	"url":        {`a URL such as "https://ca.example.org/directory"`, isURL},
 	"word":       {`a text without control characters, of at most 255 bytes`, isWord},
 	"separator":  {`up to 8 characters that are no letters, digits, "@" or spaces`, isSeparator},
 	"capability": {`a capability such as "IDLE"`, isCapability},
@@ -114,6 +118,16 @@ func parseListen(s string) (netip.AddrPort, error) {
 }
 
 func isPath(s string) bool { return len(s) <= maxPath && !control(s) }
+
+func isEmail(s string) bool {
+	local, domain, ok := strings.Cut(s, "@")
+	return ok && local != "" && len(s) <= maxWord && printable(s) && !strings.ContainsAny(local, " <>,;:\"") && isDomain(domain)
+}
+
+func isURL(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && u.Scheme == "https" && u.Host != "" && u.User == nil && u.Fragment == "" && len(s) <= maxPath && printable(s)
+}
 
 func isWord(s string) bool { return len(s) <= maxWord && !control(s) }
 

@@ -131,7 +131,7 @@ certificate = [
 		`3:20: format: want one of "text" or "json", got the number 4`,
 		`5:5: cert_file: want the path of a file, got the number 5`,
 		`6:23: key_file: want the path of a file, got the number 6`,
-		`6:37: unknown key "odd key.x"; allowed here: cert_file, key_file, cert_dir`,
+		`6:37: unknown key "odd key.x"; allowed here: cert_file, key_file, cert_dir, names, on_demand, on_demand_file, imported`,
 		`14:1: storage: want one of "shared" or "local", got the number 8`,
 	)
 }

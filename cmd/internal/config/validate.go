@@ -23,6 +23,7 @@ func (b *binder) validate(c *Config) {
 	}
 	b.limits(c.Limits)
 	b.fleet(c)
+	b.acme(c)
 	if len(c.Listeners) == 0 && !b.witness {
 		b.rule("listener", "no [[listener]]: want at least one")
 	}

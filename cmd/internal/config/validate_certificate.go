@@ -5,18 +5,27 @@ import "strings"
 // certificates reports the impossible in the [[certificate]] tables and in the
 // listeners' own lists.
 func (b *binder) certificates(c *Config) {
-	for i, crt := range c.Certificates {
-		b.certificate(element("certificate", i), crt)
+	paths, all := b.everyCertificate(c)
+	for i, crt := range all {
+		b.certificate(paths[i], crt)
 	}
+}
+
+// everyCertificate lists those of the tables and those of listeners, with their
+// paths.
+func (b *binder) everyCertificate(c *Config) (paths []string, all []Certificate) {
+	add := func(path string, list []Certificate) {
+		for i, crt := range list {
+			paths, all = append(paths, element(path, i)), append(all, crt)
+		}
+	}
+	add("certificate", c.Certificates)
 	for i, l := range c.Listeners {
-		path := join(element("listener", i), "certificates")
-		if !b.has(path) {
-			continue // they are those of the tables
-		}
-		for j, crt := range l.Certificates {
-			b.certificate(element(path, j), crt)
+		if path := join(element("listener", i), "certificates"); b.has(path) {
+			add(path, l.Certificates)
 		}
 	}
+	return paths, all
 }
 
 // certificate wants exactly one kind.

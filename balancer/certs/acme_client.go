@@ -1,0 +1,135 @@
+package certs
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/mholt/acmez/v3/acme"
+)
+
+const (
+	// answerTime bounds one answer of a CA: those under load need some seconds.
+	answerTime = 30 * time.Second
+
+	// maxAnswer bounds one answer of a CA: chains have some 10 KiB.
+	maxAnswer = 1 << 20
+
+	// maxPatience bounds how long a CA may tell us to wait: with a certificate of
+	// six days nobody can wait for longer than one.
+	maxPatience = 24 * time.Hour
+)
+
+// errLong is an answer beyond maxAnswer.
+var errLong = fmt.Errorf("%w: an answer of more than %d bytes", errNonsense, maxAnswer)
+
+// httpClient speaks with one CA, and with nobody without TLS: where a CA's answers
+// send us is the CA's choice.
+func httpClient(i Issuer, l *limits) *http.Client {
+	t := http.DefaultTransport.(*http.Transport).Clone() // with the proxy of the environment
+	t.TLSClientConfig = &tls.Config{RootCAs: i.Roots, MinVersion: tls.VersionTLS12}
+	t.ResponseHeaderTimeout = answerTime
+	t.MaxResponseHeaderBytes = maxAnswer
+	t.MaxIdleConns = 1
+	t.IdleConnTimeout = answerTime // nobody closes it otherwise
+	return &http.Client{Transport: caGuard{t, l}, Timeout: answerTime}
+}
+
+// A caGuard bounds what a CA may answer and sees when it wants us to wait.
+type caGuard struct {
+	http.RoundTripper
+	limits *limits
+}
+
+func (g caGuard) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.URL.Scheme != "https" {
+		return nil, fmt.Errorf("%w: it sends us to %q, which is no https URL", errNonsense, r.URL.Redacted())
+	}
+	resp, err := g.RoundTripper.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode == http.StatusServiceUnavailable {
+		g.limits.note(resp.Header.Get("Retry-After"), time.Now())
+	}
+	resp.Body = &bounded{resp.Body, maxAnswer}
+	return resp, nil
+}
+
+// bounded is a body that fails beyond its bound, rather than to look complete.
+type bounded struct {
+	io.ReadCloser
+	left int
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	if len(p) > b.left+1 {
+		p = p[:b.left+1]
+	}
+	n, err := b.ReadCloser.Read(p)
+	if b.left -= n; b.left < 0 {
+		return 0, errLong
+	}
+	return n, err
+}
+
+// limits remember how long a CA wants to be left alone, and its words for it.
+type limits struct {
+	mu    sync.Mutex
+	until time.Time
+	err   error
+}
+
+// note reads a Retry-After header (RFC 9110 §10.2.3).
+func (l *limits) note(header string, now time.Time) {
+	var until time.Time
+	if n, err := strconv.ParseUint(header, 10, 31); err == nil {
+		until = now.Add(time.Duration(n) * time.Second)
+	} else if until, err = http.ParseTime(header); err != nil {
+		return
+	}
+	if last := now.Add(maxPatience); until.After(last) {
+		until = last
+	}
+	l.mu.Lock()
+	l.until = until
+	l.mu.Unlock()
+}
+
+// hold is the error of an order that is not to be made now, or nil.
+func (l *limits) hold(now time.Time) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if now.Before(l.until) {
+		return l.err
+	}
+	return nil
+}
+
+// learn ends an order: a success ends a wish to be left alone, and an error that
+// came with one says how long.
+func (l *limits) learn(err error, now time.Time) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var problem acme.Problem
+	switch {
+	case err == nil:
+		l.until, l.err = time.Time{}, nil
+	case l.err == nil && now.Before(l.until) && (errors.As(err, &problem) && limited(problem) || says("HTTP 429")(err) || says("HTTP 503")(err)):
+		l.err = fmt.Errorf("%w (not before %s UTC)", err, l.until.UTC().Format(time.DateTime))
+		return l.err
+	}
+	return err
+}
+
+// clear has the CA asked again now.
+func (l *limits) clear() { _ = l.learn(nil, time.Time{}) }
+
+func limited(p acme.Problem) bool {
+	return p.Type == acme.ProblemTypeRateLimited || p.Status == http.StatusTooManyRequests
+}

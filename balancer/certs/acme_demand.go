@@ -1,0 +1,174 @@
+package certs
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// What clients may cause by asking for names that fit a pattern. With a pattern that
+// has a star anybody can make up such names, so all of it is bounded.
+const (
+	// demandWait is how long a client's handshake waits for the first certificate of
+	// a name. CAs take some seconds; limits.login_time is a minute by default.
+	demandWait = 25 * time.Second
+
+	// demandsAtOnce bounds orders that clients have caused, at a time.
+	demandsAtOnce = 4
+
+	// demandsPerHour bounds them over time. Let's Encrypt takes 300 orders in three
+	// hours, and 5 failures of a name in one.
+	demandsPerHour = 60
+
+	// readsPerMinute bounds names of which the storage is asked: for one that it does
+	// not have, the fleet's leader is.
+	readsPerMinute = 600
+
+	// demandPause is how long a name is not tried again after a failure.
+	demandPause = time.Hour
+
+	// demandIdle is how long a certificate is kept, and renewed, that no client
+	// asks for. The storage has it for longer.
+	demandIdle = 14 * 24 * time.Hour
+
+	// maxDemanded bounds the names that are remembered, of some KiB each.
+	maxDemanded = 10000
+)
+
+var (
+	errBudget = fmt.Errorf("more than %d certificates an hour are asked for by clients: this one has to wait", demandsPerHour)
+	errFailed = errors.New("a certificate of the name could not be obtained within the last hour")
+	errNobody = errors.New("no certificate of the name is to be obtained")
+)
+
+// budget bounds what clients cause. The zero value is ready.
+type budget struct {
+	mu            sync.Mutex
+	orders, reads spent
+}
+
+// spent counts in a window of time.
+type spent struct {
+	n     int
+	since time.Time
+}
+
+func (s *spent) take(limit int, window time.Duration, now time.Time) bool {
+	if now.Sub(s.since) >= window {
+		s.n, s.since = 0, now
+	}
+	if s.n >= limit {
+		return false
+	}
+	s.n++
+	return true
+}
+
+func (b *budget) order(now time.Time) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.orders.take(demandsPerHour, time.Hour, now)
+}
+
+func (b *budget) read(now time.Time) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.reads.take(readsPerMinute, time.Minute, now)
+}
+
+// begin waits until an order may be made.
+func (r *registrar) begin(ctx context.Context, w *work) (release func(), err error) {
+	r.mu.Lock()
+	slots, demanded := r.orders, w.demanded
+	r.mu.Unlock()
+	if demanded {
+		if slots = r.asked; !r.budget.order(time.Now()) {
+			return nil, errBudget
+		}
+	}
+	select {
+	case slots <- struct{}{}:
+		return func() { <-slots }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// demand has a certificate for a name that a client asks for. It waits for the
+// first one, for demandWait at most.
+func (r *registrar) demand(ctx context.Context, name string) ([]*tls.Certificate, error) {
+	if list := r.at(name); list != nil {
+		return list, nil
+	}
+	if !r.policy().demanded(name) {
+		return nil, errNobody
+	}
+	ctx, cancel := context.WithTimeout(ctx, demandWait)
+	defer cancel()
+	for {
+		looked, err := r.ask(name)
+		if err != nil {
+			return nil, err
+		}
+		select {
+		case <-looked:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		if list := r.at(name); list != nil {
+			return list, nil
+		}
+	}
+}
+
+// ask begins to want a name, or joins those who wait for it already.
+func (r *registrar) ask(name string) (looked <-chan struct{}, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	kinds := r.policy().keys()
+	first := want{name, kinds[0]}
+	if r.presses[first.kind] == nil {
+		return nil, errNobody // a plan came, and run has not seen it
+	}
+	w := r.works[first]
+	if w == nil {
+		if !r.budget.read(time.Now()) || len(r.works) >= maxDemanded+len(r.policy().names)*len(kinds) {
+			return nil, errBusy
+		}
+		r.want(name, true)
+		r.list()
+		w = r.works[first]
+		now := time.Now().Unix()
+		for _, kind := range kinds {
+			if w := r.works[want{name, kind}]; w != nil {
+				w.used.Store(now)
+			}
+		}
+		r.wake()
+	} else if !w.busy && w.err != nil && time.Now().Before(w.due) {
+		return nil, errFailed
+	}
+	return w.looked, nil
+}
+
+// retire forgets names that clients have asked for and that came to nothing, or that
+// nobody asks for any more. The caller holds r.mu.
+func (r *registrar) retire(now time.Time) {
+	gone := false
+	for key, w := range r.works {
+		if !w.demanded || w.busy {
+			continue
+		}
+		failed := w.pair.Load() == nil && w.err != nil && !now.Before(w.due)
+		if failed || now.Sub(time.Unix(w.used.Load(), 0)) > demandIdle {
+			delete(r.works, key)
+			gone = true
+		}
+	}
+	if gone {
+		r.list()
+	}
+}

@@ -1,0 +1,89 @@
+package certs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// event hears from certmagic what became of an order. Failures are what the call
+// returns.
+func (r *registrar) event(kind KeyKind, name string, data map[string]any) error {
+	subject, _ := data["identifier"].(string)
+	renewal, _ := data["renewal"].(bool)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	w := r.works[want{normal(subject), kind}]
+	if w == nil {
+		return nil
+	}
+	if name == "cert_obtaining" { // and not when it is stored: others may be faster to read it
+		if w.fresh = "obtained"; renewal {
+			w.fresh = "renewed"
+		}
+	}
+	if name != "cert_obtained" {
+		return nil
+	}
+	if len(w.faults) > 0 { // another issuer made up for it
+		what, do := r.trouble(w, nil)
+		if r.said.first(fmt.Sprint(kind, subject, do), time.Now()) {
+			r.log.Warn("an issuer failed, the next one gave the certificate", "name", w.name, "key", kind, "err", what, "do", do)
+		}
+	}
+	return nil
+}
+
+// fault takes down that an issuer failed: certmagic tells the last one's error only.
+func (r *registrar) fault(w want, i Issuer, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if job := r.works[w]; job != nil {
+		if job.faults == nil {
+			job.faults = make(map[string]error)
+		}
+		job.faults[i.Name] = err
+	}
+}
+
+// trouble is what went wrong, by issuer, and what to do. The caller holds r.mu.
+func (r *registrar) trouble(w *work, err error) (what, do string) {
+	var parts, cures []string
+	add := func(text string, err error) {
+		parts = append(parts, text)
+		if cure := advice(err); !slices.Contains(cures, cure) {
+			cures = append(cures, cure)
+		}
+	}
+	for _, i := range r.policy().Issuers {
+		if fault := w.faults[i.Name]; fault != nil {
+			add(i.Name+": "+words(fault), fault)
+		}
+	}
+	if len(parts) == 0 {
+		add(words(err), err)
+	}
+	return strings.Join(parts, "; "), strings.Join(cures, "; ")
+}
+
+// complain tells of a failure, once an hour for each kind of it. The caller holds
+// r.mu.
+func (r *registrar) complain(w *work, err error) {
+	if errors.Is(err, context.Canceled) || errors.Is(err, errBudget) || stored(err) && w.tries <= storageQuiet {
+		return
+	}
+	what, do := r.trouble(w, err)
+	if !r.said.first(fmt.Sprint(w.want, do), time.Now()) {
+		r.log.Debug("certificate not obtained", "name", w.name, "key", w.kind, "err", what)
+		return
+	}
+	served := "nothing"
+	if p := w.pair.Load(); p != nil {
+		served = "until " + p.Leaf.NotAfter.UTC().Format(time.DateTime) + " UTC"
+	}
+	r.log.Warn("certificate not obtained", "name", w.name, "key", w.kind, "err", what, "do", do,
+		"served", served, "again", w.due.UTC().Format(time.DateTime)+" UTC")
+}

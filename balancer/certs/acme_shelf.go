@@ -1,0 +1,169 @@
+package certs
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// An ordered shelf is what one listener shows of a registrar's certificates: those
+// of its names, or those that its clients may ask for.
+type ordered struct {
+	r        *registrar
+	names    []string
+	patterns []string
+}
+
+// shelf is that of a source.
+func (r *registrar) shelf(s Source) *ordered {
+	o := &ordered{r: r}
+	for _, n := range s.Names {
+		o.names = append(o.names, normal(n))
+	}
+	for _, p := range s.OnDemand {
+		o.patterns = append(o.patterns, normal(p))
+	}
+	return o
+}
+
+func (o *ordered) match(name string) []*tls.Certificate {
+	if name == "" {
+		for _, n := range o.names {
+			if list := o.r.at(n); list != nil {
+				return list
+			}
+		}
+		return nil
+	}
+	if slices.Contains(o.names, name) || o.asks(name) {
+		if list := o.r.at(name); list != nil {
+			return list
+		}
+	}
+	if _, parent, ok := strings.Cut(name, "."); ok && slices.Contains(o.names, "*."+parent) {
+		return o.r.at("*." + parent)
+	}
+	return nil
+}
+
+func (o *ordered) asks(name string) bool {
+	return slices.ContainsFunc(o.patterns, func(p string) bool { return patternHas(p, name) })
+}
+
+// hello is asked first by CAs that look for the answer to a challenge, and last by
+// clients, when no shelf has a certificate: it obtains one if clients may ask for the
+// name, and waits for it. It says false for names of which it knows nothing.
+func (o *ordered) hello(hello *tls.ClientHelloInfo) (*tls.Certificate, bool, error) {
+	if o.r.challenge(hello) != nil {
+		c, err := o.r.answer(hello)
+		return c, true, err
+	}
+	name := normal(hello.ServerName)
+	if name == "" || !o.asks(name) {
+		return nil, false, nil
+	}
+	list, err := o.r.demand(hello.Context(), name)
+	if err != nil {
+		return nil, true, fmt.Errorf("certificate of %s: %w", name, err)
+	}
+	for _, c := range list {
+		if hello.SupportsCertificate(c) == nil {
+			return c, true, nil
+		}
+	}
+	return list[0], true, nil
+}
+
+// renew renews the certificate of a name of the list; see [registrar.renew].
+func (o *ordered) renew(ctx context.Context, name string, force bool) error {
+	return o.r.renew(ctx, normal(name), force)
+}
+
+// run: one run of the registrar is for all its shelves.
+func (o *ordered) run(context.Context) {}
+
+func (o *ordered) list() []Status {
+	o.r.mu.Lock()
+	defer o.r.mu.Unlock()
+	var out []Status
+	for _, kind := range o.r.policy().keys() {
+		for _, n := range o.names {
+			if w := o.r.works[want{n, kind}]; w != nil {
+				out = append(out, o.r.status(w))
+			} else {
+				out = append(out, Status{Names: []string{n}, Source: "acme", Problem: "not looked at yet"})
+			}
+		}
+	}
+	for _, w := range o.r.works {
+		if w.demanded && o.asks(w.name) && !slices.Contains(o.names, w.name) {
+			out = append(out, o.r.status(w))
+		}
+	}
+	slices.SortStableFunc(out, func(a, b Status) int { return strings.Compare(a.Names[0], b.Names[0]) })
+	return out
+}
+
+// status describes a work. The caller holds r.mu.
+func (r *registrar) status(w *work) Status {
+	s := Status{Names: []string{w.name}, Source: "acme", Key: string(w.kind)}
+	if len(r.policy().Issuers) > 0 {
+		s.From = r.policy().Issuers[0].Name
+	}
+	if p := w.pair.Load(); p != nil {
+		s = p.status(r.policy())
+	} else if s.Problem = "not obtained yet"; w.err == nil {
+		s.Problem += ": its order is under way"
+	}
+	if w.err != nil {
+		what, do := r.trouble(w, w.err)
+		s.Problem = what + ": " + do
+	}
+	return s
+}
+
+func (p *stock) status(policy *policy) Status {
+	leaf := p.Leaf
+	sum := sha256.Sum256(leaf.Raw)
+	s := Status{
+		ID: hex.EncodeToString(sum[:4]), Names: leaf.DNSNames, Source: "acme", From: p.ca, Key: keySize(leaf),
+		Issuer: leaf.Issuer.String(), Serial: leaf.SerialNumber.Text(16), Fingerprint: hex.EncodeToString(sum[:]),
+		NotBefore: leaf.NotBefore, NotAfter: leaf.NotAfter, RenewAt: p.renew,
+	}
+	for _, i := range policy.Issuers {
+		if i.key() == p.ca {
+			s.From = i.Name
+		}
+	}
+	if s.RenewAt.IsZero() { // as certmagic does then
+		s.RenewAt = leaf.NotAfter.Add(-leaf.NotAfter.Sub(leaf.NotBefore) / 3).Truncate(time.Second)
+	}
+	for _, der := range p.Certificate.Certificate {
+		if c, err := x509.ParseCertificate(der); err == nil {
+			s.Chain = append(s.Chain, &ChainLink{c.Subject.String(), c.Issuer.String(), c.NotAfter})
+		}
+	}
+	return s
+}
+
+// keySize is the kind and size of a certificate's key.
+func keySize(c *x509.Certificate) string {
+	switch k := c.PublicKey.(type) {
+	case *ecdsa.PublicKey:
+		return "ECDSA " + k.Params().Name
+	case *rsa.PublicKey:
+		return fmt.Sprintf("RSA %d", k.N.BitLen())
+	default:
+		return c.PublicKeyAlgorithm.String()
+	}
+}
+
+var _ shelf = (*ordered)(nil)
