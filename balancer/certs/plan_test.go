@@ -54,7 +54,7 @@ func TestPlans(t *testing.T) {
 	if len(list) != 2 || fmt.Sprint(list[0].Listeners, list[1].Listeners) != "[l m] [l]" || list[0].ID == list[1].ID {
 		t.Errorf("got %+v", list)
 	}
-	if k.shelves[pairOf(dir, "a").key(ACME{})].shelf != shelf {
+	if k.shelves[pairOf(dir, "a").key()].shelf != shelf {
 		t.Error("a shelf was made anew")
 	}
 	bad := Plan{Listeners: map[string]Listener{

@@ -61,9 +61,9 @@ func TestACMEProblems(t *testing.T) {
 			`4:27: names: want a name such as "mail.example.org" or "*.example.org", got "a b.example.org"`,
 		}},
 		{"two kinds", "[acme]\nagreed = true", "names = [\"mail.example.org\"]\ncert_file = \"/c.pem\"", []string{
-			`3:3: a certificate comes from files or is obtained: make two tables of it`,
+			`3:3: names or on_demand: a certificate has one source, and this has cert_file as well: make it two of them`,
 		}},
-		{"no kind", "", "", []string{`2:3: a certificate needs cert_file and key_file, or names or on_demand`}},
+		{"no kind", "", "", []string{`2:3: a certificate comes from nowhere: want one of cert_file, cert_dir, names or on_demand, imported`}},
 		{"no way", "[acme]\nagreed = true\nhttp = \"\"", `names = ["mail.example.org"]`, []string{
 			`1:2: issuer "letsencrypt" has no challenge to prove names by: set http, tls_alpn or [acme.dns]`,
 		}},

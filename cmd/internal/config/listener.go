@@ -23,7 +23,7 @@ type Listener struct {
 	TLSMin TLSVersion `toml:"tls_min" default:"1.2"`
 
 	// Certificates of this listener in place of the [[certificate]] tables.
-	Certificates []Certificate `toml:"certificates" example:"[{ cert_file = \"/etc/usher/mail.pem\", key_file = \"/etc/usher/mail.key\" }, { names = [\"imap.example.org\"] }]"`
+	Certificates []Certificate `toml:"certificates" example:"[{ cert_file = \"/etc/usher/mail.pem\", key_file = \"/etc/usher/mail.key\" }, { cert_dir = \"/etc/usher/certs\" }, { names = [\"imap.example.org\"], on_demand = [], on_demand_file = \"\" }, { imported = true }]"`
 
 	// CAs of client certificates, PEM. Who shows one of theirs may log in with
 	// EXTERNAL, as the first mail address in it, or else its common name; the

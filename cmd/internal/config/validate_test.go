@@ -55,7 +55,7 @@ func TestRules(t *testing.T) {
 		}},
 		{"TLS at the balancer in front", listener("tls = \"none\"\nproxy_networks = [\"::1\"]"), nil},
 		{"certificate from nowhere", "[[certificate]]\n" + small, []string{
-			`1:3: a certificate comes from nowhere: want one of cert_file, cert_dir`,
+			`1:3: a certificate comes from nowhere: want one of cert_file, cert_dir, names or on_demand, imported`,
 		}},
 		{"certificate without key", "[[certificate]]\ncert_file = \"/c\"\n" + small, []string{
 			`1:3: key_file is missing: want the path of a file, that of cert_file if the key is in it`,
