@@ -62,7 +62,7 @@ func (f *Fleet) newest() (uint64, error) {
 	return f.applied, nil
 }
 
-// spread waits until all counted nodes have an entry, or for as long as that is worth.
+// spread waits until all nodes that serve have an entry, or for as long as that is worth.
 func (f *Fleet) spread(ctx context.Context, index uint64) {
 	if f.port == nil {
 		return
@@ -70,9 +70,11 @@ func (f *Fleet) spread(ctx context.Context, index uint64) {
 	ctx, cancel := context.WithTimeout(ctx, spreadTime)
 	defer cancel()
 	var addresses []string
+	alive := f.alive()
 	f.mu.Lock()
 	for name, m := range f.table.Members {
-		if m.Counted && name != f.o.Node {
+		_, there := alive[name]
+		if (m.Counted || there && !m.Witness) && name != f.o.Node { // who is isolated serves, too
 			addresses = append(addresses, m.Address)
 		}
 	}

@@ -38,7 +38,7 @@ type ValueInfo struct {
 }
 
 // Put stores a value under a key, whatever was there; see table.CheckKey. It returns
-// when the fleet has it and every counted node that can be reached within a second: a
+// when the fleet has it and every node that serves and answers within a second: a
 // value that was there before may be read elsewhere up to then. Without a majority of
 // the voters the error is ErrNoLeader, after 10 s at the latest. It may have been
 // stored nevertheless. The octets are not kept.
