@@ -28,23 +28,23 @@ type finding struct{ ID, Severity, Finding string }
 var severe = []string{"WARN", "MEDIUM", "HIGH", "CRITICAL", "FATAL"}
 
 // TestTestssl has testssl.sh judge a listener with implicit TLS and one with
-// STARTTLS. TLS itself is the same, so that the second is looked at in less ways;
-// make test-long looks at both in all.
+// STARTTLS: protocols and suites of both, the certificate and all known holes of
+// the first, as what does TLS is the same. That is 40 s of a processor; make
+// test-long has both looked at in all ways.
 func TestTestssl(t *testing.T) {
 	require(t, "testssl", "openssl")
 	srv := dovecot.Start(t, dovecot.Options{})
 	s := newSite(t, "shared", srv)
 	lab := filepath.Join(s.dir, "lab")
 	p := s.launchLab(t, lab)
-	quick := []string{"-p", "-s", "-S"}
-	all := append(slices.Clone(quick), "-f", "-U", "-P")
-	second := quick
+	first, second := []string{"-p", "-s", "-S", "-U"}, []string{"-p", "-s"}
 	if long() {
-		second = all
+		first = append(first, "-f", "-P")
+		second = first
 	}
 	reports := make([][]finding, 2)
 	var wg sync.WaitGroup
-	for i, args := range [][]string{append(slices.Clone(all), p.addr(portIMAPS)), append(append(slices.Clone(second), "-t", "imap"), p.addr(portIMAP))} {
+	for i, args := range [][]string{append(slices.Clone(first), p.addr(portIMAPS)), append(append(slices.Clone(second), "-t", "imap"), p.addr(portIMAP))} {
 		wg.Go(func() { reports[i] = testssl(t, filepath.Join(lab, "ca.pem"), s.host, args) })
 	}
 	wg.Wait()
@@ -62,6 +62,9 @@ func TestTestssl(t *testing.T) {
 			"cipherlist_AVERAGE": "not offered", "cipherlist_3DES_IDEA": "not offered", "cipherlist_STRONG": "offered",
 			"cert_chain_of_trust": "passed.", "cert_commonName": serverName, "cert_trust": "Ok via SAN",
 		} {
+			if i == 1 && strings.HasPrefix(id, "cert_") && !long() {
+				continue // not asked for
+			}
 			if !strings.HasPrefix(found[id], want) {
 				t.Errorf("%s: %s: got %q, want %q", name, id, found[id], want)
 			}
