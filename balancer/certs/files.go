@@ -249,8 +249,8 @@ func (f *files) list() []Status {
 	for _, p := range s.pairs {
 		st := p.status
 		for _, t := range s.troubles {
-			if t.slot == p.slot && st.Problem == "" {
-				st.Problem, told[t.file] = t.err.Error(), true
+			if t.file == p.status.From && t.slot == p.slot {
+				st.Problem, told[t.file] = cmp.Or(st.Problem, t.err.Error()), true
 			}
 		}
 		list = append(list, st)

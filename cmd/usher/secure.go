@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/tls"
 	"errors"
+	"strings"
 
 	"usher.example/balancer/certs"
 	"usher.example/cmd/internal/config"
@@ -81,7 +82,11 @@ func tryCertificates(c *config.Config, w *wiring) (config.Problems, error) {
 		if s.Problem == "" {
 			continue
 		}
-		p := c.At("certificate", errors.New(s.From+": "+s.Problem))
+		text := s.Problem
+		if !strings.HasPrefix(text, s.From) {
+			text = s.From + ": " + text
+		}
+		p := c.At("certificate", errors.New(text))
 		p.Warning = true
 		found = append(found, p)
 	}
