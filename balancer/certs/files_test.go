@@ -165,7 +165,9 @@ func TestDirectoryReplaced(t *testing.T) {
 			t.Errorf("what is shown was taken away: %v, %v", c, err)
 		}
 		next := i.write(filepath.Join(dir, "d"), "a", wanted{names: []string{"a.example.org"}})
-		eventually(t, "the new one is shown", func() bool { return ask(t, k, "a.example.org") == serial(next) && len(k.List()) == 1 && problem(t, k) == "" })
+		eventually(t, "the new one is shown", func() bool {
+			return ask(t, k, "a.example.org") == serial(next) && len(k.List()) == 1 && problem(t, k) == ""
+		})
 	}
 }
 
