@@ -21,6 +21,39 @@ func certificateUser(c *x509.Certificate) string {
 	return c.Subject.CommonName
 }
 
+// detachBoth gives a pair the TLS of its sides. If crypto/tls has to stay on one,
+// the other is not taken apart either: the engine that moves the bytes of the one
+// has no record layer for the other.
+func detachBoth(pair *forward.Pair, client, server *handshake.Conn) *Failure {
+	if stays(client) || stays(server) {
+		hold(&pair.Client, client)
+		hold(&pair.Server, server)
+		return nil
+	}
+	ahead, err := detach(&pair.Client, client)
+	if err != nil {
+		return &Failure{Kind: ClientGone, Err: err}
+	}
+	pair.ToServer = append(pair.ToServer, ahead...) // behind what was read already
+	if ahead, err = detach(&pair.Server, server); err != nil {
+		pair.Client.Secured.Wipe()
+		return &Failure{Kind: BackendGone, Err: err}
+	}
+	pair.ToClient = append(pair.ToClient, ahead...)
+	return nil
+}
+
+func stays(c *handshake.Conn) bool { return c != nil && !c.Detachable() }
+
+func hold(to *forward.Conn, c *handshake.Conn) {
+	if c == nil {
+		return
+	}
+	if to.TLS = c.TLS(); to.TLS == nil {
+		to.Held = c
+	}
+}
+
 // detach takes a session's TLS out of the connection that the login used, so
 // that an engine can go on with it. It returns what was opened and not read.
 // An error means that there is nothing to go on with: never that the session

@@ -290,18 +290,10 @@ func (s *session) adopt(server *link, yes *acceptance) error {
 		Client: forward.Conn{Raw: s.raw}, Server: forward.Conn{Raw: server.raw},
 		ToServer: s.in.Rest(), ToClient: yes.rest, Done: s.srv.done,
 	}
-	ahead, err := detach(&pair.Client, s.tls)
-	if err != nil {
+	if f := detachBoth(&pair, s.tls, server.tls); f != nil {
 		server.close()
-		return &Failure{Kind: ClientGone, Err: err}
+		return f
 	}
-	pair.ToServer = append(pair.ToServer, ahead...) // behind what was read already
-	if ahead, err = detach(&pair.Server, server.tls); err != nil {
-		server.close()
-		pair.Client.Secured.Wipe()
-		return &Failure{Kind: BackendGone, Err: err}
-	}
-	pair.ToClient = append(pair.ToClient, ahead...)
 	s.countLogin(nil)
 	_ = server.raw.SetDeadline(time.Time{})
 	s.b.stats.LoggedIn.Add(1)

@@ -96,7 +96,7 @@ var (
 		label{"version", "usher's version"}, label{"revision", "revision of the source, or `unknown`"}, label{"goversion", "Go's version"})
 	ready    = newMetric(gauge, "usher_ready", "Whether /readyz says that the node can take users.")
 	degraded = newMetric(gauge, "usher_degraded",
-		"Whether /readyz says that the node is degraded: it takes users, and all is not well, such as that it is isolated from its fleet.")
+		"Whether /readyz says that the node is degraded: it takes users, and all is not well, such as that it is isolated from its fleet, or that a certificate ends soon.")
 	drain = newMetric(gauge, "usher_draining", "Whether the node is being stopped and takes no new connections.")
 
 	reloadOK = newMetric(gauge, "usher_config_last_reload_successful",

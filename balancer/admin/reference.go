@@ -33,7 +33,7 @@ Worth an alert:
 | what | expression |
 | --- | --- |
 | a back end is down | ` + "`usher_backend_up == 0`" + ` for 2 minutes |
-| a node has lost its fleet and serves on | ` + "`usher_degraded == 1`" + ` for 1 minute |
+| a node has lost its fleet and serves on, or a certificate ends soon | ` + "`usher_degraded == 1`" + ` for 1 minute |
 | a pool serves nobody | ` + "`usher_pool_usable_backends == 0`" + ` |
 | logins are not possible | ` + "`sum(rate(usher_auth_total{result=\"error\"}[5m])) / sum(rate(usher_auth_total[5m])) > 0.05`" + ` |
 | nobody logs in | ` + "`sum(increase(usher_auth_total{result=\"ok\"}[10m])) == 0`" + ` |

@@ -3,6 +3,7 @@ package certs
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 )
@@ -137,7 +138,7 @@ func (c *Change) Drop() {
 // nothing. It reads files, and does nothing else: sources of other kinds are not
 // looked at.
 func Try(p Plan) ([]Status, error) {
-	k := New(Options{})
+	k := New(Options{Log: slog.New(slog.DiscardHandler)})
 	files := Plan{Listeners: make(map[string]Listener, len(p.Listeners))}
 	for name, l := range p.Listeners {
 		l.Sources = slices.DeleteFunc(slices.Clone(l.Sources), func(s Source) bool { return s.CertFile == "" && s.Directory == "" })

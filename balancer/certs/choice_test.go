@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"runtime"
 	"testing"
@@ -94,6 +95,52 @@ func anybody(sni string) *tls.ClientHelloInfo {
 	return &tls.ClientHelloInfo{
 		ServerName: sni, SupportedVersions: []uint16{tls.VersionTLS13}, CipherSuites: []uint16{tls.TLS_AES_128_GCM_SHA256},
 		SignatureSchemes: []tls.SignatureScheme{tls.ECDSAWithP256AndSHA256, tls.PSSWithSHA256, tls.Ed25519}, SupportedCurves: []tls.CurveID{tls.X25519},
+	}
+}
+
+// A porter is a shelf that sees hellos.
+type porter struct {
+	*files
+	asked []string
+	cert  *tls.Certificate
+}
+
+func (p *porter) hello(hello *tls.ClientHelloInfo) (*tls.Certificate, bool, error) {
+	p.asked = append(p.asked, hello.ServerName)
+	return p.cert, hello.ServerName != "nobody.example.org", nil
+}
+
+// TestGreeters are asked first by a CA, last by a client, and not at all where a
+// certificate is at hand or no name is given.
+func TestGreeters(t *testing.T) {
+	i, dir := newIssuer(t), t.TempDir()
+	i.write(dir, "a", wanted{names: []string{"a.example.org"}})
+	own, _ := i.issue(wanted{names: []string{"x"}})
+	k := keep(t, nil, pairOf(dir, "a"))
+	p := &porter{files: newFiles(&pairReader{}, slog.New(slog.DiscardHandler)), cert: &tls.Certificate{Leaf: own}}
+	f := &front{shelves: []shelf{only(t, k), p}}
+	for _, tt := range []struct {
+		sni   string
+		ca    bool
+		asked bool
+		own   bool
+	}{
+		{"a.example.org", false, false, false},
+		{"", false, false, false},
+		{"b.example.org", false, true, true},
+		{"nobody.example.org", false, true, false},
+		{"a.example.org", true, true, true},
+		{"nobody.example.org", true, true, false},
+	} {
+		p.asked = nil
+		hello := anybody(tt.sni)
+		if tt.ca {
+			hello.SupportedProtos = []string{acmeALPN}
+		}
+		c, err := f.choose(hello, time.Now())
+		if err != nil || (c == p.cert) != tt.own || len(p.asked) != map[bool]int{true: 1}[tt.asked] {
+			t.Errorf("%q of a CA %v: asked %q, got own %v, %v", tt.sni, tt.ca, p.asked, c == p.cert, err)
+		}
 	}
 }
 

@@ -72,7 +72,7 @@ func markOf(path string) (mark, bool) {
 	if !ok {
 		return mark{}, false
 	}
-	return mark{uint64(st.Dev), st.Ino, st.Size, st.Mtim, st.Ctim}, true
+	return mark{st.Dev, st.Ino, st.Size, st.Mtim, st.Ctim}, true
 }
 
 // maxLinks is Linux's bound for links in a path.

@@ -142,7 +142,11 @@ func (f *files) adopt(r reading, now time.Time) {
 				p.status.Problem = cmp.Or(p.status.Problem, fmt.Sprintf("%s: %sthe one that was shown before it (serial %s): if that was not meant, put the newer one back", p.status.From, older, o.status.Serial))
 			}
 		}
-		f.log.Info("certificate loaded", "names", strings.Join(p.status.Names[:min(len(p.status.Names), namesLogged)], " "), "file", p.status.From,
+		level := slog.LevelInfo
+		if len(old.pairs) == 0 { // at a start they are no news
+			level = slog.LevelDebug
+		}
+		f.log.Log(context.Background(), level, "certificate loaded", "names", strings.Join(p.status.Names[:min(len(p.status.Names), namesLogged)], " "), "file", p.status.From,
 			"key", p.status.Key, "serial", p.status.Serial, "not_after", p.status.NotAfter)
 	}
 	slices.SortStableFunc(pairs, func(a, b *pair) int {
@@ -245,8 +249,8 @@ func (f *files) list() []Status {
 	for _, p := range s.pairs {
 		st := p.status
 		for _, t := range s.troubles {
-			if t.slot == p.slot && st.Problem == "" {
-				st.Problem, told[t.file] = t.err.Error(), true
+			if t.file == p.status.From && t.slot == p.slot {
+				st.Problem, told[t.file] = cmp.Or(st.Problem, t.err.Error()), true
 			}
 		}
 		list = append(list, st)

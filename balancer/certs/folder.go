@@ -165,9 +165,13 @@ func match(dir string, finds []find, keys map[string]keyFind) ([]*pair, []troubl
 	var orphans []find
 	var troubles []trouble
 	for _, f := range finds {
-		k := keys[keyID(f.certs[0].PublicKey)]
+		leaf := f.certs[0]
+		if leaf.IsCA && len(leaf.DNSNames) == 0 && len(leaf.IPAddresses) == 0 {
+			continue // no server's, though a laboratory may have its key here
+		}
+		k := keys[keyID(leaf.PublicKey)]
 		if k.key == nil {
-			if !f.certs[0].IsCA {
+			if !leaf.IsCA {
 				orphans = append(orphans, f)
 			}
 			continue

@@ -43,6 +43,7 @@ func TestLayouts(t *testing.T) {
 		{"by hand, no chain", map[string]string{"mail.crt": "c", "mail.key": "k"}, nil, 1},
 		{"leaf twice in the file", map[string]string{"a.pem": "ccik"}, nil, 2},
 		{"hidden and other files", map[string]string{"a.pem": "cik", ".old.pem": "C", "..data/tls.crt": "C", "a.pem.bak": "C", "deep/er/b.pem": "C"}, nil, 2},
+		{"a laboratory, with the CA's key", map[string]string{"a.pem": "c", "a.key": "k", "ca.pem": "R", "ca.key": "r"}, nil, 1},
 		{"the chain in disorder", map[string]string{"a.pem": "cji", "a.key": "k"}, nil, 3},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -58,6 +59,7 @@ func TestLayouts(t *testing.T) {
 			parts := map[rune]string{
 				'c': certPEM(cert), 'k': keyPEM(t, key), 'C': certPEM(old), 'K': keyPEM(t, oldKey),
 				'i': certPEM(ca.cert), 'j': certPEM(above.cert), 'x': keyPEM(t, newKey(t)),
+				'R': certPEM(root.cert), 'r': keyPEM(t, root.key),
 			}
 			for path, letters := range tt.files {
 				var text strings.Builder

@@ -64,9 +64,7 @@ func MakeLab(dir string, names []string) (*Lab, error) {
 		return nil, err
 	}
 	l := &Lab{dir: dir, AuthorityFile: filepath.Join(dir, "ca.pem"), NotAfter: template.NotAfter}
-	for _, name := range template.DNSNames {
-		l.Names = append(l.Names, name)
-	}
+	l.Names = append(l.Names, template.DNSNames...)
 	for _, ip := range template.IPAddresses {
 		l.Names = append(l.Names, ip.String())
 	}

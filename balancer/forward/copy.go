@@ -99,7 +99,7 @@ func (*Copy) Secures() bool { return false }
 
 // Adopt implements Engine.
 func (e *Copy) Adopt(p Pair) Flow {
-	f := &flow{pair: p, engine: e, splice: p.Client.TLS == nil && p.Server.TLS == nil}
+	f := &flow{pair: p, engine: e, splice: !p.Client.copied() && !p.Server.copied()}
 	f.pair.ToServer, f.pair.ToClient = nil, nil
 	f.ahead = [2]uint64{uint64(len(p.ToServer)), uint64(len(p.ToClient))}
 	f.base[0], f.base[1] = received(p.Client.Raw), received(p.Server.Raw)
@@ -114,9 +114,20 @@ func (e *Copy) Adopt(p Pair) Flow {
 		w = waySplice
 	}
 	e.adopted.count(w)
+	if p.Client.Secured != nil || p.Server.Secured != nil {
+		// Whose keys are out has nobody here to seal and open: bytes would cross
+		// the network in clear.
+		p.Client.Secured.Wipe()
+		p.Server.Secured.Wipe()
+		f.end(ServerLost, errSecured)
+	}
 	go f.run(p.ToServer, p.ToClient) // ends by itself when the connections do; Kill makes them
 	return Flow{of: f}
 }
+
+// errSecured means that the caller took a side's TLS apart for an engine that has
+// no record layer.
+var errSecured = errors.New("forward: the TLS of a side is not the engine's to do")
 
 // mourn ends a session whose back end is gone while both directions wait for
 // the client, so that neither of the two goroutines can see it.

@@ -416,3 +416,24 @@ func runCtx(t *testing.T, e idler) {
 	go func() { defer close(done); e.Run(ctx) }()
 	t.Cleanup(func() { <-done })
 }
+
+// TestCopyRefusesKeys: a side that was taken apart is nothing for an engine
+// without a record layer. It says so instead of moving bytes in clear.
+func TestCopyRefusesKeys(t *testing.T) {
+	for _, mixed := range []bool{false, true} {
+		_, client, _ := side(t, nil, false)
+		back, server, _ := side(t, nil, false)
+		server.Secured = new(Secured)
+		if mixed {
+			client.TLS = tls.Server(client.Raw, new(tls.Config))
+		}
+		done := make(chan Result, 1)
+		new(Copy).Adopt(Pair{Client: client, Server: server, ToServer: []byte("secret\r\n"), Done: func(r Result) { done <- r }})
+		if r := <-done; r.End != ServerLost || r.Err == nil {
+			t.Errorf("mixed %v: got %v, %v", mixed, r.End, r.Err)
+		}
+		if n, err := back.Read(make([]byte, 100)); n > 0 || err == nil {
+			t.Errorf("mixed %v: the back end got %d octets, %v", mixed, n, err)
+		}
+	}
+}

@@ -26,19 +26,40 @@ type Conn struct {
 	// Secured is the state of TLS that our own record layer carries; nil for
 	// plaintext, and where TLS is set. An engine takes what is in it.
 	Secured *Secured
+	// Held does the TLS of a side whose state could be Secured, but the other
+	// side's is crypto/tls: one engine has to have both. Nil otherwise.
+	Held Held
 }
 
-// Conn returns what application bytes are read from and written to.
-func (c Conn) Conn() net.Conn {
-	if c.TLS != nil {
-		return c.TLS
-	}
-	return c.Raw
+// Held is a connection that does its own TLS. CloseWrite sends close_notify, then
+// FIN.
+type Held interface {
+	net.Conn
+	CloseWrite() error
 }
+
+// Conn returns what application bytes are read from and written to. It is not
+// for a side whose TLS is in Secured: its bytes are nothing to the other side.
+func (c Conn) Conn() net.Conn {
+	switch {
+	case c.TLS != nil:
+		return c.TLS
+	case c.Held != nil:
+		return c.Held
+	default:
+		return c.Raw
+	}
+}
+
+// copied reports whether only goroutines can move the side's bytes.
+func (c Conn) copied() bool { return c.TLS != nil || c.Held != nil }
 
 // closeWrite tells the peer that nothing more will come: close_notify under
 // TLS (RFC 8446 §6.1), and FIN.
 func (c Conn) closeWrite() error {
+	if c.Held != nil {
+		return c.Held.CloseWrite()
+	}
 	if c.TLS != nil {
 		if err := c.TLS.CloseWrite(); err != nil {
 			return err

@@ -182,7 +182,7 @@ func (*Reactor) Secures() bool { return true }
 
 // Adopt implements Engine.
 func (r *Reactor) Adopt(p Pair) Flow {
-	if p.Client.TLS != nil || p.Server.TLS != nil {
+	if p.Client.copied() || p.Server.copied() {
 		return r.copy.Adopt(p)
 	}
 	l := r.loops[int(r.turn.Add(1))%len(r.loops)]

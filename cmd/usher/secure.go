@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"strings"
 
 	"usher.example/balancer/certs"
 	"usher.example/cmd/internal/config"
@@ -94,7 +95,11 @@ func tryCertificates(c *config.Config, w *wiring) (config.Problems, error) {
 		if s.Problem == "" {
 			continue
 		}
-		p := c.At("certificate", errors.New(s.From+": "+s.Problem))
+		text := s.Problem
+		if !strings.HasPrefix(text, s.From) {
+			text = s.From + ": " + text
+		}
+		p := c.At("certificate", errors.New(text))
 		p.Warning = true
 		found = append(found, p)
 	}

@@ -30,6 +30,8 @@ tls_alpn = ":443"
 keys = ["ecdsa", "rsa"]
 [acme.dns]
 server = "192.0.2.53"
+tsig_name = "acme"
+tsig_secret_file = "/etc/usher/tsig.secret"
 [[acme.issuer]]
 name = "own"
 directory = "https://ca.example.org/dir"
