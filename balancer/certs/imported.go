@@ -2,6 +2,7 @@ package certs
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -63,6 +64,7 @@ type board struct {
 type entry struct {
 	certificate *tls.Certificate
 	status      Status
+	sum         [sha256.Size]byte // of the value: to parse an RSA key takes a millisecond
 }
 
 func newImported(storage certmagic.Storage, log *slog.Logger) *imported {
@@ -158,7 +160,7 @@ func (s *imported) read(ctx context.Context) error {
 		}
 		var e *entry
 		if err == nil {
-			e, err = openEntry(key, value)
+			e, err = before.entries[key].again(key, value)
 		}
 		switch {
 		case err == nil:
@@ -170,6 +172,7 @@ func (s *imported) read(ctx context.Context) error {
 			errs = append(errs, fmt.Errorf("%s: %w", key, err))
 			if was := before.entries[key]; was != nil {
 				kept := *was
+				kept.sum = [sha256.Size]byte{} // so that the problem goes if it comes back
 				kept.status.Problem = "a newer one cannot be read: " + err.Error() + "; import it again"
 				entries[key] = &kept
 			}
@@ -219,14 +222,19 @@ func (s *imported) show(entries map[string]*entry, problem string) {
 	s.board.Store(b)
 }
 
-// openEntry reads a value. Its dates are no fault: who let it expire is warned, and
-// clients get it for want of another.
-func openEntry(key string, value []byte) (*entry, error) {
+// again reads a value, if it is not the one that e, which may be nil, was read from.
+// Its dates are no fault: who let it expire is warned, and clients get it for want of
+// another.
+func (e *entry) again(key string, value []byte) (*entry, error) {
+	sum := sha256.Sum256(value)
+	if e != nil && e.sum == sum {
+		return e, nil
+	}
 	b, err := openValue(value)
 	if err != nil {
 		return nil, err
 	}
-	return &entry{b.certificate(), importedStatus(b, key)}, nil
+	return &entry{b.certificate(), importedStatus(b, key), sum}, nil
 }
 
 func openValue(value []byte) (*bundle, error) {

@@ -194,7 +194,8 @@ func TestImportedStays(t *testing.T) {
 	s := newImported(storage, unlogged())
 	k := shelved(storage, s)
 	m, key := newMaker(t), ec(t)
-	result, err := k.Import(t.Context(), chainText(m.server(t, key, "mail.example.org"), m.middle), keyText(t, key))
+	chain := chainText(m.server(t, key, "mail.example.org"), m.middle)
+	result, err := k.Import(t.Context(), chain, keyText(t, key))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -214,6 +215,24 @@ func TestImportedStays(t *testing.T) {
 		t.Errorf("got %v, want the storage's error", err)
 	}
 	storage.fails.Store(false)
+	if err := storage.Store(t.Context(), result.Status.From, []byte("torn")); err != nil {
+		t.Fatal(err)
+	}
+	stays("import it again")
+	good, err := openBundle(chain, keyText(t, key), time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	value, err := good.pem()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := storage.Store(t.Context(), result.Status.From, value); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.read(t.Context()); err != nil || s.list()[0].Problem != "" {
+		t.Errorf("got %v, %+v, want all to be well with the old one back", err, s.list())
+	}
 	if err := storage.Store(t.Context(), result.Status.From, []byte("torn")); err != nil {
 		t.Fatal(err)
 	}
