@@ -22,7 +22,8 @@ import (
 // A told storage is certmagic's of files, which can fail, and tells what changes.
 type told struct {
 	*certmagic.FileStorage
-	fails atomic.Bool
+	fails  atomic.Bool
+	closed atomic.Bool // lists, but does not load
 
 	mu      sync.Mutex
 	changed []func(key string)
@@ -35,7 +36,7 @@ func newTold(t *testing.T) *told {
 }
 
 func (s *told) Load(ctx context.Context, key string) ([]byte, error) {
-	if s.fails.Load() {
+	if s.fails.Load() || s.closed.Load() {
 		return nil, errFails
 	}
 	return s.FileStorage.Load(ctx, key)
@@ -215,6 +216,9 @@ func TestImportedStays(t *testing.T) {
 		t.Errorf("got %v, want the storage's error", err)
 	}
 	storage.fails.Store(false)
+	storage.closed.Store(true)
+	stays("cannot be read: no quorum")
+	storage.closed.Store(false)
 	if err := storage.Store(t.Context(), result.Status.From, []byte("torn")); err != nil {
 		t.Fatal(err)
 	}
