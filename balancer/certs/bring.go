@@ -118,7 +118,7 @@ func (k *Keeper) reread(ctx context.Context) bool {
 	for _, s := range k.inUse() {
 		if i, ok := s.(*imported); ok {
 			there = true
-			_ = i.read(ctx)
+			_, _ = i.read(ctx)
 		}
 	}
 	return there

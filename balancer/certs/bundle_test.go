@@ -128,6 +128,7 @@ func TestOpenBundle(t *testing.T) {
 		"another key":         {chainText(leaf, m.middle), keyText(t, other), "does not belong to the certificate of mail.example.org"},
 		"a gap":               {chainText(leaf, m.root), good, "add what is between"},
 		"another chain":       {chainText(leaf, m.middle, newMaker(t).middle), good, "take it out"},
+		"an impostor's CA":    {chainText(leaf, newMaker(t).middle), good, "add what is between"},
 		"two leaves":          {chainText(leaf, m.server(t, other, "b.example"), m.middle), good, "b.example"},
 		"exchanged":           {good, chainText(leaf), "exchanged"},
 		"no certificate":      {good, good, "there is no certificate"},

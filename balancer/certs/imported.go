@@ -2,6 +2,7 @@ package certs
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -48,7 +49,8 @@ type imported struct {
 	log     *slog.Logger
 	nudged  chan struct{} // something has changed
 
-	reading sync.Mutex // one reading at a time; held while the storage is asked
+	reading sync.Mutex                   // one reading at a time; held while the storage is asked
+	said    map[string][sha256.Size]byte // values that are of no use, by key: told once; guarded by reading
 	board   atomic.Pointer[board]
 }
 
@@ -63,10 +65,11 @@ type board struct {
 type entry struct {
 	certificate *tls.Certificate
 	status      Status
+	sum         [sha256.Size]byte // of the value: to parse an RSA key takes a millisecond
 }
 
 func newImported(storage certmagic.Storage, log *slog.Logger) *imported {
-	s := &imported{storage: storage, log: log, nudged: make(chan struct{}, 1)}
+	s := &imported{storage: storage, log: log, nudged: make(chan struct{}, 1), said: make(map[string][sha256.Size]byte)}
 	s.board.Store(&board{})
 	return s
 }
@@ -111,7 +114,7 @@ func (s *imported) run(ctx context.Context) {
 	retry := firstRetry
 	for {
 		next := rereadEvery
-		if s.read(ctx) != nil {
+		if unread, _ := s.read(ctx); unread != nil {
 			next, retry = retry, min(2*retry, retryRead)
 		} else {
 			retry = firstRetry
@@ -136,43 +139,56 @@ func (s *imported) nudge() {
 }
 
 // renew implements renewer: what there is to do is to read again.
-func (s *imported) renew(ctx context.Context, _ string, _ bool) error { return s.read(ctx) }
+func (s *imported) renew(ctx context.Context, _ string, _ bool) error {
+	return errors.Join(s.read(ctx))
+}
 
-// read takes over what the storage has. Of what cannot be read, the one before
-// stays; nothing goes that is not known to be gone.
-func (s *imported) read(ctx context.Context) error {
+// read takes over what the storage has. Of what cannot be read, or is of no use, the
+// one before stays; nothing goes that is not known to be gone. Another try may help
+// against the first error only.
+func (s *imported) read(ctx context.Context) (unread, useless error) {
 	s.reading.Lock()
 	defer s.reading.Unlock()
 	before := s.board.Load()
 	keys, err := s.keys(ctx)
 	if err != nil {
-		s.show(before.entries, "the fleet's storage cannot be read: "+err.Error())
-		return err
+		s.show(before.entries, unreadable+err.Error())
+		return err, nil
 	}
 	entries := make(map[string]*entry, len(keys))
-	var errs []error
+	said := make(map[string][sha256.Size]byte)
+	keep := func(key, problem string) {
+		if was := before.entries[key]; was != nil {
+			kept := *was
+			kept.sum = [sha256.Size]byte{} // the problem goes with the next good reading
+			kept.status.Problem = problem
+			entries[key] = &kept
+		}
+	}
 	for _, key := range keys {
 		value, err := s.storage.Load(ctx, key)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // removed since it was listed
 		}
-		var e *entry
-		if err == nil {
-			e, err = openEntry(key, value)
+		if err != nil {
+			unread = errors.Join(unread, fmt.Errorf("%s: %w", key, err))
+			keep(key, unreadable+err.Error())
+			continue
 		}
-		switch {
-		case err == nil:
-			entries[key] = e
-			if was := before.entries[key]; was == nil || was.status.Fingerprint != e.status.Fingerprint {
-				s.log.Info("imported certificate is served", "names", e.status.Names, "id", e.status.ID, "until", e.status.NotAfter)
+		was := before.entries[key]
+		e, err := was.again(key, value)
+		if err != nil {
+			useless = errors.Join(useless, fmt.Errorf("%s: %w", key, err))
+			keep(key, "a newer one is of no use: "+err.Error()+"; import it again")
+			said[key] = sha256.Sum256(value)
+			if s.said[key] != said[key] {
+				s.log.Warn("an imported certificate is of no use; import it again with usher cert import", "key", key, "err", err)
 			}
-		default:
-			errs = append(errs, fmt.Errorf("%s: %w", key, err))
-			if was := before.entries[key]; was != nil {
-				kept := *was
-				kept.status.Problem = "a newer one cannot be read: " + err.Error() + "; import it again"
-				entries[key] = &kept
-			}
+			continue
+		}
+		entries[key] = e
+		if was == nil || was.status.Fingerprint != e.status.Fingerprint {
+			s.log.Info("imported certificate is served", "names", e.status.Names, "id", e.status.ID, "until", e.status.NotAfter)
 		}
 	}
 	for key, was := range before.entries {
@@ -180,12 +196,9 @@ func (s *imported) read(ctx context.Context) error {
 			s.log.Info("imported certificate is no longer served", "names", was.status.Names, "id", was.status.ID)
 		}
 	}
+	s.said = said
 	s.show(entries, "")
-	err = errors.Join(errs...)
-	if err != nil {
-		s.log.Warn("an imported certificate cannot be read; import it again with usher cert import", "err", err)
-	}
-	return err
+	return unread, useless
 }
 
 // keys lists the values that there are.
@@ -206,6 +219,9 @@ func (s *imported) keys(ctx context.Context) ([]string, error) {
 	return all, nil
 }
 
+// unreadable begins what is wrong while nothing can be read.
+const unreadable = "the fleet's storage cannot be read: "
+
 // show puts entries on the board.
 func (s *imported) show(entries map[string]*entry, problem string) {
 	b := &board{entries: entries, byName: make(map[string][]*tls.Certificate), problem: problem}
@@ -219,14 +235,19 @@ func (s *imported) show(entries map[string]*entry, problem string) {
 	s.board.Store(b)
 }
 
-// openEntry reads a value. Its dates are no fault: who let it expire is warned, and
-// clients get it for want of another.
-func openEntry(key string, value []byte) (*entry, error) {
+// again reads a value, if it is not the one that e, which may be nil, was read from.
+// Its dates are no fault: who let it expire is warned, and clients get it for want of
+// another.
+func (e *entry) again(key string, value []byte) (*entry, error) {
+	sum := sha256.Sum256(value)
+	if e != nil && e.sum == sum {
+		return e, nil
+	}
 	b, err := openValue(value)
 	if err != nil {
 		return nil, err
 	}
-	return &entry{b.certificate(), importedStatus(b, key)}, nil
+	return &entry{b.certificate(), importedStatus(b, key), sum}, nil
 }
 
 func openValue(value []byte) (*bundle, error) {

@@ -23,7 +23,8 @@ import (
 // A told storage is certmagic's of files, which can fail, and tells what changes.
 type told struct {
 	*certmagic.FileStorage
-	fails atomic.Bool
+	fails  atomic.Bool
+	closed atomic.Bool // lists, but does not load
 
 	mu      sync.Mutex
 	changed []func(key string)
@@ -36,7 +37,7 @@ func newTold(t *testing.T) *told {
 }
 
 func (s *told) Load(ctx context.Context, key string) ([]byte, error) {
-	if s.fails.Load() {
+	if s.fails.Load() || s.closed.Load() {
 		return nil, errFails
 	}
 	return s.FileStorage.Load(ctx, key)
@@ -198,13 +199,14 @@ func TestImportedStays(t *testing.T) {
 	s := newImported(storage, unlogged())
 	k := shelved(storage, s)
 	m, key := newMaker(t), ec(t)
-	result, err := k.Import(t.Context(), chainText(m.server(t, key, "mail.example.org"), m.middle), keyText(t, key))
+	chain := chainText(m.server(t, key, "mail.example.org"), m.middle)
+	result, err := k.Import(t.Context(), chain, keyText(t, key))
 	if err != nil {
 		t.Fatal(err)
 	}
 	stays := func(problem string) {
 		t.Helper()
-		if err := s.read(t.Context()); err == nil {
+		if err := s.renew(t.Context(), "mail.example.org", false); err == nil {
 			t.Error("there was no error")
 		}
 		list := s.list()
@@ -218,6 +220,27 @@ func TestImportedStays(t *testing.T) {
 		t.Errorf("got %v, want the storage's error", err)
 	}
 	storage.fails.Store(false)
+	storage.closed.Store(true)
+	stays("cannot be read: no quorum")
+	storage.closed.Store(false)
+	if err := storage.Store(t.Context(), result.Status.From, []byte("torn")); err != nil {
+		t.Fatal(err)
+	}
+	stays("import it again")
+	good, err := openBundle(chain, keyText(t, key), time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	value, err := good.pem()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := storage.Store(t.Context(), result.Status.From, value); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.renew(t.Context(), "", false); err != nil || s.list()[0].Problem != "" {
+		t.Errorf("got %v, %+v, want all to be well with the old one back", err, s.list())
+	}
 	if err := storage.Store(t.Context(), result.Status.From, []byte("torn")); err != nil {
 		t.Fatal(err)
 	}
@@ -232,7 +255,7 @@ func TestImportedStays(t *testing.T) {
 	if err := storage.Delete(t.Context(), result.Status.From); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.read(t.Context()); err != nil || len(s.list()) != 0 {
+	if err := s.renew(t.Context(), "", false); err != nil || len(s.list()) != 0 {
 		t.Errorf("got %v, %v, want it gone, as it is known to be", s.list(), err)
 	}
 }
@@ -307,7 +330,12 @@ func TestImportedKeysAreNotLogged(t *testing.T) {
 	if err := storage.Store(t.Context(), result.Status.From, pem); err != nil { // a key without a certificate
 		t.Fatal(err)
 	}
-	k.reread(t.Context())
+	for range 3 {
+		k.reread(t.Context())
+	}
+	if n := strings.Count(log.String(), "level=WARN"); n != 1 {
+		t.Errorf("got %d warnings of one fault", n)
+	}
 	if !strings.Contains(log.String(), "mail.example.org") || !strings.Contains(log.String(), "import it again") {
 		t.Errorf("the log does not tell what happened: %s", &log)
 	}
