@@ -86,10 +86,11 @@ func (b *binder) acme(c *Config) {
 		directories = append(directories, is.Directory)
 		b.issuer(path, is, a)
 	}
-	if d := a.DNS; (d.TSIGName == "") != (d.TSIGSecretFile == "") {
-		b.rule("acme.dns.tsig_name", "tsig_name and tsig_secret_file go together")
-	} else if d.Server == "" && d.TSIGName != "" {
-		b.rule("acme.dns.server", "server is missing: tsig_name signs what is told to it")
+	switch d := a.DNS; {
+	case d.Server == "" && d.TSIGName+d.TSIGSecretFile != "":
+		b.rule("acme.dns.server", "server is missing: want %s, which updates are sent to", forms["peer"].want)
+	case d.Server != "" && d.TSIGSecretFile == "":
+		b.rule("acme.dns.tsig_secret_file", "tsig_secret_file is missing: updates are signed, and so are the answers to them")
 	}
 	if a.HTTPRedirect != "" && a.HTTP == "" {
 		b.rule("acme.http_redirect", "http_redirect has no meaning without http")
@@ -153,7 +154,11 @@ func (k *checker) acme() {
 	if a.may(TLSALPN01) {
 		k.doorPort("acme.tls_alpn", a.TLSALPN)
 	}
-	k.secret("acme.dns.tsig_secret_file", a.DNS.TSIGSecretFile)
+	if file := a.DNS.TSIGSecretFile; file != "" { // what is in it is for whoever signs
+		if _, err := readFile(file, maxSecret, true); err != nil {
+			k.fail("acme.dns.tsig_secret_file", "tsig_secret_file: %v", err)
+		}
+	}
 	for i, is := range a.Issuers {
 		path := element("acme.issuer", i)
 		k.authorities(join(path, "ca_file"), is.CAFile)
