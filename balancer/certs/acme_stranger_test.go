@@ -304,3 +304,43 @@ func TestBudget(t *testing.T) {
 		t.Error("after an hour there is none")
 	}
 }
+
+// slow is a CA that takes its time for nothing.
+type slow struct {
+	asked int
+	takes time.Duration
+}
+
+func (s *slow) RoundTrip(*http.Request) (*http.Response, error) {
+	s.asked++
+	<-time.After(s.takes)
+	return nil, context.DeadlineExceeded
+}
+
+// A CA that does not answer keeps one request waiting, and not each.
+func TestSilence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ca := &slow{takes: answerTime}
+		g := caGuard{ca, new(limits)}
+		q := httptest.NewRequest(http.MethodGet, "https://ca.example.org/dir", nil)
+		begin := time.Now()
+		for range 5 {
+			if _, err := g.RoundTrip(q); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("got %v", err)
+			}
+		}
+		if took := time.Since(begin); ca.asked != 1 || took != answerTime {
+			t.Errorf("%d requests in %v", ca.asked, took)
+		}
+		<-time.After(answerTime)
+		ca.takes = time.Millisecond // refused
+		for range 3 {
+			if _, err := g.RoundTrip(q); err == nil {
+				t.Error("an answer")
+			}
+		}
+		if ca.asked != 4 {
+			t.Errorf("%d requests, want 4: quick failures may be tried again", ca.asked)
+		}
+	})
+}
