@@ -50,8 +50,13 @@ func (g caGuard) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.URL.Scheme != "https" {
 		return nil, fmt.Errorf("%w: it sends us to %q, which is no https URL", errNonsense, r.URL.Redacted())
 	}
+	if err := g.limits.silence(time.Now()); err != nil {
+		return nil, err
+	}
+	begin := time.Now()
 	resp, err := g.RoundTripper.RoundTrip(r)
 	if err != nil {
+		g.limits.unanswered(err, begin, time.Now())
 		return nil, err
 	}
 	if resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode == http.StatusServiceUnavailable {
@@ -78,11 +83,37 @@ func (b *bounded) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// limits remember how long a CA wants to be left alone, and its words for it.
+// limits remember how long a CA wants to be left alone, and its words for it, and
+// that it does not answer.
 type limits struct {
 	mu    sync.Mutex
 	until time.Time
 	err   error
+
+	silent time.Time // until when it is not asked
+	reason error
+}
+
+// silence is the error of a request to a CA that has just kept another waiting for
+// nothing: acmez asks three times, and lets no other CA be asked first meanwhile, not
+// even the one that is to take its place.
+func (l *limits) silence(now time.Time) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if now.Before(l.silent) {
+		return l.reason
+	}
+	return nil
+}
+
+// unanswered hears of a request that failed. Only those that took long count.
+func (l *limits) unanswered(err error, begin, now time.Time) {
+	if now.Sub(begin) < answerTime/2 {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.silent, l.reason = now.Add(answerTime), err
 }
 
 // note reads a Retry-After header (RFC 9110 §10.2.3).
@@ -119,7 +150,7 @@ func (l *limits) learn(err error, now time.Time) error {
 	var problem acme.Problem
 	switch {
 	case err == nil:
-		l.until, l.err = time.Time{}, nil
+		l.until, l.err, l.silent = time.Time{}, nil, time.Time{}
 	case l.err == nil && now.Before(l.until) && (errors.As(err, &problem) && limited(problem) || says("HTTP 429")(err) || says("HTTP 503")(err)):
 		l.err = fmt.Errorf("%w (not before %s UTC)", err, l.until.UTC().Format(time.DateTime))
 		return l.err

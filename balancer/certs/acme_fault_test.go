@@ -100,11 +100,15 @@ func (h *hostile) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == "/order" {
 		h.orders.Add(1)
 	}
-	if h.at(r.URL.Path, w) {
+	at := r.URL.Path
+	if strings.HasPrefix(at, "/dir") {
+		at = "/dir"
+	}
+	if h.at(at, w) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
-	switch r.URL.Path {
+	switch at {
 	case "/dir":
 		_ = json.NewEncoder(w).Encode(map[string]string{"newNonce": h.url + "/nonce", "newAccount": h.url + "/account", "newOrder": h.url + "/order"})
 	case "/account":
@@ -113,6 +117,10 @@ func (h *hostile) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, `{"status":"valid"}`)
 	}
 }
+
+// directory is a path that no CA of another test has had: acmez remembers what it read
+// at a URL, and ports come again.
+func directory() string { return "/dir" + rand.Text() }
 
 func problemAt(path string, status int, kind, detail string, header ...string) func(string, http.ResponseWriter) bool {
 	return func(at string, w http.ResponseWriter) bool {
@@ -199,7 +207,7 @@ func TestHostileCA(t *testing.T) {
 			server.StartTLS()
 			t.Cleanup(server.Close)
 			ca.url = server.URL
-			i := Issuer{Name: "hostile", Directory: ca.url + "/dir", Roots: pool, Challenges: []Challenge{HTTP01}}
+			i := Issuer{Name: "hostile", Directory: ca.url + directory(), Roots: pool, Challenges: []Challenge{HTTP01}}
 			if tt.spoil != nil {
 				tt.spoil(server, &i)
 			}
@@ -244,7 +252,7 @@ func TestRetryAfter(t *testing.T) {
 	defer server.Close()
 	ca.url = server.URL
 	r := newRig(t, newMemory(), 0, 0)
-	r.wants(acmeOf(Issuer{Name: "busy", Directory: ca.url + "/dir", Roots: pool, Challenges: []Challenge{HTTP01}}), []string{"a.example.org"}, nil)
+	r.wants(acmeOf(Issuer{Name: "busy", Directory: ca.url + directory(), Roots: pool, Challenges: []Challenge{HTTP01}}), []string{"a.example.org"}, nil)
 	r.says("not before")
 	before := ca.orders.Load()
 	if err := r.Renew(t.Context(), "a.example.org", false); err == nil || !strings.Contains(err.Error(), "slow down") {

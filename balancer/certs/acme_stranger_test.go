@@ -27,12 +27,14 @@ import (
 // after a challenge was stored finds it.
 func TestLookups(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		const trip = 10 * time.Millisecond // to the leader
 		var reads atomic.Int64
 		var there atomic.Bool
 		l := &lookups{find: func(context.Context, string) (*dare, error) {
 			reads.Add(1)
-			<-time.After(10 * time.Millisecond) // a round trip
-			if there.Load() {
+			found := there.Load()
+			<-time.After(trip)
+			if found {
 				return newDare(acme.Challenge{Token: "x"}), nil
 			}
 			return nil, fs.ErrNotExist
@@ -46,17 +48,17 @@ func TestLookups(t *testing.T) {
 				}
 			})
 		}
-		begin := time.Now()
-		<-time.After(10*time.Second + 5*time.Millisecond) // amid a read
-		if n := reads.Load(); n < 30 || n > 45 {
-			t.Errorf("%d reads in 10 s, want some 38", n)
+		<-time.After(38*(trip+lookupPause) + trip/2) // amid a read
+		if n := reads.Load(); n != 39 {
+			t.Errorf("%d reads in 10 s, want 39", n)
 		}
+		begin := time.Now()
 		there.Store(true) // after this read began
 		d, err := l.get(t.Context(), "mail.example.org", true)
 		if err != nil || d.Token != "x" {
 			t.Errorf("right after it was stored: %v, %v", d, err)
 		}
-		if wait := time.Since(begin) - 10*time.Second; wait > time.Second {
+		if wait := time.Since(begin); wait > time.Second {
 			t.Errorf("it took %v", wait)
 		}
 		stop()
@@ -301,4 +303,44 @@ func TestBudget(t *testing.T) {
 	if !b.order(now.Add(time.Hour)) {
 		t.Error("after an hour there is none")
 	}
+}
+
+// slow is a CA that takes its time for nothing.
+type slow struct {
+	asked int
+	takes time.Duration
+}
+
+func (s *slow) RoundTrip(*http.Request) (*http.Response, error) {
+	s.asked++
+	<-time.After(s.takes)
+	return nil, context.DeadlineExceeded
+}
+
+// A CA that does not answer keeps one request waiting, and not each.
+func TestSilence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ca := &slow{takes: answerTime}
+		g := caGuard{ca, new(limits)}
+		q := httptest.NewRequest(http.MethodGet, "https://ca.example.org/dir", nil)
+		begin := time.Now()
+		for range 5 {
+			if _, err := g.RoundTrip(q); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("got %v", err)
+			}
+		}
+		if took := time.Since(begin); ca.asked != 1 || took != answerTime {
+			t.Errorf("%d requests in %v", ca.asked, took)
+		}
+		<-time.After(answerTime)
+		ca.takes = time.Millisecond // refused
+		for range 3 {
+			if _, err := g.RoundTrip(q); err == nil {
+				t.Error("an answer")
+			}
+		}
+		if ca.asked != 4 {
+			t.Errorf("%d requests, want 4: quick failures may be tried again", ca.asked)
+		}
+	})
 }

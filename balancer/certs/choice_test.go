@@ -121,25 +121,18 @@ func TestGreeters(t *testing.T) {
 	f := &front{shelves: []shelf{only(t, k), p}}
 	for _, tt := range []struct {
 		sni   string
-		ca    bool
 		asked bool
 		own   bool
 	}{
-		{"a.example.org", false, false, false},
-		{"", false, false, false},
-		{"b.example.org", false, true, true},
-		{"nobody.example.org", false, true, false},
-		{"a.example.org", true, true, true},
-		{"nobody.example.org", true, true, false},
+		{"a.example.org", false, false},
+		{"", false, false},
+		{"b.example.org", true, true},
+		{"nobody.example.org", true, false},
 	} {
 		p.asked = nil
-		hello := anybody(tt.sni)
-		if tt.ca {
-			hello.SupportedProtos = []string{acmeALPN}
-		}
-		c, err := f.choose(hello, time.Now())
+		c, err := f.choose(anybody(tt.sni), time.Now())
 		if err != nil || (c == p.cert) != tt.own || len(p.asked) != map[bool]int{true: 1}[tt.asked] {
-			t.Errorf("%q of a CA %v: asked %q, got own %v, %v", tt.sni, tt.ca, p.asked, c == p.cert, err)
+			t.Errorf("%q: asked %q, got own %v, %v", tt.sni, p.asked, c == p.cert, err)
 		}
 	}
 }

@@ -1,7 +1,7 @@
 package main
 
 import (
-	"encoding/base64"
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -39,17 +39,17 @@ func acmePlan(c config.ACME) (certs.ACME, error) {
 // whether a record is there: it is the first to know.
 func acmeDNS(c config.ACMEDNS) (certs.DNS, error) {
 	fail := func(err error) (certs.DNS, error) { return certs.DNS{}, fmt.Errorf("acme.dns: %w", err) }
-	text, err := config.ReadSecret(c.TSIGSecretFile)
+	text, err := config.ReadPrivate(c.TSIGSecretFile)
 	if err != nil {
 		return fail(err)
 	}
-	octets, err := base64.StdEncoding.DecodeString(string(text))
+	key, err := rfc2136.ParseKey(text)
+	clear(text)
 	if err != nil {
-		return fail(fmt.Errorf("%s holds no secret in base64, as tsig-keygen prints it", c.TSIGSecretFile))
+		return fail(fmt.Errorf("%s: %w", c.TSIGSecretFile, err))
 	}
-	p, err := rfc2136.New(rfc2136.Options{
-		Server: c.Server, Key: rfc2136.Key{Name: c.TSIGName, Algorithm: string(c.TSIGAlgorithm), Secret: rfc2136.NewSecret(octets)},
-	})
+	key.Name, key.Algorithm = cmp.Or(key.Name, c.TSIGName), cmp.Or(key.Algorithm, string(c.TSIGAlgorithm))
+	p, err := rfc2136.New(rfc2136.Options{Server: c.Server, Key: key})
 	if err != nil {
 		return fail(err)
 	}

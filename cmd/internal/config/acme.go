@@ -44,18 +44,20 @@ type ACME struct {
 
 // ACMEDNS is the [acme.dns] table.
 type ACMEDNS struct {
-	// Server that takes updates of the zone (RFC 2136), with or without a port. Empty:
-	// no DNS-01.
+	// Primary server of the zone, which takes updates (RFC 2136), with or without a
+	// port. Empty: no DNS-01.
 	Server string `toml:"server" default:"" form:"peer" example:"192.0.2.53"`
 
-	// Name of the key that signs the updates (RFC 8945), which it takes.
+	// File with the key that signs the updates (RFC 8945): as tsig-keygen writes it, or
+	// its secret alone, in base64. Others must not be able to read it. Required where
+	// server is set.
+	TSIGSecretFile string `toml:"tsig_secret_file" default:"" form:"path" example:"/etc/usher/tsig.key"`
+
+	// Name of that key, where the file does not say it.
 	TSIGName string `toml:"tsig_name" default:"" form:"domain" example:"usher-key"`
 
-	// What it signs with.
+	// What it signs with, where the file does not say it.
 	TSIGAlgorithm TSIGAlgorithm `toml:"tsig_algorithm" default:"hmac-sha256"`
-
-	// File with its secret, in base64. Others must not be able to read it.
-	TSIGSecretFile string `toml:"tsig_secret_file" default:"" form:"path" example:"/etc/usher/tsig.secret"`
 
 	// How long a record may take until the server shows it. 0: nobody looks.
 	Wait time.Duration `toml:"wait" default:"2m" range:"0s..10m"`

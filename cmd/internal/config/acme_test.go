@@ -30,8 +30,7 @@ tls_alpn = ":443"
 keys = ["ecdsa", "rsa"]
 [acme.dns]
 server = "192.0.2.53"
-tsig_name = "acme"
-tsig_secret_file = "/etc/usher/tsig.secret"
+tsig_secret_file = "/tsig.key"
 [[acme.issuer]]
 name = "own"
 directory = "https://ca.example.org/dir"
@@ -68,6 +67,12 @@ func TestACMEProblems(t *testing.T) {
 		{"no kind", "", "", []string{`2:3: a certificate comes from nowhere: want one of cert_file, cert_dir, names or on_demand, imported`}},
 		{"no way", "[acme]\nagreed = true\nhttp = \"\"", `names = ["mail.example.org"]`, []string{
 			`1:2: issuer "letsencrypt" has no challenge to prove names by: set http, tls_alpn or [acme.dns]`,
+		}},
+		{"unsigned", "[acme]\nagreed = true\n[acme.dns]\nserver = \"192.0.2.53\"", `names = ["*.example.org"]`, []string{
+			`3:7: tsig_secret_file is missing: updates are signed, and so are the answers to them`,
+		}},
+		{"no server", "[acme]\nagreed = true\n[acme.dns]\ntsig_name = \"usher-key\"", `names = ["mail.example.org"]`, []string{
+			`3:7: server is missing: want ` + forms["peer"].want + `, which updates are sent to`,
 		}},
 		{"issuers", `[acme]
 agreed = true

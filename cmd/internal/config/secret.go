@@ -54,6 +54,10 @@ func ReadSecret(path string) (Secret, error) {
 	return Secret(line), nil
 }
 
+// ReadPrivate reads a small file that others on the host cannot read, whatever is in
+// it.
+func ReadPrivate(path string) ([]byte, error) { return readFile(path, maxSecret, true) }
+
 // readFile reads a file of at most limit bytes. A private one must not be
 // readable by others.
 func readFile(path string, limit int, private bool) ([]byte, error) {

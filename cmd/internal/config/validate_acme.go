@@ -65,10 +65,10 @@ func (b *binder) acme(c *Config) {
 		b.issuer(path, is, a)
 	}
 	switch d := a.DNS; {
-	case d.Server == "" && (d.TSIGName != "" || d.TSIGSecretFile != ""):
-		b.rule("acme.dns.server", "server is missing: want the server that takes updates of the zone")
-	case d.Server != "" && (d.TSIGName == "" || d.TSIGSecretFile == ""):
-		b.rule("acme.dns.tsig_name", "updates have to be signed: set tsig_name and tsig_secret_file, as tsig-keygen makes them")
+	case d.Server == "" && d.TSIGName+d.TSIGSecretFile != "":
+		b.rule("acme.dns.server", "server is missing: want %s, which updates are sent to", forms["peer"].want)
+	case d.Server != "" && d.TSIGSecretFile == "":
+		b.rule("acme.dns.tsig_secret_file", "tsig_secret_file is missing: updates are signed, and so are the answers to them")
 	}
 	if a.HTTPRedirect != "" && a.HTTP == "" {
 		b.rule("acme.http_redirect", "http_redirect has no meaning without http")
@@ -117,7 +117,11 @@ func (k *checker) acme() {
 	if a.may(TLSALPN01) {
 		k.doorPort("acme.tls_alpn", a.TLSALPN)
 	}
-	k.secret("acme.dns.tsig_secret_file", a.DNS.TSIGSecretFile)
+	if file := a.DNS.TSIGSecretFile; file != "" { // what is in it is for whoever signs
+		if _, err := ReadPrivate(file); err != nil {
+			k.fail("acme.dns.tsig_secret_file", "tsig_secret_file: %v", err)
+		}
+	}
 	for i, is := range a.Issuers {
 		path := element("acme.issuer", i)
 		k.authorities(join(path, "ca_file"), is.CAFile)
