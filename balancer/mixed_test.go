@@ -23,15 +23,15 @@ func TestMixedSecurity(t *testing.T) {
 	for _, client := range kinds {
 		for _, server := range kinds {
 			t.Run(client+" client, "+server+" back end", func(t *testing.T) {
-				var ca *balancertest.Authority
+				ca := balancertest.NewAuthority(t)
+				cert := ca.Server("127.0.0.1")
 				script := func(c *balancertest.Conn) {
-					if server != "plaintext" && !c.StartTLS(ca.Server("127.0.0.1")) {
+					if server != "plaintext" && !c.StartTLS(cert) {
 						return
 					}
 					balancertest.IMAP("there")(c)
 				}
-				r := newRig(t, one(t, script), func(r *rig, o *balancer.Options) {
-					ca = r.ca
+				r := newRig(t, one(t, script), func(_ *rig, o *balancer.Options) {
 					if server == "plaintext" {
 						return
 					}
