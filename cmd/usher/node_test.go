@@ -28,7 +28,10 @@ type plant struct {
 	path string
 	log  *lockedBuffer
 	node *node
+	web  *web
 
+	socket   string // for orders; empty: none
+	more     string // listeners beside the one without TLS
 	head     string // keys ahead of all others
 	pool     string // keys of the pool
 	health   string // keys of [pool.health]
@@ -89,9 +92,10 @@ func (p *plant) write() {
 	if !strings.Contains(p.head, "[fleet]") {
 		fmt.Fprintf(&b, "[fleet]\nstate_dir = %q\nkick_delay = \"0s\"\n", p.stateDir)
 	}
-	b.WriteString("[admin]\nsocket = \"\"\nhttp = \"\"\n[limits]\ndial_tries = 1\n" +
+	fmt.Fprintf(&b, "[admin]\nsocket = %q\nhttp = \"\"\n[limits]\ndial_tries = 1\n%s", p.socket, p.more)
+	b.WriteString(
 		"[[listener]]\nname = \"imap\"\naddress = \"127.0.0.1:0\"\nprotocol = \"imap\"\ntls = \"none\"\nplaintext_login = true\n" +
-		"[[pool]]\nname = \"main\"\ntls = \"none\"\n" + p.pool + "[pool.health]\n" + p.health)
+			"[[pool]]\nname = \"main\"\ntls = \"none\"\n" + p.pool + "[pool.health]\n" + p.health)
 	for _, name := range p.order {
 		fmt.Fprintf(&b, "[[pool.backend]]\nname = %q\n%s", name, p.backends[name])
 	}
@@ -118,7 +122,7 @@ func (p *plant) start() {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	p.node = n
+	p.node, p.web = n, web
 	p.t.Cleanup(func() { n.stop(expired()); web.close() })
 }
 
