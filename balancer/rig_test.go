@@ -92,6 +92,8 @@ func (k kernelOnly) Adopt(p forward.Pair) forward.Flow {
 	want := "splice"
 	for _, c := range []forward.Conn{p.Client, p.Server} {
 		switch {
+		case c.TLS != nil || c.Held != nil: // no engine has its keys
+			return k.Reactor.Adopt(p)
 		case c.Secured == nil:
 		case len(c.Secured.Ciphertext) > 0 || c.Secured.Closed:
 			return k.Reactor.Adopt(p)
