@@ -24,18 +24,27 @@ func TestACMEPlan(t *testing.T) {
 	c := config.ACME{Email: "p@example.org", Agreed: true, Keys: []config.KeyKind{config.KeyECDSA, config.KeyRSA}, Issuers: []config.Issuer{{
 		Name: "own", Directory: "https://ca.example.org/dir", EABKeyID: "kid", EABKeyFile: write("eab", "c2VjcmV0==\n", 0o600),
 		Challenges: []config.Challenge{config.TLSALPN01},
-	}}}
+	}}, DNS: config.ACMEDNS{
+		Server: "192.0.2.53", TSIGAlgorithm: "hmac-sha256",
+		TSIGSecretFile: write("tsig", "key \"acme\" { algorithm hmac-sha512; secret \"c2l4dGVlbiBvY3RldHMh\"; };\n", 0o600),
+	}}
 	a, err := acmePlan(c)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if a.Issuers[0].EABKey != "c2VjcmV0" || !slices.Equal(a.Keys, []certs.KeyKind{certs.ECDSA, certs.RSA}) ||
-		!slices.Equal(a.Issuers[0].Challenges, []certs.Challenge{certs.TLSALPN01}) || !a.Agreed || a.DNS.Wait >= 0 {
+		!slices.Equal(a.Issuers[0].Challenges, []certs.Challenge{certs.TLSALPN01}) || !a.Agreed ||
+		a.DNS.Provider == nil || !slices.Equal(a.DNS.Resolvers, []string{"192.0.2.53"}) || a.DNS.Wait >= 0 {
 		t.Errorf("got %+v", a)
 	}
 	if strings.Contains(fmt.Sprintf("%v %+v %#v", a, a, a), "c2VjcmV0") {
 		t.Error("the key prints itself")
 	}
+	c.DNS.TSIGSecretFile = write("base64", "c2l4dGVlbiBvY3RldHMh\n", 0o600)
+	if _, err := acmePlan(c); err == nil || !strings.Contains(err.Error(), "acme.dns") || strings.Contains(err.Error(), "c2l4") {
+		t.Errorf("a key without a name: %v", err)
+	}
+	c.DNS = config.ACMEDNS{}
 	c.Issuers[0].EABKeyFile = write("open", "c2VjcmV0\n", 0o644)
 	c.Issuers[0].CAFile = write("ca", "nothing", 0o644)
 	if _, err := acmePlan(c); err == nil || !strings.Contains(err.Error(), "issuer own") {
