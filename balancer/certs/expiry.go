@@ -3,8 +3,6 @@ package certs
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"math"
 	"slices"
@@ -36,12 +34,6 @@ func (s *Status) name() string {
 		return s.Names[0]
 	}
 	return s.From
-}
-
-// wantID is the ID of a certificate that is wanted and not there.
-func wantID(what string) string {
-	sum := sha256.Sum256([]byte(what))
-	return hex.EncodeToString(sum[:idSize])
 }
 
 // ending reports whether the certificate ends soon, or has.
@@ -130,12 +122,7 @@ func (s *Status) replaces(o *Status, now time.Time) bool {
 			return false
 		}
 	}
-	for _, n := range o.Names {
-		if !slices.ContainsFunc(s.Names, func(m string) bool { return covers(strings.ToLower(m), strings.ToLower(n)) }) {
-			return false
-		}
-	}
-	return true
+	return coversAll(s.Names, o.Names)
 }
 
 func algorithm(key string) string {
