@@ -212,19 +212,10 @@ func (f *Fleet) adjust(ctx context.Context, a table.Adjust) error {
 
 // wait waits until something has come about; done is called with mu held.
 func (f *Fleet) wait(ctx context.Context, what string, done func() bool) error {
-	for {
-		f.mu.Lock()
-		ok, changed := done(), f.changed
-		f.mu.Unlock()
-		if ok {
-			return nil
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return fmt.Errorf("%s goes on, but it was not waited for: %w", what, context.Cause(ctx))
-		}
+	if err := f.until(ctx, done); err != nil {
+		return fmt.Errorf("%s goes on, but it was not waited for: %w", what, err)
 	}
+	return nil
 }
 
 // Move pins a user to a back end and moves him there; without a target his pin is

@@ -38,7 +38,7 @@ Worth an alert:
 | logins are not possible | ` + "`sum(rate(usher_auth_total{result=\"error\"}[5m])) / sum(rate(usher_auth_total[5m])) > 0.05`" + ` |
 | nobody logs in | ` + "`sum(increase(usher_auth_total{result=\"ok\"}[10m])) == 0`" + ` |
 | logins are slow | ` + "`histogram_quantile(0.95, sum by (le) (rate(usher_login_seconds_bucket[5m]))) > 5`" + ` |
-| a certificate is not renewed | ` + "`usher_cert_not_after_timestamp_seconds - time() < 7 * 86400`" + ` (with certificates of a week or less: a third of their life) |
+| a certificate is not renewed | ` + "`usher_cert_not_after_timestamp_seconds - time() < 7 * 86400`" + ` (of a life below three weeks: a third of it) |
 | something is wrong with a certificate | ` + "`usher_cert_problem == 1`" + ` for 10 minutes |
 | a reload failed | ` + "`usher_config_last_reload_successful == 0`" + ` |
 | descriptors run out | ` + "`process_open_fds / process_max_fds > 0.8`" + ` |

@@ -71,10 +71,16 @@ func (a *Authority) Pool() *x509.CertPool {
 	return p
 }
 
-// Server signs a certificate for host names and addresses.
+// Server signs a certificate for host names and addresses, for half a day.
 func (a *Authority) Server(names ...string) tls.Certificate {
 	a.t.Helper()
-	template := &x509.Certificate{ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
+	return a.Dated(time.Now().Add(-time.Hour), time.Now().Add(12*time.Hour), names...)
+}
+
+// Dated is Server for a time of the test's choice.
+func (a *Authority) Dated(from, to time.Time, names ...string) tls.Certificate {
+	a.t.Helper()
+	template := &x509.Certificate{NotBefore: from, NotAfter: to, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
 	for _, n := range names {
 		if ip := net.ParseIP(n); ip != nil {
 			template.IPAddresses = append(template.IPAddresses, ip)
@@ -89,7 +95,7 @@ func (a *Authority) Server(names ...string) tls.Certificate {
 func (a *Authority) Client(commonName string, addresses ...string) tls.Certificate {
 	a.t.Helper()
 	return a.leaf(&x509.Certificate{
-		Subject: pkix.Name{CommonName: commonName}, EmailAddresses: addresses,
+		Subject: pkix.Name{CommonName: commonName}, EmailAddresses: addresses, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(12 * time.Hour),
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	})
 }
@@ -97,7 +103,6 @@ func (a *Authority) Client(commonName string, addresses ...string) tls.Certifica
 func (a *Authority) leaf(template *x509.Certificate) tls.Certificate {
 	a.t.Helper()
 	template.SerialNumber = big.NewInt(time.Now().UnixNano())
-	template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(12*time.Hour)
 	template.KeyUsage = x509.KeyUsageDigitalSignature
 	key := newKey(a.t)
 	cert := a.sign(template, a.cert, key)

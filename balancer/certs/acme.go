@@ -148,7 +148,7 @@ func (a ACME) check(names []string, patterns []string) error {
 		}
 	}
 	for _, n := range names {
-		if !certmagic.SubjectQualifiesForCert(n) || n != normal(n) {
+		if !certmagic.SubjectQualifiesForCert(n) || n != canonical(n) {
 			bad("%q is no name for a certificate", n)
 		}
 		if strings.HasPrefix(n, "*.") && !dns {
@@ -156,7 +156,7 @@ func (a ACME) check(names []string, patterns []string) error {
 		}
 	}
 	for _, p := range patterns {
-		if !certmagic.SubjectQualifiesForCert(p) || p != normal(p) || p == "*" || strings.Count(strings.TrimPrefix(p, "*."), ".") == 0 {
+		if !certmagic.SubjectQualifiesForCert(p) || p != canonical(p) || p == "*" || strings.Count(strings.TrimPrefix(p, "*."), ".") == 0 {
 			bad("%q is no pattern of names that may be obtained: want one such as *.customers.example.org", p)
 		}
 	}
@@ -181,19 +181,4 @@ func (i Issuer) key() string {
 		key += "-" + path
 	}
 	return key
-}
-
-// normal is a name as certificates and maps have it.
-func normal(name string) string {
-	return strings.TrimSuffix(strings.ToLower(strings.TrimSpace(name)), ".")
-}
-
-// covers says whether a pattern, exact or with one label for its star, has a name.
-func patternHas(pattern, name string) bool {
-	rest, wild := strings.CutPrefix(pattern, "*.")
-	if !wild {
-		return pattern == name
-	}
-	label, parent, ok := strings.Cut(name, ".")
-	return ok && label != "" && label != "*" && parent == rest
 }

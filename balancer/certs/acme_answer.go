@@ -75,7 +75,7 @@ func hostName(host string) string {
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
 	}
-	return normal(host)
+	return canonical(host)
 }
 
 // challenged says whether a client is a CA that looks for an answer: it offers that
@@ -101,7 +101,7 @@ func (r *registrar) challenge(hello *tls.ClientHelloInfo) *tls.Config {
 
 // answer is the certificate that answers a challenge.
 func (r *registrar) answer(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-	d, err := r.dare(hello.Context(), normal(hello.ServerName))
+	d, err := r.dare(hello.Context(), canonical(hello.ServerName))
 	if err != nil {
 		return nil, err
 	}

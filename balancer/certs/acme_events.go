@@ -16,7 +16,7 @@ func (r *registrar) event(kind KeyKind, name string, data map[string]any) error 
 	renewal, _ := data["renewal"].(bool)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	w := r.works[want{normal(subject), kind}]
+	w := r.works[want{canonical(subject), kind}]
 	if w == nil {
 		return nil
 	}

@@ -162,10 +162,10 @@ func fitsOrder(chain []byte, csr *x509.CertificateRequest, name string) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", errNonsense, err)
 	}
-	if !equalKeys(leaf.PublicKey, csr.PublicKey) {
+	if !same(leaf.PublicKey, csr.PublicKey) {
 		return fmt.Errorf("%w: a certificate of a key that is not ours", errNonsense)
 	}
-	if !slices.ContainsFunc(leaf.DNSNames, func(n string) bool { return normal(n) == name }) {
+	if !slices.ContainsFunc(leaf.DNSNames, func(n string) bool { return canonical(n) == name }) {
 		return fmt.Errorf("%w: a certificate of %q instead of %s", errNonsense, leaf.DNSNames, name)
 	}
 	now := time.Now()

@@ -37,7 +37,7 @@ func TestMailListener(t *testing.T) {
 	r := newRig(t, newMemory(), 0, 0)
 	shelf := r.shelf([]string{name}, nil)
 	store := balancertest.NewBackend(t, balancertest.IMAP("store0"))
-	log := new(buffer)
+	log := new(book)
 	server := balancer.New(balancer.Deps{
 		Log: slog.New(slog.NewTextHandler(log, nil)), Engine: new(forward.Copy), Placer: home{},
 	})
@@ -51,7 +51,7 @@ func TestMailListener(t *testing.T) {
 			Config: &tls.Config{ // as the keeper makes it
 				GetConfigForClient: func(h *tls.ClientHelloInfo) (*tls.Config, error) { return r.Challenge(h), nil },
 				GetCertificate: func(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
-					if list := shelf.match(normal(h.ServerName)); list != nil {
+					if list := shelf.match(canonical(h.ServerName)); list != nil {
 						return list[0], nil
 					}
 					return nil, errNobody

@@ -2,7 +2,6 @@ package certs
 
 import (
 	"context"
-	"crypto"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -24,6 +23,9 @@ type want struct {
 }
 
 func (w want) wildcard() bool { return strings.HasPrefix(w.name, "*.") }
+
+// id is what stands for it in lists while it is not there.
+func (w want) id() string { return wantID(w.name + " " + string(w.kind)) }
 
 // lock is the name that certmagic locks while it obtains or renews.
 func (w want) lock() string { return "issue_cert_" + w.name }
@@ -142,7 +144,8 @@ func readOne(ctx context.Context, s certmagic.Storage, w want, ca string) (*stoc
 	return &stock{Certificate: &crt, ca: ca, renew: renewal(meta)}, nil
 }
 
-// leafOf is the first certificate of a chain in PEM.
+// leafOf is the first certificate of a chain in PEM. What a CA puts behind it is no
+// reason to do without: it may be of a kind that is not known here.
 func leafOf(chain []byte) (*x509.Certificate, error) {
 	for block, rest := pem.Decode(chain); block != nil; block, rest = pem.Decode(rest) {
 		if block.Type == "CERTIFICATE" {
@@ -150,9 +153,4 @@ func leafOf(chain []byte) (*x509.Certificate, error) {
 		}
 	}
 	return nil, errors.New("there is no certificate in the chain")
-}
-
-func equalKeys(a, b crypto.PublicKey) bool {
-	key, ok := a.(interface{ Equal(crypto.PublicKey) bool })
-	return ok && key.Equal(b)
 }

@@ -80,7 +80,7 @@ func TestObtain(t *testing.T) {
 				t.Error("it was renewed though nobody needed it")
 			}
 			for _, st := range orders.shelf([]string{name}, nil).list() {
-				if st.Problem != "" || st.From != "pebble" || st.Key != "ECDSA P-256" || st.NotAfter.IsZero() || !st.RenewAt.Before(st.NotAfter) {
+				if st.Problem != "" || len(st.ID) != 12 || !strings.HasPrefix(st.Fingerprint, st.ID) || st.From != "pebble" || st.Key != "ECDSA P-256" || st.NotAfter.IsZero() || !st.RenewAt.Before(st.NotAfter) {
 					t.Errorf("listed as %+v", st)
 				}
 			}

@@ -1,6 +1,7 @@
 package certs
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net/http"
@@ -24,13 +25,13 @@ type policy struct {
 func newPolicy(a ACME, names, patterns []string) (*policy, error) {
 	p := &policy{ACME: a, exact: make(map[string]bool)}
 	for _, n := range names {
-		if n = normal(n); !slices.Contains(p.names, n) {
+		if n = cmp.Or(canonical(n), n); !slices.Contains(p.names, n) {
 			p.names = append(p.names, n)
 			p.exact[n] = true
 		}
 	}
 	for _, n := range patterns {
-		if n = normal(n); !slices.Contains(p.patterns, n) {
+		if n = cmp.Or(canonical(n), n); !slices.Contains(p.patterns, n) {
 			p.patterns = append(p.patterns, n)
 			p.exact[n] = true
 		}
@@ -47,8 +48,7 @@ func newPolicy(a ACME, names, patterns []string) (*policy, error) {
 
 // demanded says whether a name may be obtained when a client asks for it.
 func (p *policy) demanded(name string) bool {
-	return p.exact[name] && slices.Contains(p.patterns, name) ||
-		slices.ContainsFunc(p.patterns, func(pattern string) bool { return patternHas(pattern, name) })
+	return p.exact[name] && slices.Contains(p.patterns, name) || allowed(p.patterns, name)
 }
 
 // answers says for which names challenges are answered: those of which there can be

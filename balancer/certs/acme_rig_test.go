@@ -171,31 +171,13 @@ func (m *memory) keys(suffix string) (list []string) {
 	return list
 }
 
-// buffer is a log that a test reads.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
-
-func (b *buffer) count(text string) int { return strings.Count(b.String(), text) }
+func (b *book) count(text string) int { return strings.Count(b.String(), text) }
 
 // A rig is one node: a keeper that runs, its doors, and its log.
 type rig struct {
 	*Keeper
 	t       *testing.T
-	log     *buffer
+	log     *book
 	storage *memory
 	doors   *Doors
 }
@@ -206,7 +188,7 @@ const anyPort = -1
 // newRig starts a node with an ACME part. Where ports are 0 there is no door.
 func newRig(t *testing.T, s *memory, httpPort, alpnPort int) *rig {
 	t.Helper()
-	r := &rig{t: t, log: new(buffer), storage: s}
+	r := &rig{t: t, log: new(book), storage: s}
 	log := slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	r.Keeper = New(Options{Log: log, Storage: s})
 	r.doors = &Doors{Keeper: r.Keeper, Log: log}

@@ -2,12 +2,8 @@ package certs
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/rsa"
-	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
@@ -26,10 +22,10 @@ type ordered struct {
 func (r *registrar) shelf(s Source) *ordered {
 	o := &ordered{r: r}
 	for _, n := range s.Names {
-		o.names = append(o.names, normal(n))
+		o.names = append(o.names, canonical(n))
 	}
 	for _, p := range s.OnDemand {
-		o.patterns = append(o.patterns, normal(p))
+		o.patterns = append(o.patterns, canonical(p))
 	}
 	return o
 }
@@ -54,8 +50,12 @@ func (o *ordered) match(name string) []*tls.Certificate {
 	return nil
 }
 
-func (o *ordered) asks(name string) bool {
-	return slices.ContainsFunc(o.patterns, func(p string) bool { return patternHas(p, name) })
+func (o *ordered) asks(name string) bool { return allowed(o.patterns, name) }
+
+// allowed says whether patterns are for a name, which strangers may have made up: it
+// has no star.
+func allowed(patterns []string, name string) bool {
+	return !strings.HasPrefix(name, "*") && slices.ContainsFunc(patterns, func(p string) bool { return covers(p, name) })
 }
 
 // hello is asked first by CAs that look for the answer to a challenge, and last by
@@ -66,7 +66,7 @@ func (o *ordered) hello(hello *tls.ClientHelloInfo) (*tls.Certificate, bool, err
 		c, err := o.r.answer(hello)
 		return c, true, err
 	}
-	name := normal(hello.ServerName)
+	name := canonical(hello.ServerName)
 	if name == "" || !o.asks(name) {
 		return nil, false, nil
 	}
@@ -84,7 +84,7 @@ func (o *ordered) hello(hello *tls.ClientHelloInfo) (*tls.Certificate, bool, err
 
 // renew renews the certificate of a name of the list; see [registrar.renew].
 func (o *ordered) renew(ctx context.Context, name string, force bool) error {
-	return o.r.renew(ctx, normal(name), force)
+	return o.r.renew(ctx, canonical(name), force)
 }
 
 // run: one run of the registrar is for all its shelves.
@@ -99,7 +99,7 @@ func (o *ordered) list() []Status {
 			if w := o.r.works[want{n, kind}]; w != nil {
 				out = append(out, o.r.status(w))
 			} else {
-				out = append(out, Status{Names: []string{n}, Source: "acme", Problem: "not looked at yet"})
+				out = append(out, Status{ID: want{n, kind}.id(), Names: []string{n}, Source: "acme", Key: string(kind), Problem: "not looked at yet"})
 			}
 		}
 	}
@@ -114,7 +114,7 @@ func (o *ordered) list() []Status {
 
 // status describes a work. The caller holds r.mu.
 func (r *registrar) status(w *work) Status {
-	s := Status{Names: []string{w.name}, Source: "acme", Key: string(w.kind)}
+	s := Status{ID: w.id(), Names: []string{w.name}, Source: "acme", Key: string(w.kind)}
 	if len(r.policy().Issuers) > 0 {
 		s.From = r.policy().Issuers[0].Name
 	}
@@ -131,39 +131,23 @@ func (r *registrar) status(w *work) Status {
 }
 
 func (p *stock) status(policy *policy) Status {
-	leaf := p.Leaf
-	sum := sha256.Sum256(leaf.Raw)
-	s := Status{
-		ID: hex.EncodeToString(sum[:4]), Names: leaf.DNSNames, Source: "acme", From: p.ca, Key: keySize(leaf),
-		Issuer: leaf.Issuer.String(), Serial: leaf.SerialNumber.Text(16), Fingerprint: hex.EncodeToString(sum[:]),
-		NotBefore: leaf.NotBefore, NotAfter: leaf.NotAfter, RenewAt: p.renew,
+	chain := []*x509.Certificate{p.Leaf}
+	for _, der := range p.Certificate.Certificate[1:] {
+		if c, err := x509.ParseCertificate(der); err == nil {
+			chain = append(chain, c)
+		}
 	}
+	s := describe(chain)
+	s.Source, s.From, s.RenewAt = "acme", p.ca, p.renew
 	for _, i := range policy.Issuers {
 		if i.key() == p.ca {
 			s.From = i.Name
 		}
 	}
 	if s.RenewAt.IsZero() { // as certmagic does then
-		s.RenewAt = leaf.NotAfter.Add(-leaf.NotAfter.Sub(leaf.NotBefore) / 3).Truncate(time.Second)
-	}
-	for _, der := range p.Certificate.Certificate {
-		if c, err := x509.ParseCertificate(der); err == nil {
-			s.Chain = append(s.Chain, &ChainLink{c.Subject.String(), c.Issuer.String(), c.NotAfter})
-		}
+		s.RenewAt = s.NotAfter.Add(-s.NotAfter.Sub(s.NotBefore) / 3).Truncate(time.Second)
 	}
 	return s
-}
-
-// keySize is the kind and size of a certificate's key.
-func keySize(c *x509.Certificate) string {
-	switch k := c.PublicKey.(type) {
-	case *ecdsa.PublicKey:
-		return "ECDSA " + k.Params().Name
-	case *rsa.PublicKey:
-		return fmt.Sprintf("RSA %d", k.N.BitLen())
-	default:
-		return c.PublicKeyAlgorithm.String()
-	}
 }
 
 var _ shelf = (*ordered)(nil)

@@ -82,13 +82,13 @@ func (s solver) Present(ctx context.Context, c acme.Challenge) error {
 	if err := s.storage.Store(ctx, challengeKey(s.ca, c.Identifier.Value), data); err != nil {
 		return storageError{fmt.Errorf("store the challenge: %w", err)}
 	}
-	s.dares.set(normal(c.Identifier.Value), newDare(c))
+	s.dares.set(canonical(c.Identifier.Value), newDare(c))
 	return nil
 }
 
 // CleanUp takes it back.
 func (s solver) CleanUp(ctx context.Context, c acme.Challenge) error {
-	s.dares.set(normal(c.Identifier.Value), nil)
+	s.dares.set(canonical(c.Identifier.Value), nil)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanTime)
 	defer cancel()
 	return s.storage.Delete(ctx, challengeKey(s.ca, c.Identifier.Value))

@@ -278,7 +278,7 @@ func TestPatterns(t *testing.T) {
 		{"a.example.org", "a.example.org", true},
 		{"a.example.org", "b.example.org", false},
 	} {
-		if got := patternHas(tt.pattern, tt.name); got != tt.want {
+		if got := allowed([]string{tt.pattern}, tt.name); got != tt.want {
 			t.Errorf("%s has %q: got %v", tt.pattern, tt.name, got)
 		}
 	}

@@ -51,7 +51,7 @@ func (k *Keeper) Import(ctx context.Context, chain, key []byte) (Import, error) 
 	if err := k.options.Storage.Store(ctx, at, value); err != nil {
 		return Import{}, fmt.Errorf("store the certificate: %w", err)
 	}
-	result := Import{Status: importedStatus(b, at), Warnings: b.warnings}
+	result := Import{Status: b.status(at), Warnings: b.warnings}
 	if !k.reread(ctx) {
 		result.Warnings = append(result.Warnings, "no listener shows imported certificates: add [[certificate]] with imported = true to the configuration of the nodes")
 	}
@@ -99,7 +99,7 @@ func (k *Keeper) Export(name string, key bool) (Export, error) {
 	if c == nil {
 		return Export{}, fmt.Errorf("%w yet, only the want of one: usher cert show %s says what keeps it", ErrUnknown, name)
 	}
-	e := Export{Status: all[0].status, Certificate: encodeChain(c.Certificate[:1]), Chain: encodeChain(c.Certificate[1:])}
+	e := Export{Status: all[0].status, Certificate: encode(c.Certificate[:1]), Chain: encode(c.Certificate[1:])}
 	if !key {
 		return e, nil
 	}
@@ -128,7 +128,7 @@ func (k *Keeper) reread(ctx context.Context) bool {
 // ECDSA and RSA can stand beside each other.
 func importedKey(b *bundle) (string, error) {
 	name := names(b.chain[0])[0]
-	kind, _, _ := strings.Cut(strings.ToLower(describeKey(b.key.Public())), " ")
+	kind, _, _ := strings.Cut(strings.ToLower(keyName(b.key.Public())), " ")
 	safe := strings.NewReplacer("*", "wildcard_", ":", "_").Replace(name)
 	for _, r := range safe {
 		// What a CA has signed may still be no host's name.

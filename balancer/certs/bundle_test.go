@@ -81,21 +81,11 @@ func (m *maker) server(t testing.TB, key crypto.Signer, names ...string) *x509.C
 	return m.sign(t, key, func(c *x509.Certificate) { c.DNSNames = names }, m.middle, m.middleKey)
 }
 
-func chainText(all ...*x509.Certificate) []byte {
-	var text []byte
-	for _, c := range all {
-		text = append(text, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})...)
-	}
-	return text
-}
+func chainText(all ...*x509.Certificate) []byte { return []byte(certPEM(all...)) }
 
 func keyText(t testing.TB, key crypto.Signer) []byte {
 	t.Helper()
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+	return []byte(keyPEM(t, key))
 }
 
 func TestOpenBundle(t *testing.T) {
@@ -133,8 +123,8 @@ func TestOpenBundle(t *testing.T) {
 		"exchanged":           {good, chainText(leaf), "exchanged"},
 		"no certificate":      {good, good, "there is no certificate"},
 		"no PEM":              {leaf.Raw, good, "there is no certificate"},
-		"no key":              {chainText(leaf, m.middle), nil, "not PEM"},
-		"a broken key":        {chainText(leaf, m.middle), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: []byte("sesame")}), "cannot be read"},
+		"no key":              {chainText(leaf, m.middle), nil, "no private key in PEM"},
+		"a broken key":        {chainText(leaf, m.middle), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: []byte("sesame")}), "cannot be parsed"},
 		"a broken one":        {pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("x")}), good, "certificate 1"},
 		"weak":                {chainText(m.server(t, weak, "a.example"), m.middle), keyText(t, weak), "fewer than 2048"},
 		"expired":             {with(func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }), good, "has expired"},
@@ -204,12 +194,16 @@ func TestOpenSSLKeys(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		key, err := openKey(text)
+		c, err := parse(text)
 		got := ""
-		if err != nil {
+		switch {
+		case err != nil:
 			got = err.Error()
-		} else {
-			got = describeKey(key.Public())
+		case len(c.keys) != 1:
+			t.Errorf("%s: got %d keys", name, len(c.keys))
+			continue
+		default:
+			got = keyName(c.keys[0].Public())
 		}
 		if good := !strings.HasPrefix(want, "o") && !strings.HasPrefix(want, "no") && name != "p224.pem"; good != (err == nil) || !strings.Contains(got, want) {
 			t.Errorf("%s: got %q, want %q", name, got, want)

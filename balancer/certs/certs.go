@@ -55,7 +55,7 @@ type Source struct {
 
 // A Status is one certificate, or the want of one, as an administrator sees it.
 type Status struct {
-	ID          string       // stable short name, for commands: first octets of the fingerprint
+	ID          string       // stable short name, for commands: the first 6 octets of the fingerprint; of one that is wanted, of what is wanted
 	Listeners   []string     // that serve it
 	Names       []string     // it is valid for
 	Source      string       // "file", "acme", "imported"

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"time"
 )
 
 // A Change is a plan that was found good and is not in force yet. Exactly one of
@@ -104,6 +105,7 @@ func (c *Change) Commit() {
 		}
 		c.k.start(p)
 	}
+	running := c.k.ctx != nil
 	c.k.mu.Unlock()
 	for key, p := range old {
 		if c.shelves[key] == nil && p.done != nil {
@@ -114,6 +116,9 @@ func (c *Change) Commit() {
 	select {
 	case c.k.changed <- struct{}{}:
 	default: // it is known that there is something new
+	}
+	if running { // else Run does it
+		c.k.warn(time.Now())
 	}
 	c.k.applying.Unlock()
 }

@@ -3,8 +3,6 @@ package certs
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"math"
 	"slices"
@@ -38,30 +36,31 @@ func (s *Status) name() string {
 	return s.From
 }
 
-// wantID is the ID of a certificate that is wanted and not there.
-func wantID(what string) string {
-	sum := sha256.Sum256([]byte(what))
-	return hex.EncodeToString(sum[:idSize])
-}
-
 // ending reports whether the certificate ends soon, or has.
 func (s *Status) ending(now time.Time) bool {
 	return !s.NotAfter.IsZero() && s.NotAfter.Sub(now) < min(urgent, s.NotAfter.Sub(s.NotBefore)/urgentPart)
 }
 
+// Current reports whether there is a certificate that is neither expired nor of the
+// future.
+func (s *Status) Current(now time.Time) bool {
+	return !now.Before(s.NotBefore) && now.Before(s.NotAfter)
+}
+
 // dated is what is wrong with the dates of a certificate; empty if nothing is.
 func dated(s *Status, now time.Time) string {
-	at := func(t time.Time) string { return t.UTC().Format(time.DateTime) + " UTC" }
 	switch {
 	case s.NotAfter.IsZero():
 		return ""
 	case now.Before(s.NotBefore):
-		return "it is not valid before " + at(s.NotBefore)
+		return "it is not valid before " + utc(s.NotBefore) + ": wait until then"
 	case !now.Before(s.NotAfter):
-		return "it has expired at " + at(s.NotAfter) + ": renew it"
+		return "it has expired at " + utc(s.NotAfter) + ": renew it, or see whether the clock of this host is right"
 	}
 	return ""
 }
+
+func utc(t time.Time) string { return t.UTC().Format(time.DateTime) + " UTC" }
 
 // doubtClock says what it may mean that all certificates are of the future.
 func doubtClock(list []Status, now time.Time) {
@@ -76,8 +75,8 @@ func doubtClock(list []Status, now time.Time) {
 	}
 	for i := range list {
 		if there > 0 && !list[i].NotBefore.IsZero() {
-			list[i].Problem = fmt.Sprintf("it is not valid before %s UTC, nor is any other, and the clock of this host says %s: see whether the clock is right",
-				list[i].NotBefore.UTC().Format(time.DateTime), now.UTC().Format(time.DateTime))
+			list[i].Problem = fmt.Sprintf("it is not valid before %s, nor is any other, and the clock of this host says %s: see whether the clock is right",
+				utc(list[i].NotBefore), utc(now))
 		}
 	}
 }
@@ -87,6 +86,8 @@ func doubtClock(list []Status, now time.Time) {
 func lasts(s *Status, now time.Time) string {
 	left := s.NotAfter.Sub(now)
 	switch {
+	case now.Before(s.NotBefore):
+		return "is not valid before " + utc(s.NotBefore)
 	case left <= 0:
 		return "has expired"
 	case left < 2*day:
@@ -96,8 +97,8 @@ func lasts(s *Status, now time.Time) string {
 	}
 }
 
-// Degraded says which certificates end soon, or have, without another of the
-// same kind being there for all of their names on the same listeners: a line
+// Degraded says which certificates end soon, have, or are not valid yet, without
+// another of the same kind being there for all of their names on the same listeners: a line
 // each, such as "certificate mail.example.org expires in 3 d", and none twice.
 func (k *Keeper) Degraded() []string {
 	var lines []string
@@ -108,12 +109,13 @@ func (k *Keeper) Degraded() []string {
 	return slices.Compact(lines)
 }
 
-// endingSoon are those of a list that nothing replaces.
+// endingSoon are those of a list that end soon, have, or are of the future, and that
+// nothing replaces.
 func endingSoon(list []Status, now time.Time) []Status {
 	var soon []Status
 	for i := range list {
 		s := &list[i]
-		if s.ending(now) && !slices.ContainsFunc(list, func(o Status) bool { return o.replaces(s, now) }) {
+		if (s.ending(now) || now.Before(s.NotBefore)) && !slices.ContainsFunc(list, func(o Status) bool { return o.replaces(s, now) }) {
 			soon = append(soon, *s)
 		}
 	}
@@ -130,12 +132,7 @@ func (s *Status) replaces(o *Status, now time.Time) bool {
 			return false
 		}
 	}
-	for _, n := range o.Names {
-		if !slices.ContainsFunc(s.Names, func(m string) bool { return covers(strings.ToLower(m), strings.ToLower(n)) }) {
-			return false
-		}
-	}
-	return true
+	return coversAll(s.Names, o.Names)
 }
 
 func algorithm(key string) string {
@@ -168,7 +165,14 @@ func (k *Keeper) warn(now time.Time) {
 			continue
 		}
 		told[s.ID] = now
-		k.options.Log.Warn("a certificate ends soon: see why it was not renewed", "certificate", s.name(), "listeners", strings.Join(s.Listeners, " "),
+		message := "a certificate ends soon: see why it was not renewed"
+		switch {
+		case now.Before(s.NotBefore):
+			message = "a certificate is not valid yet: see whether the clock of this host is right"
+		case !s.Current(now):
+			message = "a certificate has expired and is shown for want of a better one: renew it, or see whether the clock of this host is right"
+		}
+		k.options.Log.Warn(message, "certificate", s.name(), "listeners", strings.Join(s.Listeners, " "),
 			"from", s.From, "key", s.Key, "not_after", s.NotAfter, "left", lasts(&s, now), "problem", cmp.Or(s.Problem, "none is known"))
 	}
 	k.told = told

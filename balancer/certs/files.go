@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -55,27 +54,16 @@ type stand struct {
 	pairs    []*pair
 	troubles []trouble
 	folders  []string
-	all      []*tls.Certificate
-	exact    map[string][]*tls.Certificate // with the wildcards that fit behind them
-	wild     map[string][]*tls.Certificate // by what follows the "*"
+	*index
 }
 
 func newFiles(r reader, log *slog.Logger) *files {
 	f := &files{reader: r, log: log, said: make(map[string]string)}
-	f.stand.Store(new(stand))
+	f.stand.Store(newStand(nil, reading{}))
 	return f
 }
 
-func (f *files) match(name string) []*tls.Certificate {
-	s := f.stand.Load()
-	if name == "" {
-		return s.all
-	}
-	if list, ok := s.exact[name]; ok {
-		return list
-	}
-	return s.wild[parent(name)]
-}
+func (f *files) match(name string) []*tls.Certificate { return f.stand.Load().match(name) }
 
 // run has nothing to do: the Keeper looks after all files together.
 func (f *files) run(ctx context.Context) { <-ctx.Done() }
@@ -194,51 +182,11 @@ func (p *pair) keptOver(sharing []*pair, troubles []trouble, now time.Time) bool
 }
 
 func newStand(pairs []*pair, r reading) *stand {
-	s := &stand{
-		pairs: pairs, troubles: r.troubles, folders: unique(r.folders),
-		exact: make(map[string][]*tls.Certificate), wild: make(map[string][]*tls.Certificate),
-	}
+	all := make([]*tls.Certificate, 0, len(pairs))
 	for _, p := range pairs {
-		s.all = append(s.all, p.cert)
-		for _, name := range subjects(p.leaf()) {
-			if rest, wild := strings.CutPrefix(name, "*"); wild {
-				s.wild[rest] = append(s.wild[rest], p.cert)
-			} else {
-				s.exact[name] = append(s.exact[name], p.cert)
-			}
-		}
+		all = append(all, p.cert)
 	}
-	for name, list := range s.exact {
-		for _, c := range s.wild[parent(name)] {
-			if !slices.Contains(list, c) {
-				list = append(list, c)
-			}
-		}
-		s.exact[name] = list
-	}
-	return s
-}
-
-// subjects are the names of a certificate in canonical form. One without a
-// subjectAltName is an old one of somebody's own: its common name counts.
-func subjects(leaf *x509.Certificate) []string {
-	names := leaf.DNSNames
-	if len(names) == 0 && len(leaf.IPAddresses) == 0 {
-		names = []string{leaf.Subject.CommonName}
-	}
-	var list []string
-	for _, n := range names {
-		if n = canonical(n); n != "" {
-			list = append(list, n)
-		}
-	}
-	return unique(list)
-}
-
-func unique(list []string) []string {
-	list = slices.Clone(list)
-	slices.Sort(list)
-	return slices.Compact(list)
+	return &stand{pairs: pairs, troubles: r.troubles, folders: unique(r.folders), index: newIndex(all)}
 }
 
 // list is what there is, and what is in trouble.

@@ -56,7 +56,7 @@ func (k *Keeper) find(name string) ([]found, error) {
 			switch {
 			case st.means(name):
 				exact = append(exact, found{s, st})
-			case slices.ContainsFunc(st.Names, func(pattern string) bool { return coveredBy(pattern, name) }):
+			case slices.ContainsFunc(st.Names, func(pattern string) bool { return covers(pattern, name) }):
 				covering = append(covering, found{s, st})
 			}
 		}
@@ -72,16 +72,8 @@ func (k *Keeper) find(name string) ([]found, error) {
 
 // means reports whether a name is one of a certificate's, or its ID.
 func (s *Status) means(name string) bool {
-	return slices.ContainsFunc(s.Names, func(n string) bool { return strings.EqualFold(n, name) }) ||
+	return slices.Contains(s.Names, name) ||
 		len(name) >= minID && s.ID != "" && (strings.HasPrefix(s.ID, name) || s.Fingerprint == name)
-}
-
-// coveredBy reports whether a wildcard covers a name: one label, the first
-// (RFC 9525 §6.3).
-func coveredBy(pattern, name string) bool {
-	parent, ok := strings.CutPrefix(strings.ToLower(pattern), "*.")
-	_, of, more := strings.Cut(name, ".")
-	return ok && more && of == parent
 }
 
 // certificate takes a certificate that was listed off its shelf; nil: it is not
@@ -93,7 +85,7 @@ func (f found) certificate() *tls.Certificate {
 	// Shelves answer to names, with wildcards for a host that they cover.
 	names := []string{""}
 	for _, n := range f.status.Names {
-		names = append(names, strings.ToLower(n), strings.Replace(strings.ToLower(n), "*", "any", 1))
+		names = append(names, n, strings.Replace(n, "*", "any", 1))
 	}
 	for _, n := range names {
 		for _, c := range f.shelf.match(n) {

@@ -207,7 +207,7 @@ func newest(pairs []*pair, now time.Time) []*pair {
 	named := byName(pairs)
 	return slices.DeleteFunc(slices.Clone(pairs), func(p *pair) bool {
 		return slices.ContainsFunc(named.sharing(p.leaf()), func(o *pair) bool {
-			return o.leaf().NotBefore.After(p.leaf().NotBefore) && o.stands(p) && coversAll(o.leaf(), p.leaf()) &&
+			return o.leaf().NotBefore.After(p.leaf().NotBefore) && o.stands(p) && coversAll(names(o.leaf()), names(p.leaf())) &&
 				(current(o.leaf(), now) || !current(p.leaf(), now))
 		})
 	})
@@ -237,15 +237,4 @@ func (r register) sharing(leaf *x509.Certificate) []*pair {
 		}
 	}
 	return found
-}
-
-// coversAll reports whether a is for all names that b is for.
-func coversAll(a, b *x509.Certificate) bool {
-	for _, n := range b.DNSNames {
-		n = strings.ToLower(n)
-		if !slices.ContainsFunc(a.DNSNames, func(m string) bool { return covers(strings.ToLower(m), n) }) {
-			return false
-		}
-	}
-	return true
 }

@@ -11,7 +11,6 @@ import (
 	"maps"
 	"path"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,9 +37,6 @@ const (
 	// started can be read in some tenths of a second.
 	firstRetry = 50 * time.Millisecond
 	retryRead  = 5 * time.Second
-
-	// idDigits of a fingerprint are an ID: one in 2⁴⁸ names another.
-	idDigits = 12
 )
 
 // An imported shelf has what administrators brought into the fleet.
@@ -56,9 +52,9 @@ type imported struct {
 
 // A board is what a shelf shows. It never changes.
 type board struct {
-	entries map[string]*entry             // by key of the storage
-	byName  map[string][]*tls.Certificate // wildcards by their pattern, and all under ""
-	problem string                        // why the newest reading failed
+	entries map[string]*entry // by key of the storage
+	problem string            // why the newest reading failed
+	*index
 }
 
 // An entry is one value of the storage.
@@ -70,24 +66,12 @@ type entry struct {
 
 func newImported(storage certmagic.Storage, log *slog.Logger) *imported {
 	s := &imported{storage: storage, log: log, nudged: make(chan struct{}, 1), said: make(map[string][sha256.Size]byte)}
-	s.board.Store(&board{})
+	s.show(nil, "")
 	return s
 }
 
 // match implements shelf.
-func (s *imported) match(name string) []*tls.Certificate {
-	b := s.board.Load()
-	exact := b.byName[name]
-	label, parent, _ := strings.Cut(name, ".")
-	if label == "" || parent == "" {
-		return exact
-	}
-	wild := b.byName["*."+parent]
-	if len(exact) == 0 {
-		return wild
-	}
-	return append(exact[:len(exact):len(exact)], wild...)
-}
+func (s *imported) match(name string) []*tls.Certificate { return s.board.Load().match(name) }
 
 // list implements shelf.
 func (s *imported) list() []Status {
@@ -224,15 +208,11 @@ const unreadable = "the fleet's storage cannot be read: "
 
 // show puts entries on the board.
 func (s *imported) show(entries map[string]*entry, problem string) {
-	b := &board{entries: entries, byName: make(map[string][]*tls.Certificate), problem: problem}
+	all := make([]*tls.Certificate, 0, len(entries))
 	for _, key := range slices.Sorted(maps.Keys(entries)) {
-		e := entries[key]
-		b.byName[""] = append(b.byName[""], e.certificate)
-		for _, n := range e.status.Names {
-			b.byName[n] = append(b.byName[n], e.certificate)
-		}
+		all = append(all, entries[key].certificate)
 	}
-	s.board.Store(b)
+	s.board.Store(&board{entries, problem, newIndex(all)})
 }
 
 // again reads a value, if it is not the one that e, which may be nil, was read from.
@@ -247,38 +227,16 @@ func (e *entry) again(key string, value []byte) (*entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &entry{b.certificate(), importedStatus(b, key), sum}, nil
+	return &entry{b.certificate(), b.status(key), sum}, nil
 }
 
 func openValue(value []byte) (*bundle, error) {
 	if len(value) > 2*(MaxCertificatePEM+MaxKeyPEM) { // PEM is written anew, with other line ends
 		return nil, errors.New("the value is too large")
 	}
-	all, err := openCertificates(value)
+	c, err := parse(value)
 	if err != nil {
 		return nil, err
 	}
-	key, err := openKey(value)
-	if err != nil {
-		return nil, err
-	}
-	chain, err := chainOf(all, key)
-	if err != nil {
-		return nil, err
-	}
-	return &bundle{chain: chain, key: key}, nil
-}
-
-func importedStatus(b *bundle, key string) Status {
-	leaf := b.chain[0]
-	st := Status{
-		Names: names(leaf), Source: "imported", From: key,
-		Key: describeKey(leaf.PublicKey), Issuer: leaf.Issuer.String(), Serial: leaf.SerialNumber.Text(16),
-		Fingerprint: fingerprint(leaf.Raw), NotBefore: leaf.NotBefore, NotAfter: leaf.NotAfter,
-	}
-	st.ID = st.Fingerprint[:idDigits]
-	for _, c := range b.chain {
-		st.Chain = append(st.Chain, &ChainLink{Subject: c.Subject.String(), Issuer: c.Issuer.String(), NotAfter: c.NotAfter})
-	}
-	return st
+	return newBundle(c.certs, c.keys)
 }

@@ -1,8 +1,10 @@
 package certs
 
 import (
+	"crypto/x509"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"golang.org/x/net/idna"
@@ -66,6 +68,16 @@ func covers(pattern, name string) bool {
 	return pattern == name
 }
 
+// coversAll reports whether names of a certificate cover all of another's.
+func coversAll(names, others []string) bool {
+	for _, n := range others {
+		if !slices.ContainsFunc(names, func(m string) bool { return covers(m, n) }) {
+			return false
+		}
+	}
+	return true
+}
+
 // subject makes the canonical form of a name that a certificate is to be made
 // for, "*." before it allowed, or of an address.
 func subject(name string) (dns string, ip netip.Addr, err error) {
@@ -81,4 +93,22 @@ func subject(name string) (dns string, ip netip.Addr, err error) {
 		ascii = "*." + ascii
 	}
 	return ascii, ip, nil
+}
+
+// subjects are the names of a certificate that clients can ask for, each once, in
+// canonical form.
+func subjects(leaf *x509.Certificate) []string {
+	var list []string
+	for _, n := range names(leaf) {
+		if n = canonical(n); n != "" {
+			list = append(list, n)
+		}
+	}
+	return unique(list)
+}
+
+func unique(list []string) []string {
+	list = slices.Clone(list)
+	slices.Sort(list)
+	return slices.Compact(list)
 }

@@ -2,12 +2,8 @@ package certs
 
 import (
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/rsa"
-	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -31,11 +27,7 @@ func newPair(slot, certFile, keyFile string, certs []*x509.Certificate, key cryp
 	if len(chain) > maxChain {
 		return nil, fmt.Errorf("%s: a chain of %d certificates: want at most %d", certFile, len(chain), maxChain)
 	}
-	c := &tls.Certificate{PrivateKey: key, Leaf: chain[0]}
-	for _, link := range chain {
-		c.Certificate = append(c.Certificate, link.Raw)
-	}
-	p := &pair{cert: c, slot: slot, status: describe(chain)}
+	p := &pair{cert: joined(chain, key), slot: slot, status: describe(chain)}
 	p.status.Source, p.status.From = "file", certFile
 	switch open := exposed(keyFile); {
 	case len(strangers) > 0:
@@ -55,41 +47,6 @@ func exposed(keyFile string) string {
 		return ""
 	}
 	return fmt.Sprintf("%s has mode %04o, so others can read the key: chmod o= %s", keyFile, info.Mode().Perm(), keyFile)
-}
-
-// idSize is how many octets of a fingerprint tell certificates of a node apart.
-const idSize = 6
-
-// describe says what a chain is, leaf first.
-func describe(chain []*x509.Certificate) Status {
-	leaf := chain[0]
-	sum := sha256.Sum256(leaf.Raw)
-	s := Status{
-		ID: hex.EncodeToString(sum[:idSize]), Names: slices.Clone(leaf.DNSNames), Key: keyName(leaf.PublicKey),
-		Issuer: leaf.Issuer.String(), Serial: fmt.Sprintf("%x", leaf.SerialNumber), Fingerprint: hex.EncodeToString(sum[:]),
-		NotBefore: leaf.NotBefore, NotAfter: leaf.NotAfter,
-	}
-	for _, ip := range leaf.IPAddresses {
-		s.Names = append(s.Names, ip.String())
-	}
-	if len(s.Names) == 0 {
-		s.Names = []string{leaf.Subject.CommonName}
-	}
-	for _, c := range chain {
-		s.Chain = append(s.Chain, &ChainLink{Subject: c.Subject.String(), Issuer: c.Issuer.String(), NotAfter: c.NotAfter})
-	}
-	return s
-}
-
-func keyName(public any) string {
-	switch key := public.(type) {
-	case *ecdsa.PublicKey:
-		return "ECDSA " + key.Curve.Params().Name
-	case *rsa.PublicKey:
-		return fmt.Sprintf("RSA %d", key.N.BitLen())
-	default:
-		return "Ed25519"
-	}
 }
 
 // stands reports whether p is in o's place: its file, or its folder and then with
@@ -137,10 +94,10 @@ func (r *pairReader) pair(d *desk) (*pair, error) {
 		return nil, fmt.Errorf("%s: no private key in it: want PEM", r.keyFile)
 	}
 	for _, k := range key.keys {
-		if fits(k, cert.certs[0]) {
+		if same(k.Public(), cert.certs[0].PublicKey) {
 			return newPair(r.certFile, r.certFile, r.keyFile, cert.certs, k)
 		}
-		if i := slices.IndexFunc(cert.certs, func(c *x509.Certificate) bool { return fits(k, c) }); i > 0 {
+		if i := slices.IndexFunc(cert.certs, func(c *x509.Certificate) bool { return same(k.Public(), c.PublicKey) }); i > 0 {
 			return nil, fmt.Errorf("%s: the certificate of the key is the %d. in it: put it first", r.certFile, i+1)
 		}
 	}

@@ -1,10 +1,10 @@
 package certs
 
 import (
-	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/elliptic"
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
@@ -21,7 +21,8 @@ const (
 	// three, and long ones make handshakes need another round trip.
 	maxChain = 10
 
-	// minRSA is the least modulus that crypto/tls signs with, in bits.
+	// minRSA is the least modulus that crypto/tls signs with, in bits. Old CAs
+	// of somebody's own still have such keys.
 	minRSA = 1024
 )
 
@@ -66,7 +67,8 @@ func parse(data []byte) (contents, error) {
 	return c, fmt.Errorf("more than %d parts", maxBlocks)
 }
 
-// parseKey reads a private key in one of the forms that there are.
+// parseKey reads a private key in one of the forms that there are. What x509 says
+// could have octets of it, and is not told.
 func parseKey(der []byte) (crypto.Signer, error) {
 	if key, err := x509.ParsePKCS8PrivateKey(der); err == nil {
 		return signer(key)
@@ -77,7 +79,7 @@ func parseKey(der []byte) (crypto.Signer, error) {
 	if key, err := x509.ParseECPrivateKey(der); err == nil {
 		return signer(key)
 	}
-	return nil, errors.New("the private key cannot be parsed: want PKCS #8, PKCS #1 or SEC 1")
+	return nil, errors.New("the private key cannot be parsed: make sure that it is whole; openssl pkey -in KEY -noout -check looks at it")
 }
 
 func signer(key any) (crypto.Signer, error) {
@@ -88,37 +90,13 @@ func signer(key any) (crypto.Signer, error) {
 		}
 		return key, nil
 	case *ecdsa.PrivateKey:
+		if key.Curve == elliptic.P224() {
+			return nil, errors.New("the private key is ECDSA P-224, which TLS does not know: have a certificate made for a key of P-256")
+		}
 		return key, nil
 	case ed25519.PrivateKey:
 		return key, nil
 	default:
-		return nil, fmt.Errorf("a private key of type %T is not for TLS: want ECDSA, RSA or Ed25519", key)
+		return nil, errors.New("the private key is of a kind that TLS has no use for: have a certificate made for ECDSA P-256 or RSA")
 	}
-}
-
-// fits reports whether a key is that of a certificate.
-func fits(key crypto.Signer, cert *x509.Certificate) bool {
-	public, ok := key.Public().(interface{ Equal(crypto.PublicKey) bool })
-	return ok && public.Equal(cert.PublicKey)
-}
-
-// order puts a chain in the order in which clients want it, each certificate by
-// the next (RFC 5246 §7.4.2). Strangers have signed nothing in it.
-func order(certs []*x509.Certificate) (chain, strangers []*x509.Certificate) {
-	chain = certs[:1:1]
-	rest := append([]*x509.Certificate(nil), certs[1:]...)
-	for at := 0; at < len(chain); at++ {
-		left := rest[:0]
-		for _, c := range rest {
-			switch {
-			case bytes.Equal(c.Raw, chain[at].Raw): // twice in the file
-			case bytes.Equal(c.RawSubject, chain[at].RawIssuer) && chain[at].CheckSignatureFrom(c) == nil:
-				chain = append(chain, c)
-			default:
-				left = append(left, c)
-			}
-		}
-		rest = left
-	}
-	return chain, rest
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -156,8 +157,11 @@ func TestClock(t *testing.T) {
 		if err != nil || serial(c.Leaf) != serial(first) {
 			t.Errorf("got %v, %v", c, err)
 		}
-		if p := problem(t, k); !strings.Contains(p, "the clock of this host says 2000-01-01 00:00:00: see whether the clock is right") {
+		if p := problem(t, k); !strings.Contains(p, "the clock of this host says 2000-01-01 00:00:00 UTC: see whether the clock is right") {
 			t.Errorf("got %q", p)
+		}
+		if got := k.Degraded(); !slices.Equal(got, []string{"certificate a.example.org is not valid before 2020-01-01 00:00:00 UTC"}) {
+			t.Errorf("got %q", got)
 		}
 		i.write(dir, "b", wanted{names: []string{"b.example.org"}})
 		if err := k.Apply(planOf(pairOf(dir, "a"), pairOf(dir, "b"))); err != nil {

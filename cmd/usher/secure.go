@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"usher.example/balancer/certs"
 	"usher.example/cmd/internal/config"
@@ -82,17 +83,24 @@ func (w *wiring) shown(k *certs.Keeper) {
 	}
 }
 
-// tryCertificates reads the files as a start would. The warnings are of those in
-// directories, whose others are shown all the same: package config knows the
-// rest.
+// tryCertificates reads the files as a start would. The warnings are of what is
+// shown all the same, or stands in a directory beside what is; those about the dates
+// of a cert_file package config has given.
 func tryCertificates(c *config.Config, w *wiring) (config.Problems, error) {
 	list, err := certs.Try(w.certs)
 	if err != nil {
 		return nil, err
 	}
+	alone := make(map[string]bool)
+	for _, l := range c.Listeners {
+		for _, crt := range l.Certificates {
+			alone[crt.CertFile] = true
+		}
+	}
+	now := time.Now()
 	var found config.Problems
 	for _, s := range list {
-		if s.Problem == "" {
+		if s.Problem == "" || alone[s.From] && !s.NotAfter.IsZero() && !s.Current(now) {
 			continue
 		}
 		text := s.Problem

@@ -41,7 +41,7 @@ func zoneOf(answer *dns.Msg, name string) (string, error) {
 			// RFC 2136 §3.4.2.2 lets the server drop an addition beside a
 			// CNAME without a word.
 			return "", fmt.Errorf("has a CNAME there, to %s, and nothing can stand beside one: "+
-				"say in the configuration that challenges are answered at that name, or remove the CNAME", strings.TrimSuffix(alias.Target, "."))
+				"remove the CNAME, since usher answers at the name itself", strings.TrimSuffix(alias.Target, "."))
 		}
 	}
 	if !answer.Authoritative {

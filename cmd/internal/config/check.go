@@ -20,7 +20,8 @@ const (
 	// resolvers is how many lookups run at once.
 	resolvers = 16
 	// renewTime is when a certificate should have been renewed: ACME clients do
-	// it 30 days before the end, so something has failed by then.
+	// it 30 days before the end, so something has failed by then. Of a life that
+	// is shorter than three times as long, a third counts.
 	renewTime = 14 * 24 * time.Hour
 )
 
@@ -167,7 +168,9 @@ func (k *checker) listener(path string, l Listener) {
 			at = element("certificate", i)
 		}
 		if crt.CertFile != "" {
-			k.pair(join(at, "cert_file"), crt.CertFile, join(at, "key_file"), crt.KeyFile)
+			// The clock may be wrong at a boot, and mail with a certificate that is
+			// over is better than none.
+			k.pair(join(at, "cert_file"), crt.CertFile, join(at, "key_file"), crt.KeyFile, k.note)
 		}
 		k.directory(join(at, "cert_dir"), crt.CertDir)
 		k.demanded(join(at, "on_demand_file"), crt.OnDemandFile)

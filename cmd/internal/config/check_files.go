@@ -50,12 +50,13 @@ func (k *checker) backend(pool, path string, be Backend) {
 	k.version(at("tls_min"), be.TLSMin)
 	k.authorities(at("tls_ca_file"), be.TLSCAFile)
 	if be.TLSCertFile != "" {
-		k.pair(at("tls_cert_file"), be.TLSCertFile, at("tls_key_file"), be.TLSKeyFile)
+		k.pair(at("tls_cert_file"), be.TLSCertFile, at("tls_key_file"), be.TLSKeyFile, k.fail)
 	}
 }
 
-// pair tries a certificate with its key.
-func (k *checker) pair(certPath, certFile, keyPath, keyFile string) {
+// pair tries a certificate with its key. Late is told of dates that are over, or not
+// come: fail or note.
+func (k *checker) pair(certPath, certFile, keyPath, keyFile string, late func(path, format string, args ...any)) {
 	cert, err := readFile(certFile, maxPEM, false)
 	if err != nil {
 		k.fail(certPath, "%s: %v", lastKey(certPath), err)
@@ -78,24 +79,30 @@ func (k *checker) pair(certPath, certFile, keyPath, keyFile string) {
 			k.fail(certPath, "%s: %s: %v", lastKey(certPath), certFile, err)
 			continue
 		}
-		k.dates(certPath, certFile, crt)
+		k.dates(certPath, certFile, crt, late)
 	}
 }
 
-func (k *checker) dates(path, file string, crt *x509.Certificate) {
+func (k *checker) dates(path, file string, crt *x509.Certificate, late func(path, format string, args ...any)) {
 	name := crt.Subject.CommonName
 	if len(crt.DNSNames) > 0 {
 		name = crt.DNSNames[0]
 	}
-	day := func(t time.Time) string { return t.UTC().Format(time.DateTime) }
+	utc := func(t time.Time) string { return t.UTC().Format(time.DateTime) + " UTC" }
+	third := crt.NotAfter.Sub(crt.NotBefore) / 3
 	switch now := k.now(); {
 	case now.Before(crt.NotBefore):
-		k.fail(path, "%s: the certificate of %q in %s is not valid before %s UTC", lastKey(path), name, file, day(crt.NotBefore))
+		late(path, "%s: the certificate of %q in %s is not valid before %s, and others refuse it until then; it is %s by the clock of this host: is that right?",
+			lastKey(path), name, file, utc(crt.NotBefore), utc(now))
 	case !now.Before(crt.NotAfter):
-		k.fail(path, "%s: the certificate of %q in %s expired at %s UTC", lastKey(path), name, file, day(crt.NotAfter))
-	case crt.NotAfter.Sub(now) < renewTime:
-		k.note(path, "%s: the certificate of %q in %s expires at %s UTC, in less than %d days",
-			lastKey(path), name, file, day(crt.NotAfter), renewTime/(24*time.Hour))
+		late(path, "%s: the certificate of %q in %s expired at %s, and others refuse it: renew it; it is %s by the clock of this host: is that right?",
+			lastKey(path), name, file, utc(crt.NotAfter), utc(now))
+	case crt.NotAfter.Sub(now) < min(renewTime, third):
+		left := fmt.Sprintf("in less than %d days", renewTime/(24*time.Hour))
+		if third < renewTime {
+			left = "in less than a third of its life"
+		}
+		k.note(path, "%s: the certificate of %q in %s expires at %s, %s: see why it was not renewed", lastKey(path), name, file, utc(crt.NotAfter), left)
 	}
 }
 

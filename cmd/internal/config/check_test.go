@@ -158,15 +158,33 @@ func TestCheck(t *testing.T) {
 			name: "expired",
 			site: func(t *testing.T, s site) { s.pair(t, "c", checkTime.Add(-48*time.Hour), checkTime) },
 			want: []string{
-				`2:1: cert_file: the certificate of "mail.example.org" in c.pem expired at 2026-11-23 12:00:00 UTC`,
+				`2:1: warning: cert_file: the certificate of "mail.example.org" in c.pem expired at 2026-11-23 12:00:00 UTC, and others refuse it: renew it; it is 2026-11-23 12:00:00 UTC by the clock`,
 				`16:1: tls_cert_file: the certificate of "mail.example.org" in c.pem expired at`,
 			},
 		},
 		{
 			name: "expires soon",
-			site: func(t *testing.T, s site) { s.pair(t, "c", checkTime, checkTime.Add(14*24*time.Hour-time.Second)) },
+			site: func(t *testing.T, s site) {
+				s.pair(t, "c", checkTime.Add(-76*24*time.Hour), checkTime.Add(14*24*time.Hour-time.Second))
+			},
 			want: []string{
 				`2:1: warning: cert_file: the certificate of "mail.example.org" in c.pem expires at 2026-12-07 11:59:59 UTC, in less than 14 days`,
+				`16:1: warning: tls_cert_file: `,
+			},
+		},
+		{
+			name: "short and young",
+			site: func(t *testing.T, s site) {
+				s.pair(t, "c", checkTime.Add(-4*24*time.Hour), checkTime.Add(2*24*time.Hour))
+			},
+		},
+		{
+			name: "short and old",
+			site: func(t *testing.T, s site) {
+				s.pair(t, "c", checkTime.Add(-4*24*time.Hour), checkTime.Add(2*24*time.Hour-time.Second))
+			},
+			want: []string{
+				`2:1: warning: cert_file: the certificate of "mail.example.org" in c.pem expires at 2026-11-25 11:59:59 UTC, in less than a third of its life`,
 				`16:1: warning: tls_cert_file: `,
 			},
 		},
@@ -174,7 +192,7 @@ func TestCheck(t *testing.T) {
 			name: "not yet valid",
 			site: func(t *testing.T, s site) { s.pair(t, "c", checkTime.Add(time.Second), checkTime.Add(99*24*time.Hour)) },
 			want: []string{
-				`2:1: cert_file: the certificate of "mail.example.org" in c.pem is not valid before 2026-11-23 12:00:01 UTC`,
+				`2:1: warning: cert_file: the certificate of "mail.example.org" in c.pem is not valid before 2026-11-23 12:00:01 UTC`,
 				`16:1: tls_cert_file: `,
 			},
 		},

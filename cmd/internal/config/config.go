@@ -84,7 +84,7 @@ type Config struct {
 	// SNI chooses; the first is for clients without a match. Of several for one
 	// name clients get the ECDSA one, old ones that of RSA. Renewed files are
 	// taken up when they change. Each table is of exactly one kind: cert_file
-	// with key_file, or cert_dir.
+	// with key_file, cert_dir, names or on_demand, imported.
 	Certificates []Certificate `toml:"certificate"`
 
 	// What usher listens on. At least one.
