@@ -1,6 +1,15 @@
 package cluster
 
-import "github.com/hashicorp/raft"
+import (
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// forgetAfter is how long a new leader takes no node without a vote for forgotten: it
+// may have been started together with the other voters, and none of them knows of the
+// node until it asks one of them.
+const forgetAfter = 2 * rejoinEvery
 
 // admit brings raft's servers in line with who is there.
 func (f *Fleet) admit() {
@@ -64,6 +73,9 @@ func (f *Fleet) gone(s raft.Server, alive map[string]peer) bool {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if s.Suffrage != raft.Voter && time.Duration(bootTime()-f.led) < forgetAfter {
+		return false // a witness that does not vote is in no table
+	}
 	return f.table.Members[node] == nil
 }
 

@@ -236,25 +236,12 @@ func (f *Fleet) noLeader() error {
 	return fmt.Errorf("%w; not there: %s", ErrNoLeader, strings.Join(absent, ", "))
 }
 
-// await waits until an entry is applied here.
+// await waits until an entry is applied here: whoever gave the order reads the table
+// next. Raft's own index will not do, as it counts what was only handed over.
 func (f *Fleet) await(index uint64) error {
-	limit := time.NewTimer(applyTime)
-	defer limit.Stop()
-	for {
-		f.mu.Lock()
-		done, changed := f.applied >= index, f.changed
-		f.mu.Unlock()
-		if done || f.raft.AppliedIndex() >= index { // the second by a snapshot
-			return nil
-		}
-		select {
-		case <-changed:
-		case <-limit.C:
-			return errors.New("done, but this node has not heard of it yet")
-		case <-f.ctx.Done():
-			return context.Cause(f.ctx)
-		}
-	}
+	ctx, cancel := context.WithTimeout(f.ctx, applyTime)
+	defer cancel()
+	return f.follow(ctx, index)
 }
 
 // cutID takes a server's id apart.

@@ -159,6 +159,7 @@ type Fleet struct {
 	leased  bool     // at the last look
 	owing   []string // nodes that were named, while we lead
 	applied uint64
+	lost    map[string]int // values that cannot be opened here, by what they are sealed with
 	// What was said last about configurations that do not agree: here, of other nodes
 	// while we lead, and of what is in the way of all.
 	differed, disagreed, problem string

@@ -151,8 +151,12 @@ func (f *Fleet) gather() {
 		return
 	}
 	known := f.readPeers()
+	var term uint64
 	for {
-		f.rejoin(known)
+		_, leader := f.raft.LeaderWithID()
+		now := f.raft.CurrentTerm()
+		f.rejoin(known, leader == "" || now != term)
+		term = now
 		for name, p := range f.alive() {
 			if known[name] != p.address && name != f.o.Node {
 				known[name] = p.address
@@ -173,13 +177,20 @@ func (f *Fleet) gather() {
 }
 
 // rejoin asks one absent member, or while nobody is there everybody that the
-// configuration names.
-func (f *Fleet) rejoin(known map[string]string) {
+// configuration names. If the fleet was shaken one that is there is asked as well: who
+// was started anew before that was noticed may know nothing of this node, and gossip
+// tells him within half a minute only.
+func (f *Fleet) rejoin(known map[string]string, shaken bool) {
 	alive := f.alive()
-	var absent []string
+	var absent, present []string
 	for name, address := range known {
 		if _, there := alive[name]; !there {
 			absent = append(absent, address)
+		}
+	}
+	for name, p := range alive {
+		if name != f.o.Node {
+			present = append(present, p.address)
 		}
 	}
 	if len(absent) > 0 {
@@ -187,6 +198,9 @@ func (f *Fleet) rejoin(known map[string]string) {
 	}
 	if len(alive) <= 1 || f.missing(alive) {
 		absent = append(absent, f.addresses()...)
+	}
+	if shaken && len(present) > 0 {
+		absent = append(absent, present[rand.IntN(len(present))])
 	}
 	slices.Sort(absent)
 	if absent = slices.Compact(absent); len(absent) > 0 {

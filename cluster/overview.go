@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"usher.example/cluster/place"
 	"usher.example/cluster/table"
@@ -157,6 +158,7 @@ type Overview struct {
 	// Secrets are the versions of the fleet's secret that the node has, by
 	// Secret.Print, the one in use first.
 	Secrets []string `json:"secrets,omitempty"`
+	Vault   Vault    `json:"vault"`
 }
 
 // NodeState is a node of the fleet.
@@ -185,7 +187,7 @@ func (f *Fleet) Overview() Overview {
 	o := Overview{
 		Fleet: f.o.Fleet, Node: f.o.Node, Leader: leader, Quorum: leader != "", Isolated: !f.o.Witness && !f.node.Leased(now), Applied: f.applied,
 		Moves: len(f.table.Moves), Pins: f.table.Pins.Len(), Members: []NodeState{},
-		Secrets: prints(*f.secrets.Load()),
+		Secrets: prints(*f.secrets.Load()), Vault: f.vault(),
 	}
 	if f.fatal != nil {
 		o.Error = f.fatal.Error()
@@ -235,6 +237,9 @@ func (f *Fleet) Reasons() []string {
 	switch {
 	case f.fatal != nil:
 		return []string{f.fatal.Error()}
+	case f.keyer.Load() == nil && !f.o.Witness && f.unkeyed != nil:
+		return []string{fmt.Sprintf("users cannot be placed: %v; it has %s: add the missing version below the first to its secret file and restart it",
+			f.unkeyed, strings.Join(prints(*f.secrets.Load()), ", "))}
 	case f.keyer.Load() == nil && (!f.o.Witness || f.fresh()): // one that votes needs the log only
 		return []string{"the fleet has not been joined yet"}
 	case !f.node.Leased(bootTime()) && f.o.Strict && !f.o.Witness:
@@ -250,8 +255,12 @@ func (f *Fleet) Reasons() []string {
 func (f *Fleet) Degraded() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	var why []string
 	if f.keyer.Load() != nil && !f.o.Strict && !f.o.Witness && !f.node.Leased(bootTime()) {
-		return []string{"isolated from the fleet: users are placed by the last view"}
+		why = append(why, "isolated from the fleet: users are placed by the last view")
 	}
-	return nil
+	if lost := f.unopened(); lost != "" {
+		why = append(why, lost)
+	}
+	return why
 }

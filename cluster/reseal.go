@@ -18,11 +18,13 @@ const resealEvery = 2 * time.Second
 func (f *Fleet) keepSealed() {
 	tick := time.NewTicker(resealEvery)
 	defer tick.Stop()
+	var lost map[string]int
 	for {
 		select {
 		case <-f.ctx.Done():
 			return
 		case <-tick.C:
+			lost = f.keepLost(lost)
 		case <-f.resealing:
 		}
 		f.reseals()

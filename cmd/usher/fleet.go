@@ -34,7 +34,10 @@ func fleetStatus() *cobra.Command {
 quorum (more than half of the voters, without which nothing can be changed) and if not
 which voters are missing; whether the node itself is isolated; how many users are
 pinned, stay elsewhere than at home or are being moved; which versions of the secret it
-has, and which nodes have others; pools whose view is changing, and which nodes have not
+has, and which nodes have others; how many values (certificates and what belongs to them)
+are stored, which of them are locked by whom, and since when session tickets are sealed
+with which key; what is sealed with each version of the secret: one that nodes use no
+more may be dropped when there is nothing; pools whose view is changing, and which nodes have not
 done their part of that or of a move; nodes whose configuration says otherwise than the
 fleet does; and the nodes.
 
@@ -100,6 +103,7 @@ func printFleet(out io.Writer, st *admin.FleetStatus) error {
 	}
 	fmt.Fprintf(&head, "%s pinned, %d staying elsewhere than at home, %d being moved\n", plural(st.Pins, "user"), st.Stays, st.Moves)
 	head.WriteString(secretLines(st))
+	head.WriteString(vaultLines(&st.Vault))
 	if len(st.Changes) > 0 {
 		fmt.Fprintf(&head, "pools that are changing: %s\n", text(strings.Join(st.Changes, ", ")))
 	}

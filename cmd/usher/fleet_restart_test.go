@@ -60,6 +60,8 @@ func TestFleetAllRestart(t *testing.T) {
 			e.ready()
 		}
 		t.Logf("all serve again after %v", since(began))
+		r.leads(admin)
+		t.Logf("a witness without a vote is of the fleet again after %v", since(began))
 		i := 0
 		for user, at := range was {
 			i++
