@@ -117,11 +117,12 @@ func newFrozen(t *testing.T, srv *dovecot.Server) (thaw func(t *testing.T)) {
 	type answer struct {
 		text string
 		err  error
+		took time.Duration
 	}
 	answers := make(chan answer, 1)
 	go func() { // ends with the program, or with the node
 		text, err := a.usher("cert", "renew", a.names[0], "--force")
-		answers <- answer{text, err}
+		answers <- answer{text, err, since(began)}
 	}()
 	return func(t *testing.T) {
 		t.Helper()
@@ -138,7 +139,7 @@ func newFrozen(t *testing.T, srv *dovecot.Server) (thaw func(t *testing.T)) {
 		stays()
 		select {
 		case got := <-answers:
-			t.Logf("a frozen CA is given up after %v", since(began))
+			t.Logf("a frozen CA is given up after %v", got.took)
 			for _, want := range []string{"slow.example.net: under way for", "the CA does not answer: check this machine's way to it"} {
 				if got.err == nil || !strings.Contains(got.text, want) {
 					t.Errorf("a frozen CA: got %v, %s, want %q", got.err, got.text, want)
