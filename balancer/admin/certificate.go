@@ -173,7 +173,7 @@ func (s *Server) renewCertificate(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), RenewTime)
 	defer cancel()
 	err := s.o.Keeper.Renew(ctx, o.Name, o.Force)
-	s.o.Log.Info("certificate renewed by order", "name", o.Name, "force", o.Force, "by", who, "err", err)
+	s.certificateDone("certificate renewed by order", err, "name", o.Name, "force", o.Force, "by", who)
 	if err != nil {
 		s.certificateError(w, err)
 		return
@@ -193,7 +193,7 @@ func (s *Server) importCertificate(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), storeTime)
 	defer cancel()
 	result, err := s.o.Keeper.Import(ctx, []byte(o.Certificate), []byte(o.Key))
-	s.o.Log.Info("certificate imported", "names", result.Status.Names, "id", result.Status.ID, "by", who, "err", err)
+	s.certificateDone("certificate imported", err, "names", result.Status.Names, "id", result.Status.ID, "by", who)
 	if err != nil {
 		s.certificateError(w, err)
 		return
@@ -213,7 +213,7 @@ func (s *Server) removeCertificate(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), storeTime)
 	defer cancel()
 	gone, err := s.o.Keeper.Remove(ctx, o.Name)
-	s.o.Log.Info("certificate removed", "name", o.Name, "id", gone.ID, "by", who, "err", err)
+	s.certificateDone("certificate removed", err, "name", o.Name, "id", gone.ID, "by", who)
 	if err != nil {
 		s.certificateError(w, err)
 		return
@@ -237,12 +237,22 @@ func (s *Server) exportCertificate(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	e, err := s.o.Keeper.Export(o.Name, o.Key)
-	s.o.Log.Info("certificate exported", "name", o.Name, "id", e.Status.ID, "with_key", o.Key, "by", who, "peer", p.String(), "err", err)
+	s.certificateDone("certificate exported", err, "name", o.Name, "id", e.Status.ID, "with_key", o.Key, "by", who, "peer", p.String())
 	if err != nil {
 		s.certificateError(w, err)
 		return
 	}
 	answer(w, CertificateExported{append([]string{}, e.Status.Names...), string(e.Certificate), string(e.Chain), string(e.Key)})
+}
+
+// certificateDone logs what became of an order. One that came to nothing must not look like
+// what was done.
+func (s *Server) certificateDone(done string, err error, args ...any) {
+	if err != nil {
+		s.o.Log.Warn("an order for a certificate came to nothing", append(args, "order", done, "err", err)...)
+		return
+	}
+	s.o.Log.Info(done, args...)
 }
 
 // certificateError answers an order that came to nothing.

@@ -105,10 +105,11 @@ func status(code int) func(error) bool {
 	}
 }
 
-// stored: certmagic's own words hide what the storage said.
+// stored: certmagic's own words hide what the storage said, be it of a value or of the
+// lock that comes before an order.
 func stored(err error) bool {
 	var e storageError
-	return (errors.As(err, &e) || strings.Contains(err.Error(), "saving assets")) && !says("no space left on device")(err)
+	return (errors.As(err, &e) || says("saving assets")(err) || says("isolated from its fleet")(err)) && !says("no space left on device")(err)
 }
 
 // challenged is a problem of an authorization, and not of the account.
@@ -138,7 +139,7 @@ func nonsense(err error) bool {
 
 func timeout(err error) bool {
 	var t net.Error
-	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &t) && t.Timeout()
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errSilent) || errors.As(err, &t) && t.Timeout()
 }
 
 func unreached(err error) bool { return as[*net.OpError](err) }

@@ -83,6 +83,10 @@ func (b *bounded) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// errSilent is what is said of a CA in the time in which it is not asked. What ended the
+// request before may be our own limit, which says nothing of a time that is over.
+var errSilent = errors.New("it has not answered")
+
 // limits remember how long a CA wants to be left alone, and its words for it, and
 // that it does not answer.
 type limits struct {
@@ -113,7 +117,7 @@ func (l *limits) unanswered(err error, begin, now time.Time) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.silent, l.reason = now.Add(answerTime), err
+	l.silent, l.reason = now.Add(answerTime), fmt.Errorf("%w for %v: %w", errSilent, now.Sub(begin).Round(time.Second), err)
 }
 
 // note reads a Retry-After header (RFC 9110 §10.2.3).

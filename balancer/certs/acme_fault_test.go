@@ -436,6 +436,25 @@ func TestSilentCA(t *testing.T) {
 	}
 }
 
+// Whatever ended a request that took long, a CA that is not asked for a while after it
+// does not answer.
+func TestSilenceHasWords(t *testing.T) {
+	now := time.Now()
+	var l limits
+	l.unanswered(errors.New("refused at once"), now.Add(-time.Second), now)
+	if err := l.silence(now); err != nil {
+		t.Errorf("after a quick error: %v", err)
+	}
+	l.unanswered(errors.New("net/http: request canceled"), now.Add(-answerTime), now)
+	err := l.silence(now)
+	if err == nil || !strings.Contains(err.Error(), "it has not answered for 30s: net/http: request canceled") || !strings.Contains(advice(err), "the CA does not answer") {
+		t.Errorf("got %v: %s", err, advice(err))
+	}
+	if err := l.silence(now.Add(answerTime)); err != nil {
+		t.Errorf("it is never asked again: %v", err)
+	}
+}
+
 // A storage that does not answer yet, as on a node that has just begun, is asked again
 // soon; what arrives by the feed is served though somebody waits for a lock.
 func TestLateStorage(t *testing.T) {

@@ -237,6 +237,7 @@ func TestAdvice(t *testing.T) {
 		{problem("serverInternal"), "the CA has trouble"},
 		{problem("somethingNew"), "tried again by itself"},
 		{storageError{errors.New("no leader")}, "certificates cannot be kept"},
+		{errors.New("unable to acquire lock 'x': lock \"x\": this node is isolated from its fleet, or has not joined it yet"), "the disk of its state directory"},
 		{fmt.Errorf("[x] Obtain: saving assets: no leader"), "certificates cannot be kept"},
 		{errWildcard, "allow dns-01"},
 		{errors.New("something"), "level debug"},

@@ -49,6 +49,10 @@ type Options struct {
 	// Default is the address of all other names. Zero: 127.0.0.1.
 	Default netip.Addr
 
+	// DNS is the name server that it asks, host:port, of the test's own. Empty: one
+	// that knows Hosts and Default.
+	DNS string
+
 	// EAB are the external accounts, by key id, with their keys in base64url. If
 	// there is one, nobody else gets an account.
 	EAB map[string]string
@@ -110,6 +114,9 @@ func New(t testing.TB, o Options) *Server {
 	}
 	if o.TLSPort == 0 {
 		o.TLSPort = 5001
+	}
+	if o.Validity == 0 {
+		o.Validity = 90 * 24 * time.Hour // the program's own default is five years
 	}
 	s := &Server{t: t, opts: o, dir: t.TempDir()}
 	s.Log = filepath.Join(s.dir, "pebble.log")

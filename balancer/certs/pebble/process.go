@@ -1,6 +1,7 @@
 package pebble
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"os"
@@ -32,7 +33,7 @@ func (s *Server) start() error {
 	}
 	s.procs = append(s.procs, s.launch("pebble.log",
 		[]string{"PEBBLE_VA_NOSLEEP=1", reuse, fmt.Sprint("PEBBLE_WFE_NONCEREJECT=", s.opts.BadNonces)},
-		"pebble", "-config", filepath.Join(s.dir, "pebble.json"), "-dnsserver", s.dns))
+		"pebble", "-config", filepath.Join(s.dir, "pebble.json"), "-dnsserver", cmp.Or(s.opts.DNS, s.dns)))
 	if err := s.await("the DNS server", func() error { return s.tell("/clear-a", map[string]any{"host": "nobody.invalid."}) }); err != nil {
 		return err
 	}
