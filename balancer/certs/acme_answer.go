@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"slices"
@@ -31,13 +32,32 @@ var errNoChallenge = errors.New("no challenge is open for the name")
 // dare finds the challenge that is open for a name, wherever its order runs.
 func (r *registrar) dare(ctx context.Context, name string) (*dare, error) {
 	configured, allowed := r.policy().answers(name)
-	if !allowed {
+	news, there := r.heard.of(name)
+	if !allowed && !there {
 		return nil, errNoChallenge
 	}
 	if d := r.dares.get(name); d != nil {
 		return d, nil
 	}
-	return r.lookups.get(ctx, name, configured)
+	d, err := r.lookups.get(ctx, name, configured || there)
+	if there && errors.Is(err, fs.ErrNotExist) {
+		r.heard.forget(name, news)
+	}
+	return d, err
+}
+
+// challengeKeys are where a challenge of a name may be.
+func (r *registrar) challengeKeys(name string) []string {
+	var keys []string
+	if news, there := r.heard.of(name); there {
+		keys = append(keys, news.key)
+	}
+	for _, ca := range r.policy().cas {
+		if key := challengeKey(ca, name); !slices.Contains(keys, key) {
+			keys = append(keys, key)
+		}
+	}
+	return keys
 }
 
 // ServeHTTP answers HTTP-01 challenges, those of other nodes too.
@@ -86,9 +106,13 @@ func challengedBy(hello *tls.ClientHelloInfo) bool {
 
 // challenge is the configuration of handshakes with a CA that looks for an answer,
 // nil for all others: to be asked first by what is a listener's GetConfigForClient.
-// Where TLS-ALPN-01 is not in use it is nil for CAs, too.
+// Where TLS-ALPN-01 is not in use, by this node or for the name by another, it is nil for
+// CAs, too.
 func (r *registrar) challenge(hello *tls.ClientHelloInfo) *tls.Config {
-	if !challengedBy(hello) || !r.policy().uses(TLSALPN01) {
+	if !challengedBy(hello) {
+		return nil
+	}
+	if _, there := r.heard.of(canonical(hello.ServerName)); !there && !r.policy().uses(TLSALPN01) {
 		return nil
 	}
 	return &tls.Config{

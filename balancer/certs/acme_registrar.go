@@ -53,6 +53,7 @@ type registrar struct {
 	storage certmagic.Storage
 	dares   dares
 	lookups lookups
+	heard   hearsay
 	said    once
 	budget  budget
 	news    chan struct{} // has one when run should look
@@ -103,7 +104,7 @@ func newRegistrar(o Options) *registrar {
 	}
 	r.zap = bridge(r.log)
 	r.lookups.find = func(ctx context.Context, name string) (*dare, error) {
-		return elsewhere(ctx, r.storage, r.policy().cas, name)
+		return elsewhere(ctx, r.storage, r.challengeKeys(name))
 	}
 	r.current.Store(new(policy))
 	r.shown.Store(new(map[string][]*work))
@@ -233,6 +234,7 @@ func (r *registrar) list() {
 
 // changed hears of a key that somebody in the fleet has stored.
 func (r *registrar) changed(key string) {
+	r.heard.hear(key)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if w, ok := r.watched[key]; ok {

@@ -31,10 +31,13 @@ func newDare(c acme.Challenge) *dare {
 	return &dare{c, sync.OnceValues(func() (*tls.Certificate, error) { return acmez.TLSALPN01ChallengeCert(c) })}
 }
 
+// challengeFolder has the challenges of one CA.
+const challengeFolder = "challenge_tokens"
+
 // challengeKey is where the fleet finds a challenge, the same for certmagic.
 func challengeKey(ca, name string) string {
 	safe := certmagic.StorageKeys.Safe
-	return path.Join("acme", safe(ca), "challenge_tokens", safe(name)+".json")
+	return path.Join("acme", safe(ca), challengeFolder, safe(name)+".json")
 }
 
 // dares are the challenges of orders that run on this node, by name. The same name
@@ -95,9 +98,9 @@ func (s solver) CleanUp(ctx context.Context, c acme.Challenge) error {
 }
 
 // elsewhere finds a challenge of an order that runs on another node.
-func elsewhere(ctx context.Context, s certmagic.Storage, issuers []string, name string) (*dare, error) {
-	for _, ca := range issuers {
-		data, err := s.Load(ctx, challengeKey(ca, name))
+func elsewhere(ctx context.Context, s certmagic.Storage, keys []string) (*dare, error) {
+	for _, key := range keys {
+		data, err := s.Load(ctx, key)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}

@@ -76,6 +76,12 @@ func inNetwork(t *testing.T) bool {
 // networks makes the two networks with three homes for nodes.
 func networks(t testing.TB) []netHome {
 	t.Helper()
+	return networksOf(t, len(voterNames))
+}
+
+// networksOf makes them with a home for each of n nodes.
+func networksOf(t testing.TB, n int) []netHome {
+	t.Helper()
 	ip(t, "link", "set", "lo", "up")
 	for bridge, address := range map[string]string{"fleet0": "10.78.0.1/24", "mail0": "10.77.0.1/24"} {
 		ip(t, "link", "add", "name", bridge, "type", "bridge")
@@ -83,7 +89,7 @@ func networks(t testing.TB) []netHome {
 		ip(t, "link", "set", bridge, "up")
 	}
 	var homes []netHome
-	for i := range 3 {
+	for i := range n {
 		keeper := exec.Command("unshare", "--net", "--", "sleep", "infinity")
 		keeper.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 		if err := keeper.Start(); err != nil {
