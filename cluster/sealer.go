@@ -73,10 +73,13 @@ func (d *directory) makeSealer() ([]Secret, error) {
 
 // sealers are what values are sealed and opened with, the one in use first: the fleet's
 // secret, and then the key of when the node was alone.
-func (f *Fleet) sealers() []Secret {
+func (f *Fleet) sealers() []Secret { return f.sealersBeside(*f.secrets.Load()) }
+
+// sealersBeside is sealers of one list of secrets.
+func (f *Fleet) sealersBeside(secrets []Secret) []Secret {
 	f.own.mu.Lock()
 	defer f.own.mu.Unlock()
-	return slices.Concat(*f.secrets.Load(), f.own.key)
+	return slices.Concat(secrets, f.own.key)
 }
 
 // needSealer has a node that has nothing to seal with make a key: when it first needs
