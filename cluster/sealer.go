@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"usher.example/cluster/table"
 )
@@ -31,10 +32,19 @@ const sealOverhead = 12 + 16
 // errSealerDamaged: the file of the key has something else in it.
 var errSealerDamaged = errors.New("it is not a key: bring it back from a backup; if it is lost, move it away, and what was sealed with it has to be obtained anew")
 
-// An ownSealer is the key that a node seals values with while it has no other.
+// An ownSealer is the key that a node seals values with while it has no other. It is
+// read with the fleet's lock held, so nobody waits for a disk to read it.
 type ownSealer struct {
-	mu  sync.Mutex
-	key []Secret // one or none
+	making sync.Mutex               // one at a time makes a key
+	key    atomic.Pointer[[]Secret] // nil: none
+}
+
+// keys are the key, if there is one.
+func (s *ownSealer) keys() []Secret {
+	if list := s.key.Load(); list != nil {
+		return *list
+	}
+	return nil
 }
 
 // readSealer reads the directory's own key, if there is one.
@@ -77,24 +87,22 @@ func (f *Fleet) sealers() []Secret { return f.sealersBeside(*f.secrets.Load()) }
 
 // sealersBeside is sealers of one list of secrets.
 func (f *Fleet) sealersBeside(secrets []Secret) []Secret {
-	f.own.mu.Lock()
-	defer f.own.mu.Unlock()
-	return slices.Concat(secrets, f.own.key)
+	return slices.Concat(secrets, f.own.keys())
 }
 
 // needSealer has a node that has nothing to seal with make a key: when it first needs
 // one, so that a full disk is in nobody's way before.
 func (f *Fleet) needSealer() error {
-	f.own.mu.Lock()
-	defer f.own.mu.Unlock()
-	if len(f.own.key) > 0 || len(*f.secrets.Load()) > 0 {
+	f.own.making.Lock()
+	defer f.own.making.Unlock()
+	if len(f.own.keys()) > 0 || len(*f.secrets.Load()) > 0 {
 		return nil
 	}
 	key, err := f.dir.makeSealer()
 	if err != nil {
 		return fmt.Errorf("a key to seal values with cannot be kept: %w", err)
 	}
-	f.own.key = key
+	f.own.key.Store(&key)
 	return nil
 }
 
