@@ -279,7 +279,9 @@ func OpenFleet(o FleetOptions) (*Fleet, error) {
 	f.stamped.Store(&stamped)
 	life, err := f.dir.life()
 	if err == nil {
-		f.own.key, err = dir.readSealer()
+		var own []Secret
+		own, err = dir.readSealer()
+		f.own.key.Store(&own)
 	}
 	if err == nil {
 		f.node = member.New(member.Options{

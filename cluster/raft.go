@@ -54,6 +54,7 @@ func (f *Fleet) openRaft(p *port) error {
 	if err != nil {
 		return err
 	}
+	snapshots = numbered{snapshots}
 	if err := unbroken(log, snapshots); err != nil {
 		return fmt.Errorf("state directory: %w; move %s away, and the node joins anew", err, f.dir.path)
 	}
@@ -111,6 +112,25 @@ func (f *Fleet) openLog(log hclog.Logger) (logStore, raft.SnapshotStore, error) 
 	return w, snapshots, nil
 }
 
+// numbered are snapshots that say where in the log they are: who restores one has what
+// was before it, and would else learn that with the next entry only.
+type numbered struct{ raft.SnapshotStore }
+
+// Open implements raft.SnapshotStore.
+func (n numbered) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
+	meta, content, err := n.SnapshotStore.Open(id)
+	if err != nil {
+		return nil, nil, err
+	}
+	return meta, &opening{content, meta.Index}, nil
+}
+
+// An opening snapshot is being read.
+type opening struct {
+	io.ReadCloser
+	index uint64
+}
+
 // fresh says that the node has no log yet.
 func (f *Fleet) fresh() bool { return f.raft.LastIndex() == 0 }
 
@@ -131,7 +151,7 @@ func (m *machine) Apply(l *raft.Log) any { return m.ApplyBatch([]*raft.Log{l})[0
 // ApplyBatch implements raft.BatchingFSM. The answers are errors or nil.
 func (m *machine) ApplyBatch(logs []*raft.Log) []any {
 	f := (*Fleet)(m)
-	answers := make([]any, len(logs))
+	answers, entries := make([]any, len(logs)), readEntries(logs)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for i, l := range logs {
@@ -143,11 +163,7 @@ func (m *machine) ApplyBatch(logs []*raft.Log) []any {
 			answers[i] = f.fatal
 			continue
 		}
-		var c table.Command
-		data, err := openEntry(l.Data)
-		if err == nil {
-			c, err = table.Decode(data)
-		}
+		c, err := entries[i].c, entries[i].err
 		if errors.Is(err, errDamaged) {
 			f.fatal = fmt.Errorf("entry %d of the fleet's log: %w: move the state directory away, and the node joins anew", l.Index, err)
 			f.log.Error("the node cannot follow its fleet any more", "err", f.fatal)
@@ -167,6 +183,29 @@ func (m *machine) ApplyBatch(logs []*raft.Log) []any {
 	f.learn()
 	f.news()
 	return answers
+}
+
+// An entry is what one of the log says.
+type entry struct {
+	c   table.Command
+	err error
+}
+
+// readEntries reads a batch. It is done without the fleet's lock: large values take
+// milliseconds each, and logins would wait for them.
+func readEntries(logs []*raft.Log) []entry {
+	list := make([]entry, len(logs))
+	for i, l := range logs {
+		if l.Type != raft.LogCommand {
+			continue
+		}
+		data, err := openEntry(l.Data)
+		if err == nil {
+			list[i].c, err = table.Decode(data)
+		}
+		list[i].err = err
+	}
+	return list
 }
 
 // Snapshot implements raft.FSM.
@@ -191,6 +230,11 @@ func (m *machine) Restore(r io.ReadCloser) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	*f.table = *t
+	if w, ok := r.(raft.ReadCloserWrapper); ok { // raft counts what is read
+		if s, ok := w.WrappedReadCloser().(*opening); ok {
+			f.applied = s.index
+		}
+	}
 	f.learn()
 	f.news()
 	return nil

@@ -68,11 +68,12 @@ func (f *Fleet) reseals() {
 
 // stale lists the values that this node should seal anew.
 func (f *Fleet) stale() []string {
-	all := prints(f.sealers())
+	secrets := *f.secrets.Load() // once: it may be another a moment later
+	all := prints(f.sealersBeside(secrets))
 	if len(all) == 0 {
 		return nil
 	}
-	used, own := all[0], all[len(*f.secrets.Load()):]
+	used, own := all[0], all[len(secrets):]
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.fatal != nil {
