@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"time"
 )
@@ -48,6 +49,9 @@ func (k *Keeper) Import(ctx context.Context, chain, key []byte) (Import, error) 
 	if err != nil {
 		return Import{}, err
 	}
+	if err := k.room(ctx, at); err != nil {
+		return Import{}, err
+	}
 	if err := k.options.Storage.Store(ctx, at, value); err != nil {
 		return Import{}, fmt.Errorf("store the certificate: %w", err)
 	}
@@ -56,6 +60,19 @@ func (k *Keeper) Import(ctx context.Context, chain, key []byte) (Import, error) 
 		result.Warnings = append(result.Warnings, "no listener shows imported certificates: add [[certificate]] with imported = true to the configuration of the nodes")
 	}
 	return result, nil
+}
+
+// room is an error if there is none for one more certificate. Two nodes may fill the
+// last place at once; then shelves keep what they serve.
+func (k *Keeper) room(ctx context.Context, at string) error {
+	all, err := importedKeys(ctx, k.options.Storage)
+	if err != nil {
+		return fmt.Errorf("see what is stored: %w", err)
+	}
+	if len(all) >= maxImported && !slices.Contains(all, at) {
+		return fmt.Errorf("%w: there are %d imported certificates, and no more are served: remove some with usher cert remove first", ErrUnfit, len(all))
+	}
+	return nil
 }
 
 // Remove takes an imported certificate out of the fleet and returns what it was.
