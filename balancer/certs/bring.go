@@ -38,7 +38,7 @@ func (k *Keeper) Import(ctx context.Context, chain, key []byte) (Import, error) 
 	if err != nil {
 		return Import{}, fmt.Errorf("%w: %w", ErrUnfit, err)
 	}
-	if k.options.Storage == nil {
+	if k.options.Storage == nil || k.options.Volatile {
 		return Import{}, errNoStorage
 	}
 	at, err := importedKey(b)

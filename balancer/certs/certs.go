@@ -27,6 +27,11 @@ type Options struct {
 	// Storage is where the fleet keeps certificates and ACME accounts. Nil:
 	// nothing is obtained or brought, files only.
 	Storage certmagic.Storage
+
+	// Volatile says that Storage is lost with the process. Then nothing can be
+	// brought, and whatever is to be obtained is warned of: CAs limit how many
+	// certificates they give, and each start orders all.
+	Volatile bool
 }
 
 // A Plan is what a configuration asks of a Keeper.
