@@ -52,10 +52,11 @@ func (k *Keeper) Import(ctx context.Context, chain, key []byte) (Import, error) 
 	if err := k.room(ctx, at); err != nil {
 		return Import{}, err
 	}
+	result := Import{Status: importedStatus(b, at), Warnings: b.warnings}
+	result.Warnings = append(result.Warnings, k.replaced(ctx, &result.Status)...)
 	if err := k.options.Storage.Store(ctx, at, value); err != nil {
 		return Import{}, fmt.Errorf("store the certificate: %w", err)
 	}
-	result := Import{Status: importedStatus(b, at), Warnings: b.warnings}
 	if !k.reread(ctx) {
 		result.Warnings = append(result.Warnings, "no listener shows imported certificates: add [[certificate]] with imported = true to the configuration of the nodes")
 	}
