@@ -58,6 +58,7 @@ type Certificate struct {
 	Fingerprint string    `json:"sha256"`
 	NotBefore   time.Time `json:"not_before,omitzero"`
 	NotAfter    time.Time `json:"not_after,omitzero"`
+	Ending      bool      `json:"ending"`            // it ends soon, or has, and no other replaces it
 	RenewAt     time.Time `json:"renew_at,omitzero"` // none: usher does not renew it
 	Problem     string    `json:"problem,omitempty"` // why the newest try failed, and what to do
 	Chain       []Link    `json:"chain"`
@@ -150,7 +151,7 @@ func shown(st *certs.Status) Certificate {
 	c := Certificate{
 		ID: st.ID, Names: append([]string{}, st.Names...), Listeners: append([]string{}, st.Listeners...),
 		Source: st.Source, From: st.From, Key: st.Key, Issuer: st.Issuer, Serial: st.Serial, Fingerprint: st.Fingerprint,
-		NotBefore: st.NotBefore, NotAfter: st.NotAfter, RenewAt: st.RenewAt, Problem: st.Problem, Chain: []Link{},
+		NotBefore: st.NotBefore, NotAfter: st.NotAfter, Ending: st.Ending, RenewAt: st.RenewAt, Problem: st.Problem, Chain: []Link{},
 	}
 	for _, l := range st.Chain {
 		c.Chain = append(c.Chain, Link{l.Subject, l.Issuer, l.NotAfter})

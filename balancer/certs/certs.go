@@ -72,6 +72,7 @@ type Status struct {
 	Fingerprint string       // SHA-256 of the certificate, hexadecimal
 	NotBefore   time.Time    // zero: there is no certificate yet
 	NotAfter    time.Time    //
+	Ending      bool         // it ends soon, or has, and nothing replaces it: see why it was not renewed
 	OnDemand    bool         // a client has asked for it, no configuration names it
 	RenewAt     time.Time    // when it will be renewed; zero: not by usher
 	Problem     string       // why the newest try failed, and what to do; empty if it did not
