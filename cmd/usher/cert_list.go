@@ -33,11 +33,14 @@ same on all nodes, and files are each node's own.
 With --check the exit status says whether somebody has to act, for monitoring: it is 0
 if all is well, 1 if a certificate has a problem, or ends within seven days (or the last third
 of its life, if that is less) and no other replaces it, and 75 if
-nobody answered. Without, it is 0, or as for the other commands.`,
+it is not known: nobody answered, or who asks may not. Without, it is 0, or as for the other commands.`,
 		Example: "  usher cert list\n  usher cert list --check",
 		Args:    usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			list, err := askCertificates(cmd)
+			if exit := (*exitError)(nil); check && errors.As(err, &exit) && exit.code == exitFailed {
+				return &exitError{exitTemporary, err} // 1 is about certificates
+			}
 			if err != nil {
 				return err
 			}

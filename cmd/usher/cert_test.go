@@ -145,6 +145,9 @@ func TestCertList(t *testing.T) {
 	if _, status, err := keep(t, nil).run(t, "cert", "list"); status != exitFailed || !strings.Contains(err.Error(), "keeps no certificates") {
 		t.Errorf("a witness: got %d, %v", status, err)
 	}
+	if _, status, err := keep(t, nil).run(t, "cert", "list", "--check"); status != exitTemporary {
+		t.Errorf("who cannot say: got %d, %v, want %d", status, err, exitTemporary)
+	}
 	if _, status, _ := run(t, "cert", "list", "--check", "--socket", filepath.Join(t.TempDir(), "none")); status != exitTemporary {
 		t.Errorf("nobody there: got %d, want %d", status, exitTemporary)
 	}
