@@ -112,7 +112,10 @@ type CertificateExport struct {
 
 // CertificateExported is the answer of CertificateExportPath.
 type CertificateExported struct {
+	ID          string   `json:"id"`
 	Names       []string `json:"names"`
+	Kind        string   `json:"kind"`        // of its key, such as "ECDSA P-256"
+	Several     bool     `json:"several"`     // another one is for its first name, too
 	Certificate string   `json:"certificate"` // PEM
 	Chain       string   `json:"chain"`       // what follows it, PEM
 	Key         string   `json:"key,omitempty"`
@@ -243,7 +246,10 @@ func (s *Server) exportCertificate(w http.ResponseWriter, r *http.Request) {
 		s.certificateError(w, err)
 		return
 	}
-	answer(w, CertificateExported{append([]string{}, e.Status.Names...), string(e.Certificate), string(e.Chain), string(e.Key)})
+	answer(w, CertificateExported{
+		ID: e.Status.ID, Names: append([]string{}, e.Status.Names...), Kind: e.Status.Key, Several: e.Several,
+		Certificate: string(e.Certificate), Chain: string(e.Chain), Key: string(e.Key),
+	})
 }
 
 // certificateError answers an order that came to nothing.

@@ -21,6 +21,7 @@ type Import struct {
 // Export is a certificate as it leaves usher. Only Key is secret.
 type Export struct {
 	Status      Status
+	Several     bool   // another one, with another key, is for its first name, too
 	Certificate []byte // leaf, PEM
 	Chain       []byte // what follows it, PEM; may be empty
 	Key         []byte // PKCS #8, PEM; nil unless it was asked for
@@ -118,6 +119,10 @@ func (k *Keeper) Export(name string, key bool) (Export, error) {
 		return Export{}, fmt.Errorf("%w yet, only the want of one: usher cert show %s says what keeps it", ErrUnknown, name)
 	}
 	e := Export{Status: all[0].status, Certificate: encodeChain(c.Certificate[:1]), Chain: encodeChain(c.Certificate[1:])}
+	if len(e.Status.Names) > 0 {
+		same, _ := k.find(e.Status.Names[0])
+		e.Several = len(same) > 1
+	}
 	if !key {
 		return e, nil
 	}

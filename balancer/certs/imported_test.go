@@ -159,6 +159,9 @@ func TestImport(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if !e.Several {
+		t.Error("it is not said that an RSA one is for the name, too")
+	}
 	if pair, err := tls.X509KeyPair(slices.Concat(e.Certificate, e.Chain), e.Key); err != nil || len(pair.Certificate) != 2 {
 		t.Errorf("what was exported is no pair with a chain: %v", err)
 	}
