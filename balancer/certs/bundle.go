@@ -169,7 +169,7 @@ func chainOf(all []*x509.Certificate, key crypto.Signer) ([]*x509.Certificate, e
 // whose names a certificate in an error.
 func whose(c *x509.Certificate) string {
 	if len(c.DNSNames) > 0 {
-		return c.DNSNames[0]
+		return shown(c.DNSNames[0])
 	}
 	return fmt.Sprintf("%q", c.Subject.String())
 }
