@@ -177,7 +177,7 @@ func (s *Server) renewCertificate(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), RenewTime)
 	defer cancel()
 	err := s.o.Keeper.Renew(ctx, o.Name, o.Force)
-	s.o.Log.Info("certificate renewed by order", "name", o.Name, "force", o.Force, "by", who, "err", err)
+	s.outcome(err, "certificate renewed by order", "the order to renew a certificate came to nothing", "name", o.Name, "force", o.Force, "by", who)
 	if err != nil {
 		s.certificateError(w, err)
 		return
@@ -197,7 +197,7 @@ func (s *Server) importCertificate(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), storeTime)
 	defer cancel()
 	result, err := s.o.Keeper.Import(ctx, []byte(o.Certificate), []byte(o.Key))
-	s.o.Log.Info("certificate imported", "names", result.Status.Names, "id", result.Status.ID, "by", who, "err", err)
+	s.outcome(err, "certificate imported", "the import of a certificate came to nothing", "names", result.Status.Names, "id", result.Status.ID, "by", who)
 	if err != nil {
 		s.certificateError(w, err)
 		return
@@ -217,7 +217,7 @@ func (s *Server) removeCertificate(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), storeTime)
 	defer cancel()
 	gone, err := s.o.Keeper.Remove(ctx, o.Name)
-	s.o.Log.Info("certificate removed", "name", o.Name, "id", gone.ID, "by", who, "err", err)
+	s.outcome(err, "certificate removed", "the order to remove a certificate came to nothing", "name", o.Name, "id", gone.ID, "by", who)
 	if err != nil {
 		s.certificateError(w, err)
 		return
@@ -236,12 +236,12 @@ func (s *Server) exportCertificate(w http.ResponseWriter, r *http.Request) {
 	}
 	p, known := peerOf(r.Context())
 	if o.Key && (!known || !p.trusted()) {
-		s.o.Log.Warn("the export of a private key was refused", "name", o.Name, "by", who, "peer", p.String())
+		s.o.Log.Warn("the export of a private key was refused", "name", o.Name, "by", who, "peer", peerName(r.Context()))
 		refuse(w, http.StatusForbidden, "private keys are given to root and to usher's own user only", "run this as root, or export without the key")
 		return
 	}
 	e, err := s.o.Keeper.Export(o.Name, o.Key)
-	s.o.Log.Info("certificate exported", "name", o.Name, "id", e.Status.ID, "with_key", o.Key, "by", who, "peer", p.String(), "err", err)
+	s.outcome(err, "certificate exported", "the export of a certificate came to nothing", "name", o.Name, "id", e.Status.ID, "with_key", o.Key, "by", who, "peer", peerName(r.Context()))
 	if err != nil {
 		s.certificateError(w, err)
 		return
@@ -250,6 +250,15 @@ func (s *Server) exportCertificate(w http.ResponseWriter, r *http.Request) {
 		ID: e.Status.ID, Names: append([]string{}, e.Status.Names...), Kind: e.Status.Key, Several: e.Several,
 		Certificate: string(e.Certificate), Chain: string(e.Chain), Key: string(e.Key),
 	})
+}
+
+// outcome logs what became of an order.
+func (s *Server) outcome(err error, done, failed string, attrs ...any) {
+	if err != nil {
+		s.o.Log.Warn(failed, append(attrs, "err", err)...)
+		return
+	}
+	s.o.Log.Info(done, attrs...)
 }
 
 // certificateError answers an order that came to nothing.
