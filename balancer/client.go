@@ -51,6 +51,7 @@ func hold(to *forward.Conn, c *handshake.Conn) {
 	}
 	if to.TLS = c.TLS(); to.TLS == nil {
 		to.Held = c
+		c.Forget()
 	}
 }
 

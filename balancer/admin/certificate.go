@@ -58,6 +58,7 @@ type Certificate struct {
 	Fingerprint string    `json:"sha256"`
 	NotBefore   time.Time `json:"not_before,omitzero"`
 	NotAfter    time.Time `json:"not_after,omitzero"`
+	Ending      bool      `json:"ending"`            // it ends soon, or has, and no other replaces it
 	RenewAt     time.Time `json:"renew_at,omitzero"` // none: usher does not renew it
 	Problem     string    `json:"problem,omitempty"` // why the newest try failed, and what to do
 	Chain       []Link    `json:"chain"`
@@ -111,7 +112,10 @@ type CertificateExport struct {
 
 // CertificateExported is the answer of CertificateExportPath.
 type CertificateExported struct {
+	ID          string   `json:"id"`
 	Names       []string `json:"names"`
+	Kind        string   `json:"kind"`        // of its key, such as "ECDSA P-256"
+	Several     bool     `json:"several"`     // another one is for its first name, too
 	Certificate string   `json:"certificate"` // PEM
 	Chain       string   `json:"chain"`       // what follows it, PEM
 	Key         string   `json:"key,omitempty"`
@@ -150,7 +154,7 @@ func shown(st *certs.Status) Certificate {
 	c := Certificate{
 		ID: st.ID, Names: append([]string{}, st.Names...), Listeners: append([]string{}, st.Listeners...),
 		Source: st.Source, From: st.From, Key: st.Key, Issuer: st.Issuer, Serial: st.Serial, Fingerprint: st.Fingerprint,
-		NotBefore: st.NotBefore, NotAfter: st.NotAfter, RenewAt: st.RenewAt, Problem: st.Problem, Chain: []Link{},
+		NotBefore: st.NotBefore, NotAfter: st.NotAfter, Ending: st.Ending, RenewAt: st.RenewAt, Problem: st.Problem, Chain: []Link{},
 	}
 	for _, l := range st.Chain {
 		c.Chain = append(c.Chain, Link{l.Subject, l.Issuer, l.NotAfter})
@@ -173,7 +177,7 @@ func (s *Server) renewCertificate(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), RenewTime)
 	defer cancel()
 	err := s.o.Keeper.Renew(ctx, o.Name, o.Force)
-	s.certificateDone("certificate renewed by order", err, "name", o.Name, "force", o.Force, "by", who)
+	s.outcome(err, "certificate renewed by order", "the order to renew a certificate came to nothing", "name", o.Name, "force", o.Force, "by", who)
 	if err != nil {
 		s.certificateError(w, err)
 		return
@@ -193,7 +197,7 @@ func (s *Server) importCertificate(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), storeTime)
 	defer cancel()
 	result, err := s.o.Keeper.Import(ctx, []byte(o.Certificate), []byte(o.Key))
-	s.certificateDone("certificate imported", err, "names", result.Status.Names, "id", result.Status.ID, "by", who)
+	s.outcome(err, "certificate imported", "the import of a certificate came to nothing", "names", result.Status.Names, "id", result.Status.ID, "by", who)
 	if err != nil {
 		s.certificateError(w, err)
 		return
@@ -213,7 +217,7 @@ func (s *Server) removeCertificate(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), storeTime)
 	defer cancel()
 	gone, err := s.o.Keeper.Remove(ctx, o.Name)
-	s.certificateDone("certificate removed", err, "name", o.Name, "id", gone.ID, "by", who)
+	s.outcome(err, "certificate removed", "the order to remove a certificate came to nothing", "name", o.Name, "id", gone.ID, "by", who)
 	if err != nil {
 		s.certificateError(w, err)
 		return
@@ -232,27 +236,29 @@ func (s *Server) exportCertificate(w http.ResponseWriter, r *http.Request) {
 	}
 	p, known := peerOf(r.Context())
 	if o.Key && (!known || !p.trusted()) {
-		s.o.Log.Warn("the export of a private key was refused", "name", o.Name, "by", who, "peer", p.String())
+		s.o.Log.Warn("the export of a private key was refused", "name", o.Name, "by", who, "peer", peerName(r.Context()))
 		refuse(w, http.StatusForbidden, "private keys are given to root and to usher's own user only", "run this as root, or export without the key")
 		return
 	}
 	e, err := s.o.Keeper.Export(o.Name, o.Key)
-	s.certificateDone("certificate exported", err, "name", o.Name, "id", e.Status.ID, "with_key", o.Key, "by", who, "peer", p.String())
+	s.outcome(err, "certificate exported", "the export of a certificate came to nothing", "name", o.Name, "id", e.Status.ID, "with_key", o.Key, "by", who, "peer", peerName(r.Context()))
 	if err != nil {
 		s.certificateError(w, err)
 		return
 	}
-	answer(w, CertificateExported{append([]string{}, e.Status.Names...), string(e.Certificate), string(e.Chain), string(e.Key)})
+	answer(w, CertificateExported{
+		ID: e.Status.ID, Names: append([]string{}, e.Status.Names...), Kind: e.Status.Key, Several: e.Several,
+		Certificate: string(e.Certificate), Chain: string(e.Chain), Key: string(e.Key),
+	})
 }
 
-// certificateDone logs what became of an order. One that came to nothing must not look like
-// what was done.
-func (s *Server) certificateDone(done string, err error, args ...any) {
+// outcome logs what became of an order.
+func (s *Server) outcome(err error, done, failed string, attrs ...any) {
 	if err != nil {
-		s.o.Log.Warn("an order for a certificate came to nothing", append(args, "order", done, "err", err)...)
+		s.o.Log.Warn(failed, append(attrs, "err", err)...)
 		return
 	}
-	s.o.Log.Info(done, args...)
+	s.o.Log.Info(done, attrs...)
 }
 
 // certificateError answers an order that came to nothing.

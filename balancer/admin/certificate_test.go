@@ -102,6 +102,26 @@ func TestKeysGoToRootOnly(t *testing.T) {
 	}
 }
 
+// TestFailedOrders wants the log not to call done what was not, and no stranger root.
+func TestFailedOrders(t *testing.T) {
+	var log strings.Builder
+	n := &node{Server: admin.New(admin.Options{Log: slog.New(slog.NewTextHandler(&log, nil)), Node: newNode(t).balancer, Places: alone(t), Keeper: keeper{}})}
+	n.ask(http.MethodPost, admin.CertificateImportPath, "application/json", `{"certificate":"","key":"y"}`)
+	if got := log.String(); !strings.Contains(got, "level=WARN") || !strings.Contains(got, "came to nothing") || strings.Contains(got, "certificate imported") {
+		t.Errorf("got %s", got)
+	}
+	log.Reset()
+	n.ask(http.MethodPost, admin.CertificateImportPath, "application/json", `{"certificate":"x","key":"y"}`)
+	if got := log.String(); !strings.Contains(got, "level=INFO msg=\"certificate imported\"") || strings.Contains(got, "err=") {
+		t.Errorf("got %s", got)
+	}
+	log.Reset()
+	n.ask(http.MethodPost, admin.CertificateExportPath, "application/json", `{"name":"a.example","key":true}`)
+	if got := log.String(); !strings.Contains(got, "peer=unknown") || strings.Contains(got, "uid 0") {
+		t.Errorf("got %s", got)
+	}
+}
+
 func TestCertificateOrders(t *testing.T) {
 	n := &node{Server: admin.New(admin.Options{Log: slog.New(slog.DiscardHandler), Node: newNode(t).balancer, Places: alone(t), Keeper: keeper{}})}
 	large, err := json.Marshal(admin.CertificateImport{Certificate: strings.Repeat("x\n", 200<<10)})

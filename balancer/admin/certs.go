@@ -13,8 +13,13 @@ type certKey struct{ listener, name, source, key string }
 // not be shown whole.
 const maxCertName = 253
 
+// onDemand is the name of all certificates that clients have asked for: it is
+// none of a host.
+const onDemand = "on demand"
+
 // certificates shows when certificates end. Several with the same labels, such
-// as a file's and the one before it that is still shown, are one series.
+// as a file's and the one before it that is still shown, are one series, which shows
+// the last that ends; of those that clients have asked for, the first.
 func (c *collector) certificates(e emitter) {
 	type worth struct{ notAfter, problem float64 }
 	series := make(map[certKey]worth)
@@ -26,8 +31,12 @@ func (c *collector) certificates(e emitter) {
 		for _, l := range s.Listeners {
 			k := certKey{l, certName(s), s.Source, key}
 			w := series[k]
-			if !s.NotAfter.IsZero() {
-				w.notAfter = max(w.notAfter, float64(s.NotAfter.Unix()))
+			switch end := float64(s.NotAfter.Unix()); {
+			case s.NotAfter.IsZero():
+			case s.OnDemand && w.notAfter > 0:
+				w.notAfter = min(w.notAfter, end)
+			default:
+				w.notAfter = max(w.notAfter, end)
 			}
 			w.problem = max(w.problem, truth(s.Problem != ""))
 			series[k] = w
@@ -45,6 +54,9 @@ func (c *collector) certificates(e emitter) {
 // certificate, so it is made fit for a label.
 func certName(s certs.Status) string {
 	name := s.From
+	if s.OnDemand {
+		return onDemand
+	}
 	if len(s.Names) > 0 {
 		name = s.Names[0]
 	}

@@ -48,11 +48,12 @@ var (
 	byBackend  = label{name: "backend"}
 )
 
-// byCert are the labels of a certificate. There is a series for each that a
-// listener may show: as many as are configured, and never one that a client named.
+// byCert are the labels of a certificate. There is a series for each that is
+// configured or imported; all that clients have asked for are one, since strangers
+// choose their names.
 var byCert = []label{
 	byListener,
-	{"name", "the first name of the certificate, or else the file that it should be in"},
+	{"name", "the first name of the certificate, or else the file that it should be in; `on demand`: the first that ends of all those that clients have asked for"},
 	{"source", values("file", "acme", "imported")},
 	{"key", "`ECDSA`, `RSA` or `Ed25519`; empty without a certificate"},
 }

@@ -65,6 +65,7 @@ func TestMetrics(t *testing.T) {
 		`usher_cert_problem{key="ECDSA",listener="imaps",name="mail.example.org",source="file"} 1`,
 		`usher_cert_problem{key="ECDSA",listener="pop3s",name="mail.example.org",source="file"} 0`,
 		`usher_cert_problem{key="",listener="imaps",name="/etc/usher/?.pem",source="file"} 1`,
+		`usher_cert_not_after_timestamp_seconds{key="ECDSA",listener="imaps",name="on demand",source="acme"} 1.7999964e+09`,
 		`usher_placements_total{result="home"} 3`,
 		`usher_pool_usable_backends{pool="main"} 1`,
 		`usher_backend_up{backend="mail1",pool="main"} 1`,
@@ -81,6 +82,9 @@ func TestMetrics(t *testing.T) {
 		if !strings.Contains(text, "\n"+want) {
 			t.Errorf("no %q", want)
 		}
+	}
+	if strings.Contains(text, "made-up") {
+		t.Error("a name that a stranger chose is in the metrics")
 	}
 	if strings.Contains(text, "joe") || strings.Contains(text, "127.0.0.1") {
 		t.Error("a user or an address is in the metrics")

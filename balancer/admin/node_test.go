@@ -226,5 +226,7 @@ func (dated) List() []certs.Status {
 		{Names: []string{"mail.example.org", "*.example.org"}, Listeners: []string{"imaps", "pop3s"}, Source: "file", Key: "ECDSA P-256", NotAfter: end},
 		{Names: []string{"mail.example.org"}, Listeners: []string{"imaps"}, Source: "file", Key: "ECDSA P-384", NotAfter: end.Add(-time.Hour), Problem: "old"},
 		{From: "/etc/usher/\xff.pem", Listeners: []string{"imaps"}, Source: "file", Problem: "cannot be read"},
+		{Names: []string{"a.made-up.example"}, Listeners: []string{"imaps"}, Source: "acme", Key: "ECDSA P-256", OnDemand: true, NotAfter: end},
+		{Names: []string{"b.made-up.example"}, Listeners: []string{"imaps"}, Source: "acme", Key: "ECDSA P-256", OnDemand: true, NotAfter: end.Add(-time.Hour)},
 	}
 }

@@ -44,6 +44,14 @@ func peerOf(ctx context.Context) (peer, bool) {
 	return p, ok
 }
 
+// peerName is who asks, for the log.
+func peerName(ctx context.Context) string {
+	if p, known := peerOf(ctx); known {
+		return p.String()
+	}
+	return "unknown"
+}
+
 // trusted tells whether it may have private keys: root and the user that usher
 // runs as could take them anyway.
 func (p peer) trusted() bool { return p.uid == 0 || int(p.uid) == os.Geteuid() }

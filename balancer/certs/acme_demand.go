@@ -85,7 +85,8 @@ func (r *registrar) begin(ctx context.Context, w *work) (release func(), err err
 	slots, demanded := r.orders, w.demanded
 	r.mu.Unlock()
 	if demanded {
-		if slots = r.asked; !r.budget.order(time.Now()) {
+		// A renewal is no stranger's doing.
+		if slots = r.asked; w.pair.Load() == nil && !r.budget.order(time.Now()) {
 			return nil, errBudget
 		}
 	}
@@ -109,7 +110,7 @@ func (r *registrar) demand(ctx context.Context, name string) ([]*tls.Certificate
 	ctx, cancel := context.WithTimeout(ctx, demandWait)
 	defer cancel()
 	for {
-		looked, err := r.ask(name)
+		w, looked, err := r.ask(name)
 		if err != nil {
 			return nil, err
 		}
@@ -121,22 +122,24 @@ func (r *registrar) demand(ctx context.Context, name string) ([]*tls.Certificate
 		if list := r.at(name); list != nil {
 			return list, nil
 		}
+		if r.forgotten(w) {
+			return nil, errBudget
+		}
 	}
 }
 
 // ask begins to want a name, or joins those who wait for it already.
-func (r *registrar) ask(name string) (looked <-chan struct{}, err error) {
+func (r *registrar) ask(name string) (w *work, looked <-chan struct{}, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	kinds := r.policy().keys()
 	first := want{name, kinds[0]}
 	if r.presses[first.kind] == nil {
-		return nil, errNobody // a plan came, and run has not seen it
+		return nil, nil, errNobody // a plan came, and run has not seen it
 	}
-	w := r.works[first]
-	if w == nil {
+	if w = r.works[first]; w == nil {
 		if !r.budget.read(time.Now()) || len(r.works) >= maxDemanded+len(r.policy().names)*len(kinds) {
-			return nil, errBusy
+			return nil, nil, errBusy
 		}
 		r.want(name, true)
 		r.list()
@@ -149,9 +152,26 @@ func (r *registrar) ask(name string) (looked <-chan struct{}, err error) {
 		}
 		r.wake()
 	} else if !w.busy && w.err != nil && time.Now().Before(w.due) {
-		return nil, errFailed
+		return nil, nil, errFailed
 	}
-	return w.looked, nil
+	return w, w.looked, nil
+}
+
+// forget drops a name that no order is left for: it was looked for in the storage,
+// which does not have it, and is worth no place in memory, nor the hour in which
+// what failed is not tried again. The caller holds r.mu.
+func (r *registrar) forget(w *work) {
+	if w.demanded && w.pair.Load() == nil && errors.Is(w.err, errBudget) {
+		delete(r.works, w.want)
+		r.list()
+	}
+}
+
+// forgotten says whether that has happened.
+func (r *registrar) forgotten(w *work) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return errors.Is(w.err, errBudget)
 }
 
 // retire forgets names that clients have asked for and that came to nothing, or that

@@ -489,6 +489,18 @@ func TestNoStorage(t *testing.T) {
 	if _, err := r.plan(Plan{ACME: acmeOf(i), Listeners: map[string]Listener{"l": {Sources: []Source{{Names: []string{"a.example.org"}}}}}}); err == nil {
 		t.Error("a plan to obtain is good")
 	}
+	log := new(buffer)
+	v := newRegistrar(Options{Storage: newMemory(), Volatile: true, Log: slog.New(slog.NewTextHandler(log, nil))})
+	for _, names := range [][]string{nil, {"a.example.org"}, {"a.example.org"}} {
+		p, err := newPolicy(acmeOf(i), names, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v.apply(p)
+		if got := log.count("set fleet.state_dir"); got != min(1, len(names)) {
+			t.Errorf("%v in a storage that is lost: %d warnings", names, got)
+		}
+	}
 	if _, err := r.plan(Plan{Listeners: map[string]Listener{"l": {Sources: []Source{{CertFile: "a", KeyFile: "b"}}}}}); err != nil {
 		t.Errorf("a plan of files: %v", err)
 	}

@@ -48,18 +48,19 @@ var pauses = []time.Duration{
 // A registrar obtains certificates, renews them in time and has them at hand. One
 // serves all listeners of a node, and outlives plans.
 type registrar struct {
-	log     *slog.Logger
-	zap     *zap.Logger
-	storage certmagic.Storage
-	dares   dares
-	lookups lookups
-	heard   hearsay
-	said    once
-	budget  budget
-	news    chan struct{} // has one when run should look
-	reads   chan struct{} // slots
-	orders  chan struct{}
-	asked   chan struct{} // slots of orders that clients have asked for
+	log      *slog.Logger
+	zap      *zap.Logger
+	storage  certmagic.Storage
+	volatile bool // storage is lost with the process
+	dares    dares
+	lookups  lookups
+	heard    hearsay
+	said     once
+	budget   budget
+	news     chan struct{} // has one when run should look
+	reads    chan struct{} // slots
+	orders   chan struct{}
+	asked    chan struct{} // slots of orders that clients have asked for
 
 	current atomic.Pointer[policy]
 	shown   atomic.Pointer[map[string][]*work] // with a certificate, by name, the kinds in order
@@ -95,7 +96,7 @@ type work struct {
 
 func newRegistrar(o Options) *registrar {
 	r := &registrar{
-		log: o.Log, storage: o.Storage, news: make(chan struct{}, 1),
+		log: o.Log, storage: o.Storage, volatile: o.Volatile, news: make(chan struct{}, 1),
 		reads: make(chan struct{}, readsAtOnce), orders: make(chan struct{}, ordersAtOnce), asked: make(chan struct{}, demandsAtOnce),
 		works: make(map[want]*work), waits: make(map[string]*limits),
 	}
@@ -115,6 +116,9 @@ func (r *registrar) policy() *policy { return r.current.Load() }
 
 // apply puts a policy into force. What is served of names that stay goes on.
 func (r *registrar) apply(p *policy) {
+	if n := len(p.names) + len(p.patterns); n > 0 && r.volatile && r.said.first("volatile", time.Now()) {
+		r.log.Warn("automatic certificates are kept in memory, and ordered anew at each start; CAs limit how many they give in a week: set fleet.state_dir", "names", n)
+	}
 	r.current.Store(p)
 	r.wake()
 }

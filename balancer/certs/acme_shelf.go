@@ -104,8 +104,11 @@ func (o *ordered) list() []Status {
 		}
 	}
 	for _, w := range o.r.works {
-		if w.demanded && o.asks(w.name) && !slices.Contains(o.names, w.name) {
-			out = append(out, o.r.status(w))
+		// What strangers only wish for is nobody's business.
+		if w.demanded && w.pair.Load() != nil && o.asks(w.name) && !slices.Contains(o.names, w.name) {
+			s := o.r.status(w)
+			s.OnDemand = true
+			out = append(out, s)
 		}
 	}
 	slices.SortStableFunc(out, func(a, b Status) int { return strings.Compare(a.Names[0], b.Names[0]) })

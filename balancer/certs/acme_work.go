@@ -58,6 +58,7 @@ func (r *registrar) done(w *work, err error) {
 	if err != nil {
 		w.fresh = ""
 		r.complain(w, err)
+		r.forget(w)
 	}
 }
 

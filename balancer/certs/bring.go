@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"time"
 )
@@ -20,6 +21,7 @@ type Import struct {
 // Export is a certificate as it leaves usher. Only Key is secret.
 type Export struct {
 	Status      Status
+	Several     bool   // another one, with another key, is for its first name, too
 	Certificate []byte // leaf, PEM
 	Chain       []byte // what follows it, PEM; may be empty
 	Key         []byte // PKCS #8, PEM; nil unless it was asked for
@@ -37,7 +39,7 @@ func (k *Keeper) Import(ctx context.Context, chain, key []byte) (Import, error) 
 	if err != nil {
 		return Import{}, fmt.Errorf("%w: %w", ErrUnfit, err)
 	}
-	if k.options.Storage == nil {
+	if k.options.Storage == nil || k.options.Volatile {
 		return Import{}, errNoStorage
 	}
 	at, err := importedKey(b)
@@ -48,14 +50,31 @@ func (k *Keeper) Import(ctx context.Context, chain, key []byte) (Import, error) 
 	if err != nil {
 		return Import{}, err
 	}
+	if err := k.room(ctx, at); err != nil {
+		return Import{}, err
+	}
+	result := Import{Status: b.status(at), Warnings: b.warnings}
+	result.Warnings = append(result.Warnings, k.replaced(ctx, &result.Status)...)
 	if err := k.options.Storage.Store(ctx, at, value); err != nil {
 		return Import{}, fmt.Errorf("store the certificate: %w", err)
 	}
-	result := Import{Status: b.status(at), Warnings: b.warnings}
 	if !k.reread(ctx) {
 		result.Warnings = append(result.Warnings, "no listener shows imported certificates: add [[certificate]] with imported = true to the configuration of the nodes")
 	}
 	return result, nil
+}
+
+// room is an error if there is none for one more certificate. Two nodes may fill the
+// last place at once; then shelves keep what they serve.
+func (k *Keeper) room(ctx context.Context, at string) error {
+	all, err := importedKeys(ctx, k.options.Storage)
+	if err != nil {
+		return fmt.Errorf("see what is stored: %w", err)
+	}
+	if len(all) >= maxImported && !slices.Contains(all, at) {
+		return fmt.Errorf("%w: there are %d imported certificates, and no more are served: remove some with usher cert remove first", ErrUnfit, len(all))
+	}
+	return nil
 }
 
 // Remove takes an imported certificate out of the fleet and returns what it was.
@@ -100,6 +119,10 @@ func (k *Keeper) Export(name string, key bool) (Export, error) {
 		return Export{}, fmt.Errorf("%w yet, only the want of one: usher cert show %s says what keeps it", ErrUnknown, name)
 	}
 	e := Export{Status: all[0].status, Certificate: encode(c.Certificate[:1]), Chain: encode(c.Certificate[1:])}
+	if len(e.Status.Names) > 0 {
+		same, _ := k.find(e.Status.Names[0])
+		e.Several = len(same) > 1
+	}
 	if !key {
 		return e, nil
 	}

@@ -96,7 +96,7 @@ func newBundle(all []*x509.Certificate, keys []crypto.Signer) (*bundle, error) {
 // whose names a certificate in an error.
 func whose(c *x509.Certificate) string {
 	if len(c.DNSNames) > 0 {
-		return c.DNSNames[0]
+		return shown(c.DNSNames[0])
 	}
 	return fmt.Sprintf("%q", c.Subject.String())
 }

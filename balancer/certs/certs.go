@@ -8,7 +8,8 @@
 // Laws: a certificate that is served stays until a better one is whole (chain
 // parsed, key fits); nothing that fails takes away what is served; a choice for a
 // client waits for nobody, reads no file and asks nobody; names that strangers
-// make up cost no memory; a private key is never logged.
+// make up cost no memory, but where they may ask for certificates ([Source.OnDemand]):
+// there as many are remembered as orders may be made; a private key is never logged.
 package certs
 
 import (
@@ -26,6 +27,11 @@ type Options struct {
 	// Storage is where the fleet keeps certificates and ACME accounts. Nil:
 	// nothing is obtained or brought, files only.
 	Storage certmagic.Storage
+
+	// Volatile says that Storage is lost with the process. Then nothing can be
+	// brought, and whatever is to be obtained is warned of: CAs limit how many
+	// certificates they give, and each start orders all.
+	Volatile bool
 }
 
 // A Plan is what a configuration asks of a Keeper.
@@ -66,6 +72,8 @@ type Status struct {
 	Fingerprint string       // SHA-256 of the certificate, hexadecimal
 	NotBefore   time.Time    // zero: there is no certificate yet
 	NotAfter    time.Time    //
+	Ending      bool         // it ends soon, or has, and nothing replaces it: see why it was not renewed
+	OnDemand    bool         // a client has asked for it, no configuration names it
 	RenewAt     time.Time    // when it will be renewed; zero: not by usher
 	Problem     string       // why the newest try failed, and what to do; empty if it did not
 	Chain       []*ChainLink // leaf first

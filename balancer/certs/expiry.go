@@ -104,7 +104,7 @@ func (k *Keeper) Degraded() []string {
 	var lines []string
 	now := time.Now()
 	for _, s := range endingSoon(k.List(), now) {
-		lines = append(lines, "certificate "+s.name()+" "+lasts(&s, now))
+		lines = append(lines, "certificate "+shown(s.name())+" "+lasts(&s, now))
 	}
 	return slices.Compact(lines)
 }

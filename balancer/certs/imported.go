@@ -185,9 +185,30 @@ func (s *imported) read(ctx context.Context) (unread, useless error) {
 	return unread, useless
 }
 
-// keys lists the values that there are.
+// keys lists the values that are served. Where there are too many, those stay that
+// are on the board: what is served is not taken away by what is new, whose name may
+// come first.
 func (s *imported) keys(ctx context.Context) ([]string, error) {
-	all, err := s.storage.List(ctx, importedPrefix, true)
+	all, err := importedKeys(ctx, s.storage)
+	if err != nil || len(all) <= maxImported {
+		return all, err
+	}
+	s.log.Warn("more imported certificates than are served; remove some with usher cert remove", "there", len(all), "served", maxImported)
+	served := s.board.Load().entries
+	var kept, others []string
+	for _, key := range all {
+		if served[key] != nil {
+			kept = append(kept, key)
+		} else {
+			others = append(others, key)
+		}
+	}
+	return append(kept, others...)[:maxImported], nil
+}
+
+// importedKeys lists, sorted, what a storage has of imported certificates.
+func importedKeys(ctx context.Context, storage certmagic.Storage) ([]string, error) {
+	all, err := storage.List(ctx, importedPrefix, true)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -196,10 +217,6 @@ func (s *imported) keys(ctx context.Context) ([]string, error) {
 	}
 	all = slices.DeleteFunc(all, func(key string) bool { return path.Ext(key) != ".pem" })
 	slices.Sort(all)
-	if len(all) > maxImported {
-		s.log.Warn("more imported certificates than are served; remove some with usher cert remove", "there", len(all), "served", maxImported)
-		all = all[:maxImported]
-	}
 	return all, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -159,6 +160,9 @@ func TestImport(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if !e.Several {
+		t.Error("it is not said that an RSA one is for the name, too")
+	}
 	if pair, err := tls.X509KeyPair(slices.Concat(e.Certificate, e.Chain), e.Key); err != nil || len(pair.Certificate) != 2 {
 		t.Errorf("what was exported is no pair with a chain: %v", err)
 	}
@@ -298,6 +302,24 @@ func TestImportedWithoutFeed(t *testing.T) {
 		cancel()
 		synctest.Wait()
 	})
+}
+
+// TestOddNames wants names that a CA has signed to do nothing to who reads of them.
+func TestOddNames(t *testing.T) {
+	m, key := newMaker(t), ec(t)
+	leaf := m.sign(t, key, func(c *x509.Certificate) {
+		c.DNSNames, c.NotAfter = []string{"mail.example.org\nready \x1b[2J"}, time.Now().Add(time.Minute)
+	}, m.middle, m.middleKey)
+	if _, err := openBundle(chainText(leaf, m.middle), keyText(t, ec(t)), time.Now()); err == nil || strings.ContainsAny(err.Error(), "\n\x1b") {
+		t.Errorf("got %q", err)
+	}
+	status := importedStatus(&bundle{chain: []*x509.Certificate{leaf}, key: key}, "x.pem")
+	status.NotBefore = time.Now().Add(-90 * day)
+	k := shelved(nil, &fake{statuses: []Status{status}})
+	want := `certificate "mail.example.org\nready \x1b[2j" expires in 0 h`
+	if got := k.Degraded(); len(got) != 1 || got[0] != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
 }
 
 func TestImportWithoutPlace(t *testing.T) {

@@ -124,6 +124,7 @@ func (k *Keeper) List() []Status {
 	slices.SortStableFunc(list, func(a, b Status) int {
 		return cmp.Or(cmp.Compare(a.name(), b.name()), cmp.Compare(a.From, b.From), cmp.Compare(a.Key, b.Key), b.NotAfter.Compare(a.NotAfter))
 	})
+	judge(list, now)
 	doubtClock(list, now)
 	return list
 }

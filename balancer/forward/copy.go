@@ -163,6 +163,8 @@ func (f *flow) run(toServer, toClient []byte) {
 	f.pump(f.pair.Client, f.pair.Server, toClient, 1)
 	wg.Wait()
 	f.end(ServerClosed, nil) // both sides are through; a reason given earlier stands
+	f.pair.Client.release()
+	f.pair.Server.release()
 	f.engine.mu.Lock()
 	delete(f.engine.flows, f)
 	f.engine.mu.Unlock()

@@ -32,7 +32,7 @@ type Conn struct {
 }
 
 // Held is a connection that does its own TLS. CloseWrite sends close_notify, then
-// FIN.
+// FIN; Close is called once, when the session has ended.
 type Held interface {
 	net.Conn
 	CloseWrite() error
@@ -53,6 +53,14 @@ func (c Conn) Conn() net.Conn {
 
 // copied reports whether only goroutines can move the side's bytes.
 func (c Conn) copied() bool { return c.TLS != nil || c.Held != nil }
+
+// release closes a side that does its own TLS, whose keys go with that. Nobody may
+// use it any more.
+func (c Conn) release() {
+	if c.Held != nil {
+		_ = c.Held.Close() // what is below it is closed
+	}
+}
 
 // closeWrite tells the peer that nothing more will come: close_notify under
 // TLS (RFC 8446 §6.1), and FIN.

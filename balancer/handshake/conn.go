@@ -67,7 +67,7 @@ func (c *Conn) TLS() *tls.Conn { return c.tls }
 // while there is a Conn.
 func (c *Conn) Raw() *net.TCPConn { return c.raw }
 
-// ConnectionState returns what the handshake came to, zero after Detach. In TLS
+// ConnectionState returns what the handshake came to, zero after Detach or Forget. In TLS
 // 1.2 its exporter holds the master secret: do not keep it.
 func (c *Conn) ConnectionState() tls.ConnectionState {
 	if state := c.state.Load(); state != nil {
@@ -75,6 +75,10 @@ func (c *Conn) ConnectionState() tls.ConnectionState {
 	}
 	return tls.ConnectionState{}
 }
+
+// Forget drops what the handshake came to: in TLS 1.2 the exporter in it holds the
+// master secret, and a Conn may be used for days. ConnectionState is zero from then on.
+func (c *Conn) Forget() { c.state.Store(nil) }
 
 // LocalAddr implements net.Conn.
 func (c *Conn) LocalAddr() net.Addr { return c.raw.LocalAddr() }

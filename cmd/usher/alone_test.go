@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"usher.example/balancer/balancertest"
 )
 
 // TestAloneKeepsWhatItWasTold: a node without a fleet is one, and what
@@ -39,11 +41,18 @@ func TestAloneWithoutAState(t *testing.T) {
 	p := newPlant(t)
 	p.stateDir = ""
 	p.mail("mail1", "one")
+	p.socket = filepath.Join(t.TempDir(), "usher.sock")
+	p.more = "[[listener]]\nname = \"imaps\"\naddress = \"127.0.0.2:0\"\nprotocol = \"imap\"\ncertificates = [{ imported = true }]\n"
 	p.start()
+	ca := balancertest.NewAuthority(t)
+	_, crt, key := ca.Files(ca.Server("mail.example.org"))
+	if out, status, err := run(t, "cert", "import", crt, key, "--socket", p.socket); status == 0 || err == nil || !strings.Contains(err.Error(), "set fleet.state_dir") {
+		t.Errorf("an import that is lost at the next start: %d, %q, %v", status, out, err)
+	}
 	if _, server := p.enter("joe"); server != "one" {
 		t.Errorf("joe is at %q, want one", server)
 	}
-	if want := "are kept in memory, and lost with the next start; say with fleet.state_dir where to keep them"; !strings.Contains(p.log.String(), want) {
+	if want := "certificates that are obtained are kept in memory, and lost with the next start; say with fleet.state_dir where to keep them"; !strings.Contains(p.log.String(), want) {
 		t.Errorf("the log does not say that pins %s", want)
 	}
 	told := newPlant(t)

@@ -1,13 +1,13 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
-	"path/filepath"
+	"os/signal"
+	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -22,8 +22,10 @@ func certExport() *cobra.Command {
 		Short: "write a certificate and its key to files",
 		Long: `export writes a certificate that usher serves to files, for another program: NAME.pem with
 the certificate and its chain, NAME.chain.pem with the chain alone, and NAME.key with the
-private key, which only their owner may read. NAME is one of its names or its ID. Files
-that are there stay, and nothing is written, unless --force says otherwise.
+private key, which only their owner may read. NAME is one of its names or its ID, for which
+the first name stands; if there are certificates with several kinds of keys for it, the
+files are NAME.ecdsa.pem and so on. Files that are there stay, and nothing is written,
+unless --force says otherwise.
 
 With --out - the certificate and its chain go to standard output, and with --key the key
 as well. Only root and usher's own user get keys, and each export is logged. A copy is not
@@ -47,7 +49,14 @@ renewed: export again after a renewal.` + certExit,
 				_, err := io.WriteString(cmd.OutOrStdout(), e.Certificate+e.Chain+e.Key)
 				return err
 			}
-			return writeExport(cmd, out, args[0], &e, force)
+			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+			defer stop() // a key that is half written is taken away first
+			w := exporting{dir: out, force: force, link: os.Link}
+			paths, err := w.write(ctx, exportName(args[0], &e), &e)
+			for _, path := range paths {
+				fmt.Fprintln(cmd.OutOrStdout(), safe(path))
+			}
+			return err
 		},
 	}
 	c.Flags().StringVar(&out, "out", ".", "folder for the files, or - for standard output")
@@ -56,55 +65,22 @@ renewed: export again after a renewal.` + certExit,
 	return c
 }
 
-// An exportFile is one of those that are written.
-type exportFile struct {
-	path, content string
-	mode          fs.FileMode
-}
-
-func writeExport(cmd *cobra.Command, dir, asked string, e *admin.CertificateExported, force bool) error {
-	name := asked
-	if len(e.Names) > 0 {
+// exportName is what the files are called: what was asked for, since another program
+// is told of it; the first name if that was an ID. The kind of key is in it where a
+// certificate with another kind is for the same name.
+func exportName(asked string, e *admin.CertificateExported) string {
+	name := strings.ToLower(strings.TrimSuffix(asked, "."))
+	isID := e.ID != "" && (strings.HasPrefix(e.ID, name) || strings.HasPrefix(name, e.ID))
+	if isID && !slices.Contains(e.Names, name) && len(e.Names) > 0 {
 		name = e.Names[0]
 	}
-	stem := filepath.Join(dir, fileName(name))
-	files := []exportFile{{stem + ".pem", e.Certificate + e.Chain, 0o644}, {stem + ".key", e.Key, 0o600}}
-	if e.Chain != "" {
-		files = append(files, exportFile{stem + ".chain.pem", e.Chain, 0o644})
+	if name = fileName(name); name == "" { // it was only dots
+		name = fileName(e.ID)
 	}
-	if !force {
-		for _, f := range files {
-			if _, err := os.Lstat(f.path); !errors.Is(err, fs.ErrNotExist) {
-				return fmt.Errorf("%s is there already, and nothing was written; use --force to replace it, or --out with another folder", safe(f.path))
-			}
-		}
+	if kind, _, _ := strings.Cut(strings.ToLower(e.Kind), " "); e.Several && kind != "" {
+		name += "." + fileName(kind)
 	}
-	for _, f := range files {
-		if err := f.write(dir, force); err != nil {
-			return err
-		}
-		fmt.Fprintln(cmd.OutOrStdout(), safe(f.path))
-	}
-	return nil
-}
-
-// write makes the file appear whole and with its mode, or not at all.
-func (f exportFile) write(dir string, force bool) error {
-	tmp, err := os.CreateTemp(dir, ".usher-export-") // of mode 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name())
-	_, err = tmp.WriteString(f.content)
-	err = errors.Join(err, tmp.Chmod(f.mode), tmp.Close())
-	switch {
-	case err != nil:
-		return err
-	case force:
-		return os.Rename(tmp.Name(), f.path)
-	default: // a hard link is the one way to take a name only if it is free
-		return os.Link(tmp.Name(), f.path)
-	}
+	return name
 }
 
 // fileName makes a file's name of a certificate's.

@@ -12,10 +12,6 @@ import (
 	"usher.example/balancer/admin"
 )
 
-// certSoon is when an expiry is somebody's business: usher renews with a third of
-// the time left, so whatever has less than a week was not renewed for long.
-const certSoon = 7 * 24 * time.Hour
-
 // certExit ends the help of the commands about certificates.
 const certExit = `
 
@@ -35,12 +31,16 @@ newest try to get or read it failed. In a fleet what was obtained or imported is
 same on all nodes, and files are each node's own.
 
 With --check the exit status says whether somebody has to act, for monitoring: it is 0
-if all is well, 1 if a certificate has less than seven days left or a problem, and 75 if
-nobody answered. Without, it is 0, or as for the other commands.`,
+if all is well, 1 if a certificate has a problem, or ends within seven days (or the last third
+of its life, if that is less) and no other replaces it, and 75 if
+it is not known: nobody answered, or who asks may not. Without, it is 0, or as for the other commands.`,
 		Example: "  usher cert list\n  usher cert list --check",
 		Args:    usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			list, err := askCertificates(cmd)
+			if exit := (*exitError)(nil); check && errors.As(err, &exit) && exit.code == exitFailed {
+				return &exitError{exitTemporary, err} // 1 is about certificates
+			}
 			if err != nil {
 				return err
 			}
@@ -116,7 +116,7 @@ func untilEnd(at, now time.Time) string {
 	}
 }
 
-// checkCertificates is an error if somebody has to act.
+// checkCertificates is an error if somebody has to act, as /readyz has it.
 func checkCertificates(list []admin.Certificate, now time.Time) error {
 	var bad []string
 	for _, c := range list {
@@ -129,7 +129,7 @@ func checkCertificates(list []admin.Certificate, now time.Time) error {
 			bad = append(bad, fmt.Sprintf("%s: %s", cell(name), text(c.Problem)))
 		case c.NotAfter.IsZero():
 			bad = append(bad, fmt.Sprintf("%s: there is none yet", cell(name)))
-		case c.NotAfter.Sub(now) < certSoon:
+		case c.Ending:
 			bad = append(bad, fmt.Sprintf("%s: it expires on %s", cell(name), expiry(c.NotAfter, now)))
 		}
 	}

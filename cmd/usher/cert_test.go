@@ -103,7 +103,7 @@ func statuses() []certs.Status {
 		},
 		{
 			ID: "bbbb11112222", Names: []string{"old.example.org"}, Listeners: []string{"imaps"}, Source: "file", From: "/etc/usher/old.pem",
-			Key: "RSA 2048", Issuer: "CN=Test Middle", NotBefore: now.Add(-time.Hour), NotAfter: now.Add(50*time.Hour + time.Minute),
+			Key: "RSA 2048", Issuer: "CN=Test Middle", NotBefore: now.Add(-time.Hour), NotAfter: now.Add(50*time.Hour + time.Minute), Ending: true,
 		},
 		{Names: []string{"new.example.org"}, Listeners: []string{"imaps"}, Source: "acme", Problem: "the CA says \x1b[2Jno; look at its words"},
 	}
@@ -124,11 +124,13 @@ func TestCertList(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, out)
 		}
 	}
+	now := time.Now()
 	if out, status, err := n.run(t, "cert", "list", "--check"); status != 1 || !strings.Contains(out, "mail.example.org") ||
 		!strings.Contains(err.Error(), "2 certificates to see to: old.example.org: it expires on") || !strings.Contains(err.Error(), "new.example.org: \"the CA") {
 		t.Errorf("got %d, %v, want both to be named", status, err)
 	}
 	k.list = k.list[:1]
+	k.list[0].NotAfter = now.Add(50 * time.Hour) // of six days, or another replaces it
 	if _, status, err := n.run(t, "cert", "list", "--check"); status != 0 {
 		t.Errorf("got %d, %v, want all to be well", status, err)
 	}
@@ -142,6 +144,9 @@ func TestCertList(t *testing.T) {
 	}
 	if _, status, err := keep(t, nil).run(t, "cert", "list"); status != exitFailed || !strings.Contains(err.Error(), "keeps no certificates") {
 		t.Errorf("a witness: got %d, %v", status, err)
+	}
+	if _, status, err := keep(t, nil).run(t, "cert", "list", "--check"); status != exitTemporary {
+		t.Errorf("who cannot say: got %d, %v, want %d", status, err, exitTemporary)
 	}
 	if _, status, _ := run(t, "cert", "list", "--check", "--socket", filepath.Join(t.TempDir(), "none")); status != exitTemporary {
 		t.Errorf("nobody there: got %d, want %d", status, exitTemporary)

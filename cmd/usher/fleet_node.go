@@ -25,11 +25,11 @@ const joinTime = 10 * time.Second
 const noMove = "the user's place has changed"
 
 // openFleet opens what the configuration asks for: a node of a fleet, or a fleet of
-// one.
-func (n *node) openFleet(c *config.Config) error {
+// one. That one may be volatile: nothing is kept.
+func (n *node) openFleet(c *config.Config) (volatile bool, err error) {
 	o, err := fleetOptions(c)
 	if err != nil {
-		return err
+		return false, err
 	}
 	o.Local, o.Prober, o.Log = (*local)(n), (*local)(n), n.log.Logger
 	if o.Fleet != "" {
@@ -38,17 +38,17 @@ func (n *node) openFleet(c *config.Config) error {
 	n.fleet, err = cluster.OpenFleet(o)
 	if err != nil && o.Fleet == "" && c.Fleet.StateDir == "" && mayForget(o.State, err) {
 		// Nobody has asked for it to be kept, and a node alone can do without.
-		n.log.Warn("pins and what administrators set are kept in memory, and lost with the next start; say with fleet.state_dir where to keep them", "err", err)
-		o.State = ""
+		n.log.Warn("pins, what administrators set, and certificates that are obtained are kept in memory, and lost with the next start; say with fleet.state_dir where to keep them", "err", err)
+		o.State, volatile = "", true
 		n.fleet, err = cluster.OpenFleet(o)
 	}
 	if err != nil {
-		return err
+		return volatile, err
 	}
 	n.ready.Add("fleet", n.fleet.Reasons)
 	n.ready.Add("reach", n.fleet.Unreached)
 	n.ready.AddDegraded("fleet lease", n.fleet.Degraded)
-	return nil
+	return volatile, nil
 }
 
 // mayForget says whether a node that nobody told to keep its state may do without: it

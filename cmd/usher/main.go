@@ -24,7 +24,7 @@ func main() {
 		code = exit.code
 	}
 	if text := err.Error(); text != "" {
-		fmt.Fprintln(os.Stderr, "usher:", text)
+		fmt.Fprintln(os.Stderr, "usher:", lines(text))
 	}
 	os.Exit(code)
 }

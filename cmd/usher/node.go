@@ -134,12 +134,13 @@ func newNode(c *config.Config, log *logger) (*node, error) {
 		Log: log.Logger, Engine: n.engine, Placer: n.entrance,
 		Observe: n.observe, LoginFailed: log.loginFailed,
 	})
-	if err := n.openFleet(c); err != nil {
+	volatile, err := n.openFleet(c)
+	if err != nil {
 		n.cancel()
 		return nil, err
 	}
 	n.entrance.Placer = n.fleet // before anything listens
-	n.keeper = certs.New(certs.Options{Log: log.Logger, Storage: certstore.New(n.fleet)})
+	n.keeper = certs.New(certs.Options{Log: log.Logger, Storage: certstore.New(n.fleet), Volatile: volatile})
 	n.doors = newDoorkeeper(n.keeper, log.Logger)
 	n.ready.Add("listeners", n.notDraining)
 	n.ready.Add("pools", n.poolsUsable)

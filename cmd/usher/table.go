@@ -69,6 +69,31 @@ func safe(s string) string {
 	return quoted
 }
 
+// lines are lines of text that may have others' words in them: what could do something
+// to a terminal or deceive a reader is escaped, ends of lines are left.
+func lines(text string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		body, ended := strings.CutSuffix(line, "\n")
+		for i, r := range body {
+			size := utf8.RuneLen(r)
+			if r == utf8.RuneError {
+				_, size = utf8.DecodeRuneInString(body[i:])
+			}
+			if part := body[i : i+size]; r == '"' || r == '\\' || r == '\t' {
+				b.WriteString(part)
+			} else {
+				quoted := strconv.Quote(part)
+				b.WriteString(quoted[1 : len(quoted)-1])
+			}
+		}
+		if ended {
+			b.WriteByte('\n')
+		}
+	}
+	return b.String()
+}
+
 func shorten(s string, limit int) string {
 	if utf8.RuneCountInString(s) <= limit {
 		return s

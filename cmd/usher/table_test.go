@@ -99,3 +99,16 @@ func TestSize(t *testing.T) {
 		}
 	}
 }
+
+func TestLines(t *testing.T) {
+	for text, want := range map[string]string{
+		"two \"lines\",\n\tC:\\x, ü\n": "two \"lines\",\n\tC:\\x, ü\n",
+		"a\x1b[2Jb\r\nc":               `a\x1b[2Jb\r` + "\nc",
+		"\xff\u202e\x00":               `\xff\u202e\x00`,
+		"":                             "",
+	} {
+		if got := lines(text); got != want {
+			t.Errorf("%q: got %q, want %q", text, got, want)
+		}
+	}
+}

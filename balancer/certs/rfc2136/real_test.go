@@ -40,6 +40,7 @@ func options() dnstest.Options {
 		Records: []string{
 			"_acme-challenge.mail.example.org. TXT neighbour",
 			"_acme-challenge.moved.example.org. CNAME moved.elsewhere.example.",
+			"*.wild.example.org. CNAME sub.example.org.", // another zone of the same server
 			"away.example.org. NS ns.elsewhere.example.",
 		},
 		Keys:    []dnstest.Key{writer, strong, middle, reader},
@@ -90,6 +91,7 @@ func TestRealServers(t *testing.T) {
 			}
 			t.Run("two at one name", func(t *testing.T) { twoAtOnce(t, server) })
 			t.Run("a zone in a zone", func(t *testing.T) { zoneInZone(t, server) })
+			t.Run("a wildcard alias", func(t *testing.T) { wildcardAlias(t, server) })
 			t.Run("refusals", func(t *testing.T) { refusals(t, server) })
 		})
 	}
@@ -186,6 +188,23 @@ func zoneInZone(t *testing.T, server *dnstest.Server) {
 	wantTXT(t, server, "_acme-challenge.imap.sub.example.org", "below")
 }
 
+// wildcardAlias wants a CNAME that stands for all names to be in nobody's way: once
+// the record is there, the name is no alias any more.
+func wildcardAlias(t *testing.T, server *dnstest.Server) {
+	p := provider(t, server.Addr, writer)
+	for _, name := range []string{"_acme-challenge.mail", "_acme-challenge.a.b"} {
+		added, err := p.AppendRecords(t.Context(), "example.org", txt(name+".wild", "text"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantTXT(t, server, name+".wild.example.org", "text")
+		if _, err := p.DeleteRecords(t.Context(), "example.org", added); err != nil {
+			t.Error(err)
+		}
+		wantTXT(t, server, name+".wild.example.org")
+	}
+}
+
 func refusals(t *testing.T, server *dnstest.Server) {
 	wrong, unknown, weaker := writer, writer, writer
 	wrong.Secret = reader.Secret
@@ -202,7 +221,7 @@ func refusals(t *testing.T, server *dnstest.Server) {
 		"another algorithm": {weaker, "example.org", "_acme-challenge", []string{"BADKEY|BADSIG", "algorithm"}},
 		"may not write":     {reader, "example.org", "_acme-challenge", []string{"REFUSED|BADKEY", "update-policy|no acl of the zone"}},
 		"another's zone":    {writer, "example.net", "_acme-challenge", []string{"name its primary"}},
-		"an alias":          {writer, "example.org", "_acme-challenge.moved", []string{"CNAME", "moved.elsewhere.example", "in the configuration"}},
+		"an alias":          {writer, "example.org", "_acme-challenge.moved", []string{"has a CNAME at _acme-challenge.moved.example.org", "remove the CNAME"}},
 		"delegated":         {writer, "example.org", "_acme-challenge.away", []string{"not authoritative", "name the primary"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -49,7 +49,8 @@ type Options struct {
 	Key Key
 
 	// Timeout is how long one question to the server may take; zero is ten
-	// seconds. An update takes two of them: which zone, and the change.
+	// seconds. An update takes two of them, which zone and the change, and some
+	// more where a wildcard makes names aliases.
 	Timeout time.Duration
 }
 
@@ -106,6 +107,9 @@ func address(server string) (string, error) {
 // relative to: the one to change is asked of the server.
 func (p *Provider) AppendRecords(ctx context.Context, zone string, records []libdns.Record) ([]libdns.Record, error) {
 	return p.each(ctx, "add", zone, records, func(update *dns.Msg, txt *dns.TXT) {
+		// RFC 2136 §3.4.2.2 has the server drop an addition beside a CNAME without
+		// a word; so there must be none (§2.4.3). A wildcard's does not count.
+		update.RRsetNotUsed([]dns.RR{&dns.CNAME{Hdr: dns.RR_Header{Name: txt.Hdr.Name, Rrtype: dns.TypeCNAME}}})
 		update.Insert([]dns.RR{txt})
 	})
 }

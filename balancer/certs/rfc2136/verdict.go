@@ -36,7 +36,9 @@ func (p *Provider) refused(rcode int, zone, name string) error {
 		return verdict("%s says NOTIMP: it does not take updates; name a server that does (RFC 2136), the primary of the zone %s", p.server, zone)
 	case dns.RcodeFormatError:
 		return verdict("%s says FORMERR: it does not understand signed updates; look into its log", p.server)
-	case dns.RcodeYXDomain, dns.RcodeYXRrset, dns.RcodeNXRrset, dns.RcodeNameError:
+	case dns.RcodeYXRrset: // what additions ask for before
+		return verdict("%s says YXRRSET: it has a CNAME at %s, and nothing can stand beside one; remove the CNAME", p.server, name)
+	case dns.RcodeYXDomain, dns.RcodeNXRrset, dns.RcodeNameError:
 		return verdict("%s says %s, an answer to conditions that were not put: look into its log", p.server, dns.RcodeToString[rcode])
 	default:
 		return verdict("%s says %s: look into its log", p.server, rcodeName(rcode))
