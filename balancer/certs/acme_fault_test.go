@@ -489,7 +489,7 @@ func TestNoStorage(t *testing.T) {
 	if _, err := r.plan(Plan{ACME: acmeOf(i), Listeners: map[string]Listener{"l": {Sources: []Source{{Names: []string{"a.example.org"}}}}}}); err == nil {
 		t.Error("a plan to obtain is good")
 	}
-	log := new(buffer)
+	log := new(book)
 	v := newRegistrar(Options{Storage: newMemory(), Volatile: true, Log: slog.New(slog.NewTextHandler(log, nil))})
 	for _, names := range [][]string{nil, {"a.example.org"}, {"a.example.org"}} {
 		p, err := newPolicy(acmeOf(i), names, nil)

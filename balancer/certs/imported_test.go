@@ -313,7 +313,7 @@ func TestOddNames(t *testing.T) {
 	if _, err := openBundle(chainText(leaf, m.middle), keyText(t, ec(t)), time.Now()); err == nil || strings.ContainsAny(err.Error(), "\n\x1b") {
 		t.Errorf("got %q", err)
 	}
-	status := importedStatus(&bundle{chain: []*x509.Certificate{leaf}, key: key}, "x.pem")
+	status := (&bundle{chain: []*x509.Certificate{leaf}, key: key}).status("x.pem")
 	status.NotBefore = time.Now().Add(-90 * day)
 	k := shelved(nil, &fake{statuses: []Status{status}})
 	want := `certificate "mail.example.org\nready \x1b[2j" expires in 0 h`
