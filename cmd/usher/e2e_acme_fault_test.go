@@ -43,7 +43,7 @@ func (a *automatic) suffers(t testing.TB, f fault, served map[string]*x509.Certi
 	if err == nil || !said.MatchString(out) || !strings.Contains(out, f.advice) {
 		t.Errorf("%s: usher cert renew: %v, %s, want %q and %q", f.what, err, out, f.said, f.advice)
 	}
-	a.p.log.await(t, `level=WARN msg="an order for a certificate came to nothing" name=`+name+`.*`+f.said, 1)
+	a.p.log.await(t, `level=WARN msg="the order to renew a certificate came to nothing" name=`+name+`.*`+f.said, 1)
 	stays("after one was tried")
 	out = a.must(t, "cert", "show", name)
 	if !said.MatchString(out) || !strings.Contains(out, f.advice) {
