@@ -9,6 +9,7 @@ import (
 	"usher.example/balancer"
 	"usher.example/balancer/balancertest"
 	"usher.example/balancer/forward"
+	"usher.example/balancer/handshake"
 )
 
 // TestMixedSecurity has each side in plaintext, with TLS that the record layer
@@ -71,6 +72,16 @@ func TestMixedSecurity(t *testing.T) {
 				want := "copy"
 				switch e := r.engine.(type) {
 				case *forward.Reactor:
+					fell := 0
+					for _, kind := range []string{client, server} {
+						// Who is covered falls with the other.
+						if kind == "uncovered" || kind == "covered" && client != server && client != "plaintext" && server != "plaintext" {
+							fell++
+						}
+					}
+					if got := r.server.Handshakes().Fell(handshake.Suite); got != uint64(fell) {
+						t.Errorf("%d sides are counted that stay on crypto/tls for the suite, want %d", got, fell)
+					}
 					if client == "plaintext" && server == "plaintext" {
 						want = "splice"
 					} else if client != "uncovered" && server != "uncovered" {
