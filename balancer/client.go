@@ -24,10 +24,16 @@ func certificateUser(c *x509.Certificate) string {
 // detachBoth gives a pair the TLS of its sides. If crypto/tls has to stay on one,
 // the other is not taken apart either: the engine that moves the bytes of the one
 // has no record layer for the other.
-func detachBoth(pair *forward.Pair, client, server *handshake.Conn) *Failure {
+func detachBoth(pair *forward.Pair, client, server *handshake.Conn, stats *handshake.Stats) *Failure {
 	if stays(client) || stays(server) {
 		hold(&pair.Client, client)
 		hold(&pair.Server, server)
+		switch {
+		case pair.Client.Held != nil:
+			stats.Hold(server.Reason())
+		case pair.Server.Held != nil:
+			stats.Hold(client.Reason())
+		}
 		return nil
 	}
 	ahead, err := detach(&pair.Client, client)

@@ -9,6 +9,7 @@ import (
 	"usher.example/balancer"
 	"usher.example/balancer/balancertest"
 	"usher.example/balancer/forward"
+	"usher.example/balancer/handshake"
 )
 
 // TestMixedSecurity has each side in plaintext, with TLS that the record layer
@@ -69,6 +70,18 @@ func TestMixedSecurity(t *testing.T) {
 					t.Errorf("after the end: %q, %v", line, err)
 				}
 				want := "copy"
+				if engineName != "copy" {
+					fell := 0
+					for _, kind := range []string{client, server} {
+						// Who is covered falls with the other.
+						if kind == "uncovered" || kind == "covered" && client != server && client != "plaintext" && server != "plaintext" {
+							fell++
+						}
+					}
+					if got := r.server.Handshakes().Fell(handshake.Suite); got != uint64(fell) {
+						t.Errorf("%d sides are counted that stay on crypto/tls for the suite, want %d", got, fell)
+					}
+				}
 				switch {
 				case client == "plaintext" && server == "plaintext":
 					want = "splice"

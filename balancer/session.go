@@ -290,7 +290,7 @@ func (s *session) adopt(server *link, yes *acceptance) error {
 		Client: forward.Conn{Raw: s.raw}, Server: forward.Conn{Raw: server.raw},
 		ToServer: s.in.Rest(), ToClient: yes.rest, Done: s.srv.done,
 	}
-	if f := detachBoth(&pair, s.tls, server.tls); f != nil {
+	if f := detachBoth(&pair, s.tls, server.tls, &s.srv.handshakes); f != nil {
 		server.close()
 		return f
 	}

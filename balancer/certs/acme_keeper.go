@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -41,16 +42,19 @@ func (k *Keeper) Challenge(hello *tls.ClientHelloInfo) *tls.Config {
 	return k.registrar.challenge(hello)
 }
 
-// renew renews the certificates of a name now, of all kinds of keys, or obtains those
-// that are missing, and returns when that is done. Without force only what would soon
-// be renewed anyway is. The error has the CA's words and what to do; without a work of
-// that name it is fs.ErrNotExist.
-func (r *registrar) renew(ctx context.Context, name string, force bool) error {
+// renew renews the certificates of a name now, of a kind of key or, if that is
+// empty, of all kinds, or obtains those that are missing, and returns when that is done.
+// Without force only what would soon be renewed anyway is. The error has the CA's words
+// and what to do; without a work of that name it is fs.ErrNotExist.
+func (r *registrar) renew(ctx context.Context, name, key string, force bool) error {
 	ctx, cancel := context.WithTimeout(ctx, renewTime)
 	defer cancel()
 	var errs []error
 	known := false
 	for _, kind := range r.policy().keys() {
+		if key != "" && !strings.EqualFold(key, string(kind)) {
+			continue
+		}
 		r.mu.Lock()
 		w, p := r.works[want{name, kind}], r.presses[kind]
 		if w != nil && force {

@@ -247,7 +247,7 @@ func (r *rig) wants(a ACME, names, patterns []string) {
 
 // Renew is what an administrator does.
 func (r *rig) Renew(ctx context.Context, name string, force bool) error {
-	return r.shelf([]string{name}, nil).renew(ctx, name, force)
+	return r.shelf([]string{name}, nil).renew(ctx, name, "", force)
 }
 
 // shelf is that of a source.

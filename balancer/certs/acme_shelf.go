@@ -83,8 +83,8 @@ func (o *ordered) hello(hello *tls.ClientHelloInfo) (*tls.Certificate, bool, err
 }
 
 // renew renews the certificate of a name of the list; see [registrar.renew].
-func (o *ordered) renew(ctx context.Context, name string, force bool) error {
-	return o.r.renew(ctx, canonical(name), force)
+func (o *ordered) renew(ctx context.Context, name, key string, force bool) error {
+	return o.r.renew(ctx, canonical(name), key, force)
 }
 
 // run: one run of the registrar is for all its shelves.

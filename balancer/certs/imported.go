@@ -123,7 +123,7 @@ func (s *imported) nudge() {
 }
 
 // renew implements renewer: what there is to do is to read again.
-func (s *imported) renew(ctx context.Context, _ string, _ bool) error {
+func (s *imported) renew(ctx context.Context, _, _ string, _ bool) error {
 	return errors.Join(s.read(ctx))
 }
 

@@ -210,7 +210,7 @@ func TestImportedStays(t *testing.T) {
 	}
 	stays := func(problem string) {
 		t.Helper()
-		if err := s.renew(t.Context(), "mail.example.org", false); err == nil {
+		if err := s.renew(t.Context(), "mail.example.org", "", false); err == nil {
 			t.Error("there was no error")
 		}
 		list := s.list()
@@ -242,7 +242,7 @@ func TestImportedStays(t *testing.T) {
 	if err := storage.Store(t.Context(), result.Status.From, value); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.renew(t.Context(), "", false); err != nil || s.list()[0].Problem != "" {
+	if err := s.renew(t.Context(), "", "", false); err != nil || s.list()[0].Problem != "" {
 		t.Errorf("got %v, %+v, want all to be well with the old one back", err, s.list())
 	}
 	if err := storage.Store(t.Context(), result.Status.From, []byte("torn")); err != nil {
@@ -259,7 +259,7 @@ func TestImportedStays(t *testing.T) {
 	if err := storage.Delete(t.Context(), result.Status.From); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.renew(t.Context(), "", false); err != nil || len(s.list()) != 0 {
+	if err := s.renew(t.Context(), "", "", false); err != nil || len(s.list()) != 0 {
 		t.Errorf("got %v, %v, want it gone, as it is known to be", s.list(), err)
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -57,7 +58,8 @@ type Lab struct {
 // dir. Without one there it makes one first, that may sign for the domains of
 // these names only (RFC 5280 §4.2.1.10). A certificate of that CA with the same
 // first name is replaced; any other file is left alone, and is an error.
-// Private keys are P-256, in files of mode 0600.
+// Private keys are P-256, in files of mode 0600, or of the mode, group and, if we
+// may, owner of the file before.
 func MakeLab(dir string, names []string) (*Lab, error) {
 	template, err := labTemplate(names, time.Now())
 	if err != nil {
@@ -279,6 +281,13 @@ func writePEM(file string, mode fs.FileMode, kind string, der []byte) error {
 	}
 	defer os.Remove(f.Name()) // there no longer, if all went well
 	_, err = f.Write(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
+	// Who may read the file before was an administrator's choice. Where its group
+	// cannot be had the rights of that are not given to ours.
+	if old, statErr := os.Stat(file); statErr == nil {
+		if st, ok := old.Sys().(*syscall.Stat_t); ok && (f.Chown(int(st.Uid), int(st.Gid)) == nil || f.Chown(-1, int(st.Gid)) == nil) {
+			mode = old.Mode().Perm() &^ (^mode & 0o007)
+		}
+	}
 	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
 	if err == nil {
 		err = os.Rename(f.Name(), file)

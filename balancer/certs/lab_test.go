@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -51,7 +52,25 @@ func TestLab(t *testing.T) {
 	}
 	first, authority := ask(t, k, ""), read(t, lab.AuthorityFile)
 
+	const group = 65534
+	if err := os.Chmod(lab.KeyFile, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if root := os.Geteuid() == 0; root {
+		if err := os.Chown(lab.KeyFile, group, group); err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			info, err := os.Stat(lab.KeyFile)
+			if st, ok := info.Sys().(*syscall.Stat_t); err != nil || !ok || st.Gid != group || st.Uid != group {
+				t.Errorf("renewed: got %v, %v, want owner and group of the file before", info.Sys(), err)
+			}
+		}()
+	}
 	again, err := MakeLab(dir, names)
+	if info, err := os.Stat(lab.KeyFile); err != nil || info.Mode() != 0o640 {
+		t.Errorf("renewed: got %v, %v, want the group's right kept and others' gone", info.Mode(), err)
+	}
 	if err != nil || !again.Renewed || lab.Renewed || read(t, lab.AuthorityFile) != authority {
 		t.Fatalf("got %+v, %v: want it renewed by the same CA", again, err)
 	}

@@ -138,14 +138,14 @@ func TestExpiry(t *testing.T) {
 			if got := strings.Join(k.Degraded(), "|"); got != tt.degraded {
 				t.Errorf("after %v: got %q, want %q", time.Since(now), got, tt.degraded)
 			}
-			ending := ""
+			var ending strings.Builder
 			for _, s := range k.List() {
 				if s.Ending {
-					ending += "|certificate " + s.name() + " " + lasts(&s, time.Now())
+					ending.WriteString("|certificate " + s.name() + " " + lasts(&s, time.Now()))
 				}
 			}
-			if ending != "|"+tt.degraded {
-				t.Errorf("after %v: ending are %q, want %q", time.Since(now), ending, tt.degraded)
+			if ending.String() != "|"+tt.degraded {
+				t.Errorf("after %v: ending are %q, want %q", time.Since(now), ending.String(), tt.degraded)
 			}
 			if got := strings.Count(log.String(), "WARN"); got != tt.warnings {
 				t.Errorf("after %v: %d warnings, want %d:\n%s", time.Since(now), got, tt.warnings, log)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 )
 
 // A renewer is a shelf that can be told to have a certificate anew: by an order at
@@ -11,8 +13,9 @@ import (
 type renewer interface {
 	// renew does that for a certificate of its list, given by its first name, and
 	// returns when it is served or the try has failed. Without force one whose
-	// time has not come stays, which is no error.
-	renew(ctx context.Context, name string, force bool) error
+	// time has not come stays, which is no error. key is the kind of its key, as in
+	// its status; empty: those of all kinds.
+	renew(ctx context.Context, name, key string, force bool) error
 }
 
 // Renew has the certificates that a name stands for renewed, and returns when they
@@ -25,10 +28,11 @@ func (k *Keeper) Renew(ctx context.Context, name string, force bool) error {
 	if err != nil {
 		return err
 	}
-	// Certificates of one name are renewed together, those with another key too.
+	// Certificates of one name are renewed together, those with another key too, if
+	// it was not an ID that was given.
 	type errand struct {
-		shelf shelf
-		name  string
+		shelf     shelf
+		name, key string
 	}
 	done := map[errand]bool{}
 	var errs []error
@@ -37,12 +41,15 @@ func (k *Keeper) Renew(ctx context.Context, name string, force bool) error {
 		if !ok || len(f.status.Names) == 0 {
 			continue
 		}
-		e := errand{f.shelf, f.status.Names[0]}
+		e := errand{shelf: f.shelf, name: f.status.Names[0]}
+		if f.status.identified(name) {
+			e.key = algorithm(f.status.Key)
+		}
 		if done[e] {
 			continue
 		}
 		done[e] = true
-		if err := r.renew(ctx, e.name, force); err != nil {
+		if err := r.renew(ctx, e.name, e.key, force); err != nil {
 			errs = append(errs, fmt.Errorf("renew %s: %w", e.name, err))
 		}
 	}
@@ -50,4 +57,12 @@ func (k *Keeper) Renew(ctx context.Context, name string, force bool) error {
 		return fmt.Errorf("%w: %s has source %q", ErrNotHere, name, all[0].status.Source)
 	}
 	return errors.Join(errs...)
+}
+
+// identified reports whether a word that the certificate was found by is its ID, and
+// none of its names.
+func (s *Status) identified(word string) bool {
+	word = strings.ToLower(strings.TrimSuffix(word, "."))
+	nameless := Status{ID: s.ID, Fingerprint: s.Fingerprint}
+	return nameless.means(word) && !slices.ContainsFunc(s.Names, func(n string) bool { return strings.EqualFold(n, word) })
 }

@@ -24,7 +24,10 @@ type fakeRenewer struct {
 	err   error
 }
 
-func (f *fakeRenewer) renew(_ context.Context, name string, force bool) error {
+func (f *fakeRenewer) renew(_ context.Context, name, key string, force bool) error {
+	if key != "" {
+		name += " " + key
+	}
 	if force {
 		name += "!"
 	}
@@ -47,8 +50,9 @@ func TestRenew(t *testing.T) {
 	}{
 		"mail.example.org":      {[]string{"mail.example.org!"}, nil}, // both of its kinds at once
 		"MAIL.example.org.":     {[]string{"mail.example.org!"}, nil},
-		"aaaa1111":              {[]string{"mail.example.org!"}, nil},
-		"aaaa11112222":          {[]string{"mail.example.org!"}, nil},
+		"aaaa1111":              {[]string{"mail.example.org ECDSA!"}, nil},
+		"BBBB":                  {[]string{"mail.example.org RSA!"}, nil},
+		"aaaa11112222":          {[]string{"mail.example.org ECDSA!"}, nil},
 		"cccc":                  {[]string{"*.example.org!"}, nil},
 		"example.org":           {[]string{"*.example.org!"}, nil},
 		"*.example.org":         {[]string{"*.example.org!"}, nil},

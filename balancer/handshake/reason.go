@@ -34,11 +34,18 @@ func (r Reason) String() string {
 // Stats counts handshakes that succeeded. The zero value is ready; it may be
 // shared by many Configs and used by many goroutines.
 type Stats struct {
-	done [len(reasonNames)]atomic.Uint64
+	done, held [len(reasonNames)]atomic.Uint64
 }
 
 // Done returns how many handshakes ended with r, [Covered] included.
 func (s *Stats) Done(r Reason) uint64 { return s.done[r].Load() }
+
+// Hold counts a session that could have left crypto/tls and must not, since the other
+// side of it stays there for a reason.
+func (s *Stats) Hold(r Reason) { s.held[r].Add(1) }
+
+// Fell returns how many sessions stay on crypto/tls, or with it, for r.
+func (s *Stats) Fell(r Reason) uint64 { return s.done[r].Load() + s.held[r].Load() }
 
 func (s *Stats) count(r Reason) {
 	if s != nil {

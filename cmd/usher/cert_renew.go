@@ -24,10 +24,11 @@ func certRenew() *cobra.Command {
 		Use:   "renew NAME",
 		Short: "have a certificate renewed now",
 		Long: `renew has a certificate ordered anew at its CA, if it comes from one, or read again. NAME
-is one of its names or its ID. It waits until the new one is served, on all nodes of a
-fleet, or the try has failed; what is served stays until then. Without --force one whose
-time has not come stays as it is. CAs allow few orders for one name in a week: --force is
-for keys that were lost or certificates that the CA revokes.
+is one of its names, for all kinds of keys, or the ID of one. It waits until the new one
+is served, on all nodes of a fleet, or the try has failed; what is served stays until
+then. Without --force one whose time has not come stays as it is. CAs allow few orders
+for one name in a week: --force is for keys that were lost or certificates that the CA
+revokes.
 
 Nobody has to renew anything regularly; usher does so by itself. ^C gives the order up.` + certExit,
 		Example: "  usher cert renew mail.example.org",

@@ -100,7 +100,7 @@ func (n *node) fallbacks() map[string]uint64 {
 	fell := make(map[string]uint64)
 	for _, why := range handshake.Reasons() {
 		if why != handshake.Covered && why != handshake.Configured {
-			fell[why.String()] = n.server.Handshakes().Done(why)
+			fell[why.String()] = n.server.Handshakes().Fell(why)
 		}
 	}
 	if r, ok := n.engine.(*forward.Reactor); ok {
