@@ -139,7 +139,6 @@ func (r *registrar) ask(name string) (looked <-chan struct{}, err error) {
 			return nil, errBusy
 		}
 		r.want(name, true)
-		r.list()
 		w = r.works[first]
 		now := time.Now().Unix()
 		for _, kind := range kinds {
@@ -157,18 +156,13 @@ func (r *registrar) ask(name string) (looked <-chan struct{}, err error) {
 // retire forgets names that clients have asked for and that came to nothing, or that
 // nobody asks for any more. The caller holds r.mu.
 func (r *registrar) retire(now time.Time) {
-	gone := false
 	for key, w := range r.works {
 		if !w.demanded || w.busy {
 			continue
 		}
 		failed := w.pair.Load() == nil && w.err != nil && !now.Before(w.due)
 		if failed || now.Sub(time.Unix(w.used.Load(), 0)) > demandIdle {
-			delete(r.works, key)
-			gone = true
+			r.forget(key)
 		}
-	}
-	if gone {
-		r.list()
 	}
 }

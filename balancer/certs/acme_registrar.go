@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"log/slog"
-	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -61,8 +60,8 @@ type registrar struct {
 	asked   chan struct{} // slots of orders that clients have asked for
 
 	current atomic.Pointer[policy]
-	shown   atomic.Pointer[map[string][]*work] // with a certificate, by name, the kinds in order
-	cache   *certmagic.Cache                   // of run
+	shown   sync.Map         // by name, []*work: those with a certificate, the kinds in order; each never changes
+	cache   *certmagic.Cache // of run
 
 	mu      sync.Mutex // guards what follows, and what works say of themselves
 	tooled  *policy    // what the presses are for
@@ -96,7 +95,7 @@ func newRegistrar(o Options) *registrar {
 	r := &registrar{
 		log: o.Log, storage: o.Storage, news: make(chan struct{}, 1),
 		reads: make(chan struct{}, readsAtOnce), orders: make(chan struct{}, ordersAtOnce), asked: make(chan struct{}, demandsAtOnce),
-		works: make(map[want]*work), waits: make(map[string]*limits),
+		works: make(map[want]*work), waits: make(map[string]*limits), watched: make(map[string]want),
 	}
 	if r.log == nil {
 		r.log = slog.New(slog.DiscardHandler)
@@ -106,7 +105,6 @@ func newRegistrar(o Options) *registrar {
 		return elsewhere(ctx, r.storage, r.policy().cas, name)
 	}
 	r.current.Store(new(policy))
-	r.shown.Store(new(map[string][]*work))
 	return r
 }
 
@@ -187,17 +185,20 @@ func (r *registrar) retool(p *policy) {
 			r.presses[kind] = r.newPress(p, kind)
 		}
 	}
-	maps.DeleteFunc(r.works, func(w want, old *work) bool {
-		wanted := r.presses[w.kind] != nil && (slices.Contains(p.names, w.name) || old.demanded && p.demanded(w.name))
-		return !wanted
-	})
+	for key, w := range r.works {
+		if r.presses[w.kind] == nil || !slices.Contains(p.names, w.name) && (!w.demanded || !p.demanded(w.name)) {
+			r.forget(key)
+		}
+	}
 	for _, name := range p.names {
 		r.want(name, false)
 	}
+	clear(r.watched)
 	for _, w := range r.works { // what failed may do better now
 		w.due, w.tries, w.again = time.Time{}, 0, w.busy
+		r.watch(w.want)
+		r.show(w.name)
 	}
-	r.list()
 }
 
 // want begins to want a name. The caller holds r.mu.
@@ -209,26 +210,49 @@ func (r *registrar) want(name string, demanded bool) {
 			continue
 		}
 		r.works[w] = &work{want: w, demanded: demanded, looked: make(chan struct{})}
+		r.watch(w)
 	}
 }
 
-// list makes what others read without a lock. The caller holds r.mu.
-func (r *registrar) list() {
-	shown := make(map[string][]*work)
-	r.watched = make(map[string]want)
-	kinds := r.policy().keys()
-	for w, job := range r.works {
-		for _, ca := range r.policy().cas {
-			r.watched[w.kind.stored(certmagic.StorageKeys.SiteMeta(ca, w.name))] = w
-		}
-		if job.pair.Load() != nil {
-			shown[w.name] = append(shown[w.name], job)
+// watch has news of a certificate heard, whichever issuer's it is. The caller holds r.mu.
+func (r *registrar) watch(w want) {
+	for _, key := range r.metas(w) {
+		r.watched[key] = w
+	}
+}
+
+// forget ends a work. The caller holds r.mu.
+func (r *registrar) forget(w want) {
+	delete(r.works, w)
+	for _, key := range r.metas(w) {
+		delete(r.watched, key)
+	}
+	r.show(w.name)
+}
+
+// metas are the keys that are stored last of a certificate. The caller holds r.mu.
+func (r *registrar) metas(w want) []string {
+	var keys []string
+	for _, ca := range r.tooled.cas {
+		keys = append(keys, w.kind.stored(certmagic.StorageKeys.SiteMeta(ca, w.name)))
+	}
+	return keys
+}
+
+// show has handshakes find what there is of a name. It costs the same however many
+// names there are: each is shown alone as it is read. The caller holds r.mu.
+func (r *registrar) show(name string) {
+	var jobs []*work
+	for _, kind := range r.tooled.keys() {
+		if w := r.works[want{name, kind}]; w != nil && w.pair.Load() != nil {
+			jobs = append(jobs, w)
 		}
 	}
-	for _, jobs := range shown {
-		slices.SortFunc(jobs, func(a, b *work) int { return slices.Index(kinds, a.kind) - slices.Index(kinds, b.kind) })
+	if len(jobs) == 0 {
+		r.shown.Delete(name)
+		return
 	}
-	r.shown.Store(&shown)
+	r.shown.Store(name, jobs)
 }
 
 // changed hears of a key that somebody in the fleet has stored.
@@ -259,11 +283,11 @@ func (r *registrar) limit(ca string) *limits {
 
 // at is the certificates of a name, or of the wildcard that has it.
 func (r *registrar) at(name string) []*tls.Certificate {
-	shown := *r.shown.Load()
-	jobs := shown[name]
-	if len(jobs) == 0 {
+	shown, ok := r.shown.Load(name)
+	if !ok {
 		return nil
 	}
+	jobs := shown.([]*work)
 	list := make([]*tls.Certificate, len(jobs))
 	now := time.Now().Unix()
 	for i, w := range jobs {

@@ -135,8 +135,8 @@ func (r *registrar) serve(w *work, p *stock) {
 		return
 	}
 	w.pair.Store(p)
-	if old == nil {
-		r.list()
+	if old == nil && r.works[w.want] == w { // it may be wanted no more
+		r.show(w.name)
 	}
 	how := w.fresh
 	if w.fresh = ""; how == "" && old == nil {

@@ -1,0 +1,108 @@
+package certs
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/caddyserver/certmagic"
+)
+
+// names are n names under a parent.
+func namesUnder(parent string, n int) []string {
+	list := make([]string, n)
+	for i := range list {
+		list[i] = fmt.Sprintf("n%d.%s", i, parent)
+	}
+	return list
+}
+
+// tooled is a registrar that nobody runs, with what run prepares.
+func tooled(t *testing.T, s *memory, a ACME, names, patterns []string) *registrar {
+	t.Helper()
+	r := idle(t, s, a, names, patterns)
+	r.cache = certmagic.NewCache(certmagic.CacheOptions{
+		GetConfigForCert: func(certmagic.Certificate) (*certmagic.Config, error) { return nil, nil },
+	})
+	t.Cleanup(r.cache.Stop)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.retool(r.policy())
+	return r
+}
+
+// To show one more certificate costs the same however many there are: with all of them
+// looked through for each a start takes a minute.
+func TestServeIsConstant(t *testing.T) {
+	i := Issuer{Name: "ca", Directory: "https://ca.example.org/dir", Challenges: []Challenge{HTTP01}}
+	names := namesUnder("example.org", 2000)
+	r := tooled(t, newMemory(), acmeOf(i), names, []string{"*.c.example.org"})
+	c := young(t, names[0])
+	for _, w := range r.works {
+		r.serve(w, &stock{Certificate: &c, ca: i.key()})
+	}
+	const few = 100 // far below what goes through all
+	w := r.works[want{names[0], ECDSA}]
+	if n := testing.AllocsPerRun(10, func() {
+		w.pair.Store(nil)
+		r.serve(w, &stock{Certificate: &c, ca: i.key()})
+	}); n > few {
+		t.Errorf("to serve one more of %d takes %v allocations", len(names), n)
+	}
+	k := 0
+	if n := testing.AllocsPerRun(10, func() {
+		if _, err := r.ask(fmt.Sprintf("x%d.c.example.org", k)); err != nil {
+			t.Error(err)
+		}
+		k++
+	}); n > few {
+		t.Errorf("to want one more of %d takes %v allocations", len(names), n)
+	}
+}
+
+// What is shown follows what is wanted.
+func TestShown(t *testing.T) {
+	i := Issuer{Name: "ca", Directory: "https://ca.example.org/dir", Challenges: []Challenge{HTTP01}}
+	a := acmeOf(i)
+	a.Keys = []KeyKind{RSA, ECDSA}
+	r := tooled(t, newMemory(), a, []string{"a.example.org", "b.example.org"}, nil)
+	c := young(t, "a.example.org")
+	for _, kind := range []KeyKind{ECDSA, RSA} {
+		r.serve(r.works[want{"a.example.org", kind}], &stock{Certificate: &c, ca: string(kind)})
+	}
+	kinds := func() (list []KeyKind) {
+		if jobs, ok := r.shown.Load("a.example.org"); ok {
+			for _, w := range jobs.([]*work) {
+				list = append(list, w.kind)
+			}
+		}
+		return list
+	}
+	if got := kinds(); !slices.Equal(got, a.Keys) {
+		t.Errorf("shown are %v, want %v", got, a.Keys)
+	}
+	gone := r.works[want{"a.example.org", RSA}]
+	for _, tt := range []struct {
+		keys    []KeyKind
+		names   []string
+		want    []KeyKind
+		watched int
+	}{
+		{[]KeyKind{ECDSA}, []string{"a.example.org"}, []KeyKind{ECDSA}, 1},
+		{[]KeyKind{ECDSA}, []string{"b.example.org"}, nil, 1},
+	} {
+		a.Keys = tt.keys
+		p, err := newPolicy(a, tt.names, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.apply(p)
+		r.mu.Lock()
+		r.retool(p)
+		r.mu.Unlock()
+		r.serve(gone, &stock{Certificate: &c, ca: "late"}) // its reader comes back now
+		if got := kinds(); !slices.Equal(got, tt.want) || len(r.watched) != tt.watched {
+			t.Errorf("shown are %v and %d are watched, want %v and %d", got, len(r.watched), tt.want, tt.watched)
+		}
+	}
+}
