@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/certmagic"
 )
@@ -105,4 +106,34 @@ func TestShown(t *testing.T) {
 			t.Errorf("shown are %v and %d are watched, want %v and %d", got, len(r.watched), tt.want, tt.watched)
 		}
 	}
+}
+
+// An issuer that was configured once has left an expired certificate, and the one
+// before it a good one: going back to the first takes nothing from clients, not even
+// after a restart, and a new one is ordered.
+func TestIssuerComesBack(t *testing.T) {
+	t.Parallel()
+	const name = "a.example.org"
+	s := newMemory()
+	a := Issuer{Name: "a", Directory: "https://127.0.0.1:1/a", Challenges: []Challenge{HTTP01}}
+	b := Issuer{Name: "b", Directory: "https://127.0.0.1:1/b", Challenges: []Challenge{HTTP01}}
+	good := young(t, name)
+	putStored(t, s, a.key(), name, good)
+	expired, _ := selfMade(t, time.Now().Add(-200*24*time.Hour), time.Now().Add(-110*24*time.Hour), name)
+	putStored(t, s, b.key(), name, expired)
+	check := func(r *rig, when string) {
+		t.Helper()
+		r.says("certificate not obtained") // of b, which is not there
+		if got := r.has(name); !got.Leaf.Equal(good.Leaf) {
+			t.Errorf("%s the one until %v is served", when, got.Leaf.NotAfter)
+		}
+	}
+	r := newRig(t, s, 0, 0)
+	r.wants(acmeOf(a), []string{name}, nil)
+	r.has(name)
+	r.wants(acmeOf(b), []string{name}, nil)
+	check(r, "after a reload")
+	r = newRig(t, s, 0, 0)
+	r.wants(acmeOf(b), []string{name}, nil)
+	check(r, "after a restart")
 }

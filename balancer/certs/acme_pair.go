@@ -98,6 +98,20 @@ func readStored(ctx context.Context, s certmagic.Storage, w want, issuers []stri
 	return nil, torn, err
 }
 
+// shownFor is what clients are shown where the configured issuers' newest certificate
+// is found: that one, or one that an issuer has left which is configured no more, if
+// found is past its time. Nothing is worth an error: what was found is there.
+func shownFor(ctx context.Context, s certmagic.Storage, w want, issuers []string, found *stock) *stock {
+	now := time.Now()
+	if current(found.Leaf, now) {
+		return found
+	}
+	if left, err := readLeft(ctx, w.kind.storage(s), w, issuers); err == nil && left != nil && current(left.Leaf, now) {
+		return left
+	}
+	return found
+}
+
 // readLeft finds the newest certificate of an issuer that is configured no more: it
 // is good until the new one has given another.
 func readLeft(ctx context.Context, s certmagic.Storage, w want, issuers []string) (best *stock, err error) {

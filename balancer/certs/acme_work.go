@@ -116,13 +116,14 @@ func (r *registrar) read(ctx context.Context, w *work) (*stock, []string, error)
 	defer cancel()
 	found, torn, err := readStored(ctx, r.storage, w.want, r.policy().cas)
 	if found != nil {
-		r.serve(w, found)
+		r.serve(w, shownFor(ctx, r.storage, w.want, r.policy().cas, found))
 	}
 	w.read.Store(true)
 	return found, torn, err
 }
 
-// serve shows clients a certificate from now on.
+// serve shows clients a certificate from now on, unless that is past its time and what
+// they are shown is not: one of an issuer that was configured before may be older.
 func (r *registrar) serve(w *work, p *stock) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -132,6 +133,9 @@ func (r *registrar) serve(w *work, p *stock) {
 			p.OCSPStaple = old.OCSPStaple
 		}
 		w.pair.Store(p)
+		return
+	}
+	if now := time.Now(); old != nil && current(old.Leaf, now) && !current(p.Leaf, now) {
 		return
 	}
 	w.pair.Store(p)
