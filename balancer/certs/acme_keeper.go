@@ -56,7 +56,7 @@ func (r *registrar) renew(ctx context.Context, name string, force bool) error {
 		if w != nil && force {
 			w.faults = nil
 			for _, ca := range r.tooled.cas {
-				r.limit(ca).clear()
+				r.limit(ca).clear(name)
 			}
 		}
 		r.mu.Unlock()

@@ -1,8 +1,15 @@
 package certs
 
 import (
+	"context"
+	"crypto/tls"
+	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -136,4 +143,87 @@ func TestIssuerComesBack(t *testing.T) {
 	r = newRig(t, s, 0, 0)
 	r.wants(acmeOf(b), []string{name}, nil)
 	check(r, "after a restart")
+}
+
+// A CA that refuses a name which a client came up with is asked for the names of the
+// configuration all the same.
+func TestStrangerHoldsNobody(t *testing.T) {
+	t.Parallel()
+	own, pool := selfMade(t, time.Now().Add(-time.Hour), time.Now().Add(24*time.Hour))
+	ca := &hostile{at: problemAt("/order", 429, "rateLimited", "too many failed authorizations", "Retry-After", "3600")}
+	server := httptest.NewUnstartedServer(ca)
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{own}}
+	server.StartTLS()
+	defer server.Close()
+	ca.url = server.URL
+	a := acmeOf(Issuer{Name: "busy", Directory: ca.url + directory(), Roots: pool, Challenges: []Challenge{HTTP01}})
+	r := newRig(t, newMemory(), 0, 0)
+	r.wants(a, nil, []string{"*.c.example.org"})
+	until(t, "the plan to be in force", func() bool {
+		_, err := r.registrar.demand(t.Context(), "x.c.example.org")
+		return err != nil && !errors.Is(err, errNobody)
+	})
+	r.says("name=x.c.example.org")
+	before := ca.orders.Load()
+	r.wants(a, []string{"a.example.org"}, []string{"*.c.example.org"})
+	r.says("name=a.example.org")
+	if before == 0 || ca.orders.Load() == before {
+		t.Errorf("%d orders for the client's name, %d more for that of the configuration", before, ca.orders.Load()-before)
+	}
+}
+
+// A reply is what a CA answers to everything.
+type reply struct {
+	status int
+	after  string
+}
+
+func (a reply) RoundTrip(*http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: a.status, Header: http.Header{"Retry-After": {a.after}}, Body: http.NoBody}, nil
+}
+
+// A CA that refuses one name is asked for the others, until it refuses several of the
+// configuration, or says that it takes no orders at all.
+func TestHolds(t *testing.T) {
+	listed := func(name string) bool { return strings.HasSuffix(name, ".example.org") }
+	for _, tt := range []struct {
+		name    string
+		refused []string
+		status  int
+		all     bool
+	}{
+		{"one", []string{"a.example.org"}, 429, false},
+		{"two", []string{"a.example.org", "b.example.org"}, 429, false},
+		{"several", []string{"a.example.org", "b.example.org", "c.example.org"}, 429, true},
+		{"one, often", []string{"a.example.org", "a.example.org", "a.example.org"}, 429, false},
+		{"clients'", []string{"a.test", "b.test", "c.test", "d.test", "a.example.org", "b.example.org"}, 429, false},
+		{"closed", []string{"a.test"}, 503, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			l := new(limits)
+			now := time.Now()
+			for k, name := range tt.refused {
+				q := httptest.NewRequestWithContext(context.WithValue(t.Context(), orderOf{}, name), http.MethodPost, "https://ca.example.org/order", nil)
+				resp, err := caGuard{reply{tt.status, strconv.Itoa(600 * (k + 1))}, l}.RoundTrip(q)
+				if err != nil {
+					t.Fatal(err)
+				}
+				resp.Body.Close()
+				err = l.learn(name, listed(name), fmt.Errorf("HTTP %d: words", tt.status), now)
+				if held := l.hold(name, now); held == nil || !strings.Contains(err.Error(), "words (not before ") {
+					t.Errorf("%s: held by %v, told %v", name, held, err)
+				}
+			}
+			if err := l.hold("z.example.org", now); (err != nil) != tt.all {
+				t.Errorf("another name: %v", err)
+			}
+			if err := l.hold("z.example.org", now.Add(601*time.Second)); err != nil { // when the first is free
+				t.Errorf("another name after that time: %v", err)
+			}
+			_ = l.learn("y.example.org", true, nil, now)
+			if err := l.hold("z.example.org", now); err != nil {
+				t.Errorf("after a certificate was given: %v", err)
+			}
+		})
+	}
 }

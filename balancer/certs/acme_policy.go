@@ -18,15 +18,16 @@ type policy struct {
 	patterns []string // of those that may be, when a client asks
 	cas      []string // keys of the issuers, in order
 	exact    map[string]bool
+	obtained map[string]bool // the names
 }
 
 // newPolicy makes one of what listeners want. Nothing wanted is a policy, too.
 func newPolicy(a ACME, names, patterns []string) (*policy, error) {
-	p := &policy{ACME: a, exact: make(map[string]bool)}
+	p := &policy{ACME: a, exact: make(map[string]bool), obtained: make(map[string]bool)}
 	for _, n := range names {
-		if n = normal(n); !slices.Contains(p.names, n) {
+		if n = normal(n); !p.obtained[n] {
 			p.names = append(p.names, n)
-			p.exact[n] = true
+			p.exact[n], p.obtained[n] = true, true
 		}
 	}
 	for _, n := range patterns {
@@ -44,6 +45,9 @@ func newPolicy(a ACME, names, patterns []string) (*policy, error) {
 	}
 	return p, a.check(p.names, p.patterns)
 }
+
+// listed says whether a name is obtained without anybody asking for it.
+func (p *policy) listed(name string) bool { return p.obtained[name] }
 
 // demanded says whether a name may be obtained when a client asks for it.
 func (p *policy) demanded(name string) bool {
@@ -84,7 +88,7 @@ func (r *registrar) newPress(p *policy, kind KeyKind) *press {
 	for _, i := range p.Issuers {
 		ours := &orderer{
 			Issuer: i, email: p.Email, storage: r.storage, solvers: make(map[string]acmez.Solver),
-			limits: r.limit(i.key()), log: chat.With("ca", i.Name), failed: r.fault,
+			limits: r.limit(i.key()), listed: p.listed, log: chat.With("ca", i.Name), failed: r.fault,
 		}
 		ours.http = httpClient(i, ours.limits)
 		for _, c := range i.Challenges {

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"log/slog"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -186,7 +185,7 @@ func (r *registrar) retool(p *policy) {
 		}
 	}
 	for key, w := range r.works {
-		if r.presses[w.kind] == nil || !slices.Contains(p.names, w.name) && (!w.demanded || !p.demanded(w.name)) {
+		if r.presses[w.kind] == nil || !p.listed(w.name) && (!w.demanded || !p.demanded(w.name)) {
 			r.forget(key)
 		}
 	}

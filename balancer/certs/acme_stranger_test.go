@@ -258,9 +258,9 @@ func FuzzRetryAfter(f *testing.F) {
 	f.Fuzz(func(t *testing.T, header string) {
 		now := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
 		var l limits
-		l.note(header, now)
-		if l.until.After(now.Add(maxPatience)) {
-			t.Errorf("%q: until %v", header, l.until)
+		l.note("a.example.org", header, now)
+		if until := l.holds["a.example.org"].until; until.After(now.Add(maxPatience)) {
+			t.Errorf("%q: until %v", header, until)
 		}
 	})
 }
