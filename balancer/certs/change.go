@@ -1,11 +1,13 @@
 package certs
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
+	"time"
 )
 
 // A Change is a plan that was found good and is not in force yet. Exactly one of
@@ -18,9 +20,15 @@ type Change struct {
 	adopt   []func()
 }
 
+// importTime bounds the wait for certificates of the fleet before a new listener's
+// socket opens. What is not here by then comes with Commit.
+const importTime = 2 * time.Second
+
 // Prepare reads what a plan names and changes nothing, but that listeners which
-// the plan in force does not have can do handshakes: their sockets may be opened
-// before Commit.
+// the plan in force does not have can do handshakes, with the certificates of files
+// and those that were imported, and with names that the plan in force obtains, too:
+// their sockets may be opened before Commit. Names that are new in the plan are
+// obtained, or found in the storage, after it.
 func (k *Keeper) Prepare(p Plan) (*Change, error) {
 	k.applying.Lock()
 	c := &Change{k: k, shelves: make(map[string]*placed), fronts: make(map[string]*front, len(p.Listeners))}
@@ -73,6 +81,11 @@ func (c *Change) place(s Source, listener string) (shelf, error) {
 			return nil, err
 		}
 		p.shelf = made
+		if i, ok := made.(*imported); ok && len(*c.k.serving.Load()) > 0 { // at a start there may be no fleet yet: see Await
+			ctx, cancel := context.WithTimeout(context.Background(), importTime)
+			_, _ = i.read(ctx) // what fails is in its list, and tried again
+			cancel()
+		}
 	} else {
 		p.shelf, p.stop, p.done = old.shelf, old.stop, old.done
 	}
@@ -81,7 +94,11 @@ func (c *Change) place(s Source, listener string) (shelf, error) {
 		if err != nil {
 			return nil, err
 		}
-		c.adopt = append(c.adopt, adopt)
+		if old == nil {
+			adopt() // nothing is shown but to listeners of this plan
+		} else {
+			c.adopt = append(c.adopt, adopt)
+		}
 	}
 	c.shelves[key] = p
 	return p.shelf, nil

@@ -77,6 +77,38 @@ func TestPlans(t *testing.T) {
 	}
 }
 
+// TestPrepared: the socket of a new listener opens before the plan is in force, and
+// whoever comes by then is shown what there is, whatever the plan before it named.
+func TestPrepared(t *testing.T) {
+	i, dir, storage := newIssuer(t), t.TempDir(), newTold(t)
+	i.write(dir, "old", wanted{names: []string{"old.example.org"}})
+	k := New(Options{Log: new(book).log(), Storage: storage})
+	if err := k.Apply(planOf(pairOf(dir, "old"))); err != nil {
+		t.Fatal(err)
+	}
+	file := serial(i.write(dir, "new", wanted{names: []string{"new.example.org"}}))
+	leaf, key := i.issue(wanted{names: []string{"brought.example.org"}})
+	if _, err := k.Import(t.Context(), []byte(certPEM(leaf, i.cert)), []byte(keyPEM(t, key))); err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct {
+		source Source
+		want   string
+	}{
+		"file":     {pairOf(dir, "new"), file},
+		"imported": {Source{Imported: true}, serial(leaf)},
+	} {
+		c, err := k.Prepare(Plan{Listeners: map[string]Listener{"l": {Sources: []Source{pairOf(dir, "old")}}, "m": {Sources: []Source{tt.source}}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if shown, err := k.Config("m").GetCertificate(anybody("")); err != nil || serial(shown.Leaf) != tt.want {
+			t.Errorf("%s: got %v, %v", name, shown, err)
+		}
+		c.Drop()
+	}
+}
+
 // TestResumption: a ticket is good over an exchange of certificates, and nothing
 // of the old one is kept by crypto/tls.
 func TestResumption(t *testing.T) {
