@@ -23,18 +23,19 @@ const (
 	// hours, and 5 failures of a name in one.
 	demandsPerHour = 60
 
-	// readsPerMinute bounds names of which the storage is asked: for one that it does
-	// not have, the fleet's leader is.
+	// readsPerMinute bounds names of which the storage is asked: for one that it
+	// does not have, the fleet's leader is. Those that it has do not count.
 	readsPerMinute = 600
 
-	// demandPause is how long a name is not tried again after a failure.
+	// demandPause is how long a name is not tried again after a failure, if there were
+	// no more than maxMisses of those since.
 	demandPause = time.Hour
 
 	// demandIdle is how long a certificate is kept, and renewed, that no client
 	// asks for. The storage has it for longer.
 	demandIdle = 14 * 24 * time.Hour
 
-	// maxDemanded bounds the names that are remembered, of some KiB each.
+	// maxDemanded bounds the names that have a certificate or are tried, of some KiB each.
 	maxDemanded = 10000
 )
 
@@ -77,6 +78,13 @@ func (b *budget) read(now time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.reads.take(readsPerMinute, time.Minute, now)
+}
+
+// unread takes a read back.
+func (b *budget) unread() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.reads.n = max(b.reads.n-1, 0)
 }
 
 // begin waits until an order may be made.
@@ -135,11 +143,15 @@ func (r *registrar) ask(name string) (looked <-chan struct{}, err error) {
 	}
 	w := r.works[first]
 	if w == nil {
+		if r.misses.has(first, time.Now()) {
+			return nil, errFailed
+		}
 		if !r.budget.read(time.Now()) || len(r.works) >= maxDemanded+len(r.policy().names)*len(kinds) {
 			return nil, errBusy
 		}
 		r.want(name, true)
 		w = r.works[first]
+		w.counted = true
 		now := time.Now().Unix()
 		for _, kind := range kinds {
 			if w := r.works[want{name, kind}]; w != nil {
@@ -153,15 +165,18 @@ func (r *registrar) ask(name string) (looked <-chan struct{}, err error) {
 	return w.looked, nil
 }
 
-// retire forgets names that clients have asked for and that came to nothing, or that
-// nobody asks for any more. The caller holds r.mu.
+// retire forgets names that clients have asked for and that came to nothing, but for
+// when they may be tried again, and those that nobody asks for any more. The caller holds r.mu.
 func (r *registrar) retire(now time.Time) {
 	for key, w := range r.works {
 		if !w.demanded || w.busy {
 			continue
 		}
-		failed := w.pair.Load() == nil && w.err != nil && !now.Before(w.due)
-		if failed || now.Sub(time.Unix(w.used.Load(), 0)) > demandIdle {
+		failed := w.pair.Load() == nil && w.err != nil && !stored(w.err)
+		if failed && now.Before(w.due) {
+			r.misses.add(key, w.due)
+		}
+		if failed || w.idle(now) > demandIdle {
 			r.forget(key)
 		}
 	}

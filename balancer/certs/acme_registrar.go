@@ -62,12 +62,14 @@ type registrar struct {
 	shown   sync.Map         // by name, []*work: those with a certificate, the kinds in order; each never changes
 	cache   *certmagic.Cache // of run
 
-	mu      sync.Mutex // guards what follows, and what works say of themselves
-	tooled  *policy    // what the presses are for
-	presses map[KeyKind]*press
-	works   map[want]*work
-	watched map[string]want // by the key that is stored last
-	waits   map[string]*limits
+	mu       sync.Mutex // guards what follows, and what works say of themselves
+	tooled   *policy    // what the presses are for
+	presses  map[KeyKind]*press
+	works    map[want]*work
+	watched  map[string]want // by the key that is stored last
+	misses   misses
+	recalled *policy // the plan for which the storage was searched for names of clients
+	waits    map[string]*limits
 }
 
 // A work is a wanted certificate and the state of the efforts for it.
@@ -79,6 +81,8 @@ type work struct {
 
 	// Guarded by registrar.mu.
 	demanded bool             // a client has asked for it, no configuration
+	since    time.Time        // when it was first wanted
+	counted  bool             // in budget.reads
 	busy     bool             // somebody looks after it
 	again    bool             // and should once more
 	peek     bool             // it was stored meanwhile, so there may be something to serve
@@ -156,6 +160,10 @@ func (r *registrar) step(ctx context.Context, working *sync.WaitGroup) time.Dura
 	now := time.Now()
 	if p := r.policy(); p != r.tooled {
 		r.retool(p)
+		if r.recalled = p; len(p.patterns) > 0 {
+			r.recalled = nil
+			working.Go(func() { r.recall(ctx, p) })
+		}
 	}
 	r.retire(now)
 	pause := worksEvery
@@ -167,6 +175,10 @@ func (r *registrar) step(ctx context.Context, working *sync.WaitGroup) time.Dura
 		case w.busy:
 		case wait <= 0:
 			w.busy = true
+			if w.unasked() {
+				working.Go(func() { r.glance(ctx, w) })
+				continue
+			}
 			press := r.presses[w.kind]
 			working.Go(func() { r.work(ctx, press, w) })
 		default:
@@ -193,6 +205,7 @@ func (r *registrar) retool(p *policy) {
 		r.want(name, false)
 	}
 	clear(r.watched)
+	r.misses = misses{}
 	for _, w := range r.works { // what failed may do better now
 		w.due, w.tries, w.again = time.Time{}, 0, w.busy
 		r.watch(w.want)
@@ -208,9 +221,14 @@ func (r *registrar) want(name string, demanded bool) {
 			old.demanded = old.demanded && demanded
 			continue
 		}
-		r.works[w] = &work{want: w, demanded: demanded, looked: make(chan struct{})}
-		r.watch(w)
+		r.add(w, demanded)
 	}
+}
+
+// add begins a work. The caller holds r.mu.
+func (r *registrar) add(w want, demanded bool) {
+	r.works[w] = &work{want: w, demanded: demanded, since: time.Now(), looked: make(chan struct{})}
+	r.watch(w)
 }
 
 // watch has news of a certificate heard, whichever issuer's it is. The caller holds r.mu.
@@ -245,6 +263,10 @@ func (r *registrar) show(name string) {
 	for _, kind := range r.tooled.keys() {
 		if w := r.works[want{name, kind}]; w != nil && w.pair.Load() != nil {
 			jobs = append(jobs, w)
+			if w.counted { // it was there, so no stranger has made it up
+				w.counted = false
+				r.budget.unread()
+			}
 		}
 	}
 	if len(jobs) == 0 {
@@ -261,6 +283,7 @@ func (r *registrar) changed(key string) {
 	if w, ok := r.watched[key]; ok {
 		r.soon(r.works[w])
 	}
+	r.misses.heard(key)
 }
 
 // soon has a certificate looked at. The caller holds r.mu.
