@@ -31,6 +31,7 @@ func tooled(t *testing.T, s *memory, a ACME, names, patterns []string) *registra
 	r := idle(t, s, a, names, patterns)
 	r.cache = certmagic.NewCache(certmagic.CacheOptions{
 		GetConfigForCert: func(certmagic.Certificate) (*certmagic.Config, error) { return nil, nil },
+		Logger:           r.zap,
 	})
 	t.Cleanup(r.cache.Stop)
 	r.mu.Lock()
@@ -47,13 +48,13 @@ func TestServeIsConstant(t *testing.T) {
 	r := tooled(t, newMemory(), acmeOf(i), names, []string{"*.c.example.org"})
 	c := young(t, names[0])
 	for _, w := range r.works {
-		r.serve(w, &stock{Certificate: &c, ca: i.key()})
+		r.serve(w, newStock(&c, i.key(), time.Time{}))
 	}
 	const few = 100 // far below what goes through all
 	w := r.works[want{names[0], ECDSA}]
 	if n := testing.AllocsPerRun(10, func() {
 		w.pair.Store(nil)
-		r.serve(w, &stock{Certificate: &c, ca: i.key()})
+		r.serve(w, newStock(&c, i.key(), time.Time{}))
 	}); n > few {
 		t.Errorf("to serve one more of %d takes %v allocations", len(names), n)
 	}
@@ -76,7 +77,7 @@ func TestShown(t *testing.T) {
 	r := tooled(t, newMemory(), a, []string{"a.example.org", "b.example.org"}, nil)
 	c := young(t, "a.example.org")
 	for _, kind := range []KeyKind{ECDSA, RSA} {
-		r.serve(r.works[want{"a.example.org", kind}], &stock{Certificate: &c, ca: string(kind)})
+		r.serve(r.works[want{"a.example.org", kind}], newStock(&c, string(kind), time.Time{}))
 	}
 	kinds := func() (list []KeyKind) {
 		if jobs, ok := r.shown.Load("a.example.org"); ok {
@@ -108,7 +109,7 @@ func TestShown(t *testing.T) {
 		r.mu.Lock()
 		r.retool(p)
 		r.mu.Unlock()
-		r.serve(gone, &stock{Certificate: &c, ca: "late"}) // its reader comes back now
+		r.serve(gone, newStock(&c, "late", time.Time{})) // its reader comes back now
 		if got := kinds(); !slices.Equal(got, tt.want) || len(r.watched) != tt.watched {
 			t.Errorf("shown are %v and %d are watched, want %v and %d", got, len(r.watched), tt.want, tt.watched)
 		}
@@ -225,5 +226,31 @@ func TestHolds(t *testing.T) {
 				t.Errorf("after a certificate was given: %v", err)
 			}
 		})
+	}
+}
+
+// What is listed of a certificate is made when that is read: metrics and readiness list
+// a thousand of them, and to parse their chains would keep renewals waiting.
+func TestListedOnce(t *testing.T) {
+	i := Issuer{Name: "ca", Directory: "https://ca.example.org/dir", Challenges: []Challenge{HTTP01}}
+	names := namesUnder("example.org", 50)
+	r := tooled(t, newMemory(), acmeOf(i), names, nil)
+	by := newIssuer(t)
+	for _, name := range names {
+		leaf, key := by.issue(wanted{names: []string{name}})
+		r.serve(r.works[want{name, ECDSA}], newStock(&tls.Certificate{Certificate: [][]byte{leaf.Raw, by.cert.Raw}, PrivateKey: key, Leaf: leaf}, i.key(), time.Time{}))
+	}
+	o := r.shelf(Source{Names: names})
+	first, second := o.list(), o.list()
+	if len(first) != len(names) || first[0].From != "ca" || len(first[0].Chain) != 2 || first[0].RenewAt.IsZero() {
+		t.Fatalf("listed are %d, the first %+v", len(first), first[0])
+	}
+	for k := range first {
+		if first[k].Chain[1] != second[k].Chain[1] {
+			t.Fatalf("%s was described twice", first[k].Names[0])
+		}
+	}
+	if n := testing.AllocsPerRun(10, func() { o.list() }); n > float64(5*len(names)) {
+		t.Errorf("a list of %d takes %v allocations", len(names), n)
 	}
 }

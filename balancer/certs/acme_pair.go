@@ -61,8 +61,24 @@ func kindOf(a x509.PublicKeyAlgorithm) KeyKind {
 // A stock is a certificate that was found whole.
 type stock struct {
 	*tls.Certificate
-	ca    string    // the issuer's key
-	renew time.Time // as the CA wants it; zero: it does not say
+	ca     string    // the issuer's key
+	renew  time.Time // as the CA wants it; zero: it does not say
+	status Status    // but what a policy says of it; made once, since a chain takes long to parse
+}
+
+func newStock(c *tls.Certificate, ca string, renew time.Time) *stock {
+	chain := []*x509.Certificate{c.Leaf}
+	for _, der := range c.Certificate[1:] {
+		if above, err := x509.ParseCertificate(der); err == nil {
+			chain = append(chain, above)
+		}
+	}
+	s := describe(chain)
+	s.Source, s.From, s.RenewAt = "acme", ca, renew
+	if renew.IsZero() { // as certmagic does then
+		s.RenewAt = s.NotAfter.Add(-s.NotAfter.Sub(s.NotBefore) / 3).Truncate(time.Second)
+	}
+	return &stock{Certificate: c, ca: ca, renew: renew, status: s}
 }
 
 // errTorn is a certificate whose parts do not belong together: it was written in
@@ -153,7 +169,7 @@ func readOne(ctx context.Context, s certmagic.Storage, w want, ca string) (*stoc
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errTorn, err)
 	}
-	return &stock{Certificate: &crt, ca: ca, renew: renewal(meta)}, nil
+	return newStock(&crt, ca, renewal(meta)), nil
 }
 
 // leafOf is the first certificate of a chain in PEM.

@@ -2,16 +2,10 @@ package certs
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/rsa"
-	"crypto/sha256"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 )
 
 // An ordered shelf is what one listener shows of a registrar's certificates: those
@@ -119,7 +113,10 @@ func (r *registrar) status(w *work) Status {
 		s.From = r.policy().Issuers[0].Name
 	}
 	if p := w.pair.Load(); p != nil {
-		s = p.status(r.policy())
+		s = p.status
+		if i := slices.Index(r.policy().cas, p.ca); i >= 0 {
+			s.From = r.policy().Issuers[i].Name
+		}
 	} else if s.Problem = "not obtained yet"; w.err == nil {
 		s.Problem += ": its order is under way"
 	}
@@ -128,42 +125,6 @@ func (r *registrar) status(w *work) Status {
 		s.Problem = what + ": " + do
 	}
 	return s
-}
-
-func (p *stock) status(policy *policy) Status {
-	leaf := p.Leaf
-	sum := sha256.Sum256(leaf.Raw)
-	s := Status{
-		ID: hex.EncodeToString(sum[:4]), Names: leaf.DNSNames, Source: "acme", From: p.ca, Key: keySize(leaf),
-		Issuer: leaf.Issuer.String(), Serial: leaf.SerialNumber.Text(16), Fingerprint: hex.EncodeToString(sum[:]),
-		NotBefore: leaf.NotBefore, NotAfter: leaf.NotAfter, RenewAt: p.renew,
-	}
-	for _, i := range policy.Issuers {
-		if i.key() == p.ca {
-			s.From = i.Name
-		}
-	}
-	if s.RenewAt.IsZero() { // as certmagic does then
-		s.RenewAt = leaf.NotAfter.Add(-leaf.NotAfter.Sub(leaf.NotBefore) / 3).Truncate(time.Second)
-	}
-	for _, der := range p.Certificate.Certificate {
-		if c, err := x509.ParseCertificate(der); err == nil {
-			s.Chain = append(s.Chain, &ChainLink{c.Subject.String(), c.Issuer.String(), c.NotAfter})
-		}
-	}
-	return s
-}
-
-// keySize is the kind and size of a certificate's key.
-func keySize(c *x509.Certificate) string {
-	switch k := c.PublicKey.(type) {
-	case *ecdsa.PublicKey:
-		return "ECDSA " + k.Params().Name
-	case *rsa.PublicKey:
-		return fmt.Sprintf("RSA %d", k.N.BitLen())
-	default:
-		return c.PublicKeyAlgorithm.String()
-	}
 }
 
 var _ shelf = (*ordered)(nil)

@@ -181,9 +181,9 @@ func (r *registrar) staple(ctx context.Context, p *press, w *work, found *stock)
 	}
 	r.cache.Remove([]string{crt.Hash()})
 	if bytes.Equal(crt.Leaf.Raw, found.Leaf.Raw) && len(crt.OCSPStaple) > 0 {
-		with := *found.Certificate
-		with.OCSPStaple = crt.OCSPStaple
-		r.serve(w, &stock{&with, found.ca, found.renew})
+		with, c := *found, *found.Certificate
+		c.OCSPStaple, with.Certificate = crt.OCSPStaple, &c
+		r.serve(w, &with)
 	}
 }
 
