@@ -37,7 +37,7 @@ func (r *registrar) dare(ctx context.Context, name string) (*dare, error) {
 	if d := r.dares.get(name); d != nil {
 		return d, nil
 	}
-	return r.lookups.get(ctx, name, configured)
+	return r.lookups.get(ctx, name, configured || r.heard.has(name))
 }
 
 // ServeHTTP answers HTTP-01 challenges, those of other nodes too.

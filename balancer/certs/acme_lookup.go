@@ -3,6 +3,9 @@ package certs
 import (
 	"context"
 	"errors"
+	"path"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -21,8 +24,13 @@ const (
 	lookupTime = 5 * time.Second
 
 	// maxLookups bounds the names that are looked up at once, beyond those that are
-	// configured: with patterns, strangers can make up names.
+	// configured, and those of which a challenge was heard: with patterns, strangers
+	// can make up names.
 	maxLookups = 16
+
+	// maxHeard bounds the names that are remembered of which there was a challenge:
+	// several times as many as a fleet of ten nodes orders at a time.
+	maxHeard = 256
 )
 
 var errBusy = errors.New("too many challenges are asked for")
@@ -106,4 +114,41 @@ func (l *lookups) serve(name string, t *turn, configured bool) {
 		pause := time.NewTimer(lookupPause)
 		<-pause.C
 	}
+}
+
+// heard are the names of which the fleet's table has, or had lately, a challenge:
+// there are orders of them, so no stranger has made them up, and a lookup of them needs
+// no slot of those. The zero value is ready.
+type heard struct {
+	mu    sync.Mutex
+	names map[string]bool
+	queue []string // the oldest first
+}
+
+// note takes a key down if it is a challenge's.
+func (h *heard) note(key string) {
+	dir, file := path.Split(key)
+	name, ok := strings.CutSuffix(file, ".json")
+	if !ok || path.Base(dir) != challengeTokens {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.names == nil {
+		h.names = make(map[string]bool)
+	}
+	if h.names[name] {
+		h.queue = slices.DeleteFunc(h.queue, func(n string) bool { return n == name })
+	} else if len(h.queue) == maxHeard {
+		delete(h.names, h.queue[0])
+		h.queue = h.queue[1:]
+	}
+	h.names[name] = true
+	h.queue = append(h.queue, name)
+}
+
+func (h *heard) has(name string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.names[name]
 }

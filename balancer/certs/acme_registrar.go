@@ -51,6 +51,7 @@ type registrar struct {
 	storage certmagic.Storage
 	dares   dares
 	lookups lookups
+	heard   heard
 	said    once
 	budget  budget
 	news    chan struct{} // has one when run should look
@@ -278,6 +279,7 @@ func (r *registrar) show(name string) {
 
 // changed hears of a key that somebody in the fleet has stored.
 func (r *registrar) changed(key string) {
+	r.heard.note(key)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if w, ok := r.watched[key]; ok {

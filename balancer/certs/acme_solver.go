@@ -34,8 +34,11 @@ func newDare(c acme.Challenge) *dare {
 // challengeKey is where the fleet finds a challenge, the same for certmagic.
 func challengeKey(ca, name string) string {
 	safe := certmagic.StorageKeys.Safe
-	return path.Join("acme", safe(ca), "challenge_tokens", safe(name)+".json")
+	return path.Join("acme", safe(ca), challengeTokens, safe(name)+".json")
 }
+
+// challengeTokens is the directory of challenges.
+const challengeTokens = "challenge_tokens"
 
 // dares are the challenges of orders that run on this node, by name. The same name
 // has one at a time: see want.lock.
