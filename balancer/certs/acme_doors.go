@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -45,7 +46,8 @@ type Doors struct {
 // Apply opens the ports named, and closes those that are open and not named any
 // more. An empty address is no port. A port that is open already stays open, and one
 // that cannot be opened leaves the other alone, and what was open in its place: the
-// error names it, and Apply may be called again.
+// error names it, and Apply may be called again. A port may move between one address
+// and all of them; for a moment it is not open then.
 func (d *Doors) Apply(httpAddress, alpnAddress string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -101,18 +103,47 @@ func (d *Doors) move(at **door, address, what string, serve func(context.Context
 		return nil
 	}
 	socket, err := net.Listen("tcp", address)
+	if errors.Is(err, syscall.EADDRINUSE) && (*at).overlaps(address) {
+		// It is our own door that is in the way, as that of all addresses is in that
+		// of one: it has to go first, and comes back if it was not.
+		old := (*at).address
+		(*at).close()
+		*at = nil
+		if socket, err = net.Listen("tcp", address); err != nil {
+			if back, backErr := net.Listen("tcp", old); backErr == nil {
+				*at = begin(old, back, serve)
+			} else {
+				err = fmt.Errorf("%w; nor is %s open any more: %w", err, old, backErr)
+			}
+		}
+	}
 	if err != nil {
 		return fmt.Errorf("open %s for the %s challenges of CAs: %w", address, what, err)
 	}
+	(*at).close()
+	*at = begin(address, socket, serve)
+	return nil
+}
+
+// overlaps says whether an address may be taken because the door is open.
+func (o *door) overlaps(address string) bool {
+	if o == nil {
+		return false
+	}
+	_, port, err := net.SplitHostPort(address)
+	_, ours, _ := net.SplitHostPort(o.at())
+	return err == nil && port == ours
+}
+
+// begin serves at a socket until the door is closed.
+func begin(address string, socket net.Listener, serve func(context.Context, net.Listener)) *door {
 	ctx, cancel := context.WithCancel(context.Background())
 	o := &door{address, &few{Listener: socket}, make(chan struct{}), cancel}
 	go func() { // ends with close
 		defer close(o.done)
 		serve(ctx, o.socket)
 	}()
-	(*at).close()
-	*at = o
-	return nil
+	return o
 }
 
 func (d *Doors) serveHTTP(ctx context.Context, l net.Listener) {

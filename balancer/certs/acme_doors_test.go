@@ -10,7 +10,9 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/mholt/acmez/v3/acme"
@@ -151,4 +153,45 @@ func TestHeard(t *testing.T) {
 	if len(h.names) != maxHeard || len(h.queue) != maxHeard || !h.has("a0.example.org") || h.has("a1.example.org") {
 		t.Errorf("%d names are remembered, in a row of %d", len(h.names), len(h.queue))
 	}
+}
+
+// A door moves from all addresses to one and back, and stays where it was if it cannot.
+func TestDoorMoves(t *testing.T) {
+	t.Parallel()
+	d := &Doors{Keeper: New(Options{})}
+	defer d.Close()
+	if err := d.Apply("127.0.0.2:0", ""); err != nil {
+		t.Fatal(err)
+	}
+	first, _ := d.Addresses()
+	port := strconv.Itoa(int(netip.MustParseAddrPort(first).Port()))
+	for _, address := range []string{":" + port, "127.0.0.1:" + port, "0.0.0.0:" + port} {
+		if err := d.Apply(address, ""); err != nil {
+			t.Fatalf("to %s: %v", address, err)
+		}
+		c, err := net.Dial("tcp", "127.0.0.1:"+port)
+		if err != nil {
+			t.Fatalf("at %s: %v", address, err)
+		}
+		c.Close()
+	}
+	if err := d.Apply("127.0.0.1:"+port, ""); err != nil {
+		t.Fatal(err)
+	}
+	other, err := net.Listen("tcp", "127.0.0.3:"+port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if err := d.Apply("0.0.0.0:"+port, ""); !errors.Is(err, syscall.EADDRINUSE) {
+		t.Errorf("to all addresses, of which one is taken: %v", err)
+	}
+	if at, _ := d.Addresses(); at != "127.0.0.1:"+port {
+		t.Errorf("it is at %q", at)
+	}
+	c, err := net.Dial("tcp", "127.0.0.1:"+port)
+	if err != nil {
+		t.Fatalf("where it was: %v", err)
+	}
+	c.Close()
 }
