@@ -152,8 +152,8 @@ func (c *Change) Drop() {
 }
 
 // Try tells what Apply would, and what List would after it, of a Keeper that has
-// nothing. It reads files, and does nothing else: sources of other kinds are not
-// looked at.
+// nothing. It reads files, and asks nobody: of what is obtained it sees only what keeps
+// a plan from ever working, and of what was imported nothing.
 func Try(p Plan) ([]Status, error) {
 	k := New(Options{Log: slog.New(slog.DiscardHandler)})
 	files := Plan{Listeners: make(map[string]Listener, len(p.Listeners))}
@@ -163,10 +163,12 @@ func Try(p Plan) ([]Status, error) {
 			files.Listeners[name] = l
 		}
 	}
+	names, patterns := p.obtained()
+	_, wrong := newPolicy(p.ACME, names, patterns)
 	c, err := k.Prepare(files)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(wrong, err)
 	}
 	c.Commit()
-	return k.List(), nil
+	return k.List(), wrong
 }

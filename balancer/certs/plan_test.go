@@ -109,6 +109,30 @@ func TestPrepared(t *testing.T) {
 	}
 }
 
+// TestTryObtained: a check finds what a start would refuse, and what files have in them
+// beside it.
+func TestTryObtained(t *testing.T) {
+	i, dir := newIssuer(t), t.TempDir()
+	i.write(dir, "a", wanted{names: []string{"a.example.org"}})
+	one := Issuer{Name: "one", Directory: "https://ca.example.org/dir", Challenges: []Challenge{HTTP01}}
+	two := one
+	two.Name, two.Directory = "two", one.Directory+"/"
+	p := planOf(pairOf(dir, "a"), Source{Names: []string{"b.example.org"}})
+	p.ACME = acmeOf(one)
+	if list, err := Try(p); err != nil || len(list) != 1 {
+		t.Errorf("one issuer: got %v, %v", list, err)
+	}
+	p.ACME = acmeOf(one, two)
+	start := New(Options{Log: new(book).log(), Storage: newTold(t)}).Apply(p)
+	if _, err := Try(p); start == nil || err == nil || err.Error() != start.Error() {
+		t.Errorf("two with one account: a check says %v, a start %v", err, start)
+	}
+	p.Listeners["l"] = Listener{Sources: []Source{pairOf(dir, "none"), {Names: []string{"b.example.org"}}}}
+	if _, err := Try(p); err == nil || !strings.Contains(err.Error(), "one account") || !strings.Contains(err.Error(), "none.pem") {
+		t.Errorf("and a file that is not there: got %v", err)
+	}
+}
+
 // TestResumption: a ticket is good over an exchange of certificates, and nothing
 // of the old one is kept by crypto/tls.
 func TestResumption(t *testing.T) {
