@@ -17,23 +17,23 @@ type policy struct {
 	names    []string // that are obtained, each once
 	patterns []string // of those that may be, when a client asks
 	cas      []string // keys of the issuers, in order
-	exact    map[string]bool
-	obtained map[string]bool // the names
+	obtained nameSet  // the names
+	asked    nameSet  // the patterns
 }
 
 // newPolicy makes one of what listeners want. Nothing wanted is a policy, too.
 func newPolicy(a ACME, names, patterns []string) (*policy, error) {
-	p := &policy{ACME: a, exact: make(map[string]bool), obtained: make(map[string]bool)}
+	p := &policy{ACME: a, obtained: make(nameSet), asked: make(nameSet)}
 	for _, n := range names {
 		if n = normal(n); !p.obtained[n] {
 			p.names = append(p.names, n)
-			p.exact[n], p.obtained[n] = true, true
+			p.obtained[n] = true
 		}
 	}
 	for _, n := range patterns {
-		if n = normal(n); !slices.Contains(p.patterns, n) {
+		if n = normal(n); !p.asked[n] {
 			p.patterns = append(p.patterns, n)
-			p.exact[n] = true
+			p.asked[n] = true
 		}
 	}
 	if len(p.names)+len(p.patterns) == 0 {
@@ -50,16 +50,13 @@ func newPolicy(a ACME, names, patterns []string) (*policy, error) {
 func (p *policy) listed(name string) bool { return p.obtained[name] }
 
 // demanded says whether a name may be obtained when a client asks for it.
-func (p *policy) demanded(name string) bool {
-	return p.exact[name] && slices.Contains(p.patterns, name) ||
-		slices.ContainsFunc(p.patterns, func(pattern string) bool { return patternHas(pattern, name) })
-}
+func (p *policy) demanded(name string) bool { return p.asked.covers(name) }
 
 // answers says for which names challenges are answered: those of which there can be
 // an order. Which of them are written out in the configuration costs no more than
 // the configuration allows; the rest are as many as strangers make up.
 func (p *policy) answers(name string) (configured, allowed bool) {
-	if p.exact[name] {
+	if p.obtained[name] || p.asked[name] {
 		return true, true
 	}
 	return false, p.demanded(name)

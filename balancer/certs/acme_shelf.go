@@ -13,18 +13,22 @@ import (
 type ordered struct {
 	r        *registrar
 	names    []string
-	patterns []string
+	listed   nameSet // the names
+	patterns nameSet
 }
 
 // shelf is that of a source.
 func (r *registrar) shelf(s Source) *ordered {
-	o := &ordered{r: r}
-	for _, n := range s.Names {
-		o.names = append(o.names, normal(n))
+	o := &ordered{r: r, names: make([]string, len(s.Names))}
+	for i, n := range s.Names {
+		o.names[i] = normal(n)
 	}
-	for _, p := range s.OnDemand {
-		o.patterns = append(o.patterns, normal(p))
+	o.listed = setOf(o.names)
+	patterns := make([]string, len(s.OnDemand))
+	for i, p := range s.OnDemand {
+		patterns[i] = normal(p)
 	}
+	o.patterns = setOf(patterns)
 	return o
 }
 
@@ -37,20 +41,18 @@ func (o *ordered) match(name string) []*tls.Certificate {
 		}
 		return nil
 	}
-	if slices.Contains(o.names, name) || o.asks(name) {
+	if o.listed[name] || o.asks(name) {
 		if list := o.r.at(name); list != nil {
 			return list
 		}
 	}
-	if _, parent, ok := strings.Cut(name, "."); ok && slices.Contains(o.names, "*."+parent) {
+	if _, parent, ok := strings.Cut(name, "."); ok && o.listed["*."+parent] {
 		return o.r.at("*." + parent)
 	}
 	return nil
 }
 
-func (o *ordered) asks(name string) bool {
-	return slices.ContainsFunc(o.patterns, func(p string) bool { return patternHas(p, name) })
-}
+func (o *ordered) asks(name string) bool { return o.patterns.covers(name) }
 
 // hello is asked first by CAs that look for the answer to a challenge, and last by
 // clients, when no shelf has a certificate: it obtains one if clients may ask for the
@@ -98,7 +100,7 @@ func (o *ordered) list() []Status {
 		}
 	}
 	for _, w := range o.r.works {
-		if w.demanded && o.asks(w.name) && !slices.Contains(o.names, w.name) {
+		if w.demanded && o.asks(w.name) && !o.listed[w.name] {
 			out = append(out, o.r.status(w))
 		}
 	}

@@ -277,8 +277,10 @@ func TestPatterns(t *testing.T) {
 		{"*.c.example.org", "*.c.example.org", false},
 		{"a.example.org", "a.example.org", true},
 		{"a.example.org", "b.example.org", false},
+		{"*.c.example.org", "*", false},
+		{"*.c.example.org", "", false},
 	} {
-		if got := patternHas(tt.pattern, tt.name); got != tt.want {
+		if got := setOf([]string{tt.pattern, "other.example.org"}).covers(tt.name); got != tt.want {
 			t.Errorf("%s has %q: got %v", tt.pattern, tt.name, got)
 		}
 	}
