@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/mholt/acmez/v3/acme"
 )
@@ -194,4 +196,39 @@ func TestDoorMoves(t *testing.T) {
 		t.Fatalf("where it was: %v", err)
 	}
 	c.Close()
+}
+
+// A lookup that goes on when the node ends is ended, and none begins after that.
+func TestLookupsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := idle(t, newMemory(), acmeOf(nowhere()), []string{"a.example.org"}, nil)
+		reading := false
+		r.lookups.find = func(ctx context.Context, _ string) (*dare, error) {
+			reading = true
+			<-ctx.Done()
+			reading = false
+			return nil, ctx.Err()
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { r.run(ctx); close(done) }()
+		asked := make(chan error)
+		go func() {
+			_, err := r.dare(t.Context(), "a.example.org")
+			asked <- err
+		}()
+		synctest.Wait()
+		begin := time.Now()
+		stop()
+		<-done
+		if took := time.Since(begin); took > 0 || reading {
+			t.Errorf("the node ended after %v, and it reads on: %v", took, reading)
+		}
+		if err := <-asked; !errors.Is(err, context.Canceled) {
+			t.Errorf("who asked got %v", err)
+		}
+		if _, err := r.dare(t.Context(), "a.example.org"); !errors.Is(err, errOver) {
+			t.Errorf("who asks later gets %v", err)
+		}
+	})
 }

@@ -129,6 +129,7 @@ func (r *registrar) wake() {
 
 // run looks after all certificates until ctx ends, and waits for what it began.
 func (r *registrar) run(ctx context.Context) {
+	defer r.lookups.close()
 	if r.storage == nil {
 		<-ctx.Done()
 		return
