@@ -136,9 +136,9 @@ func (r *pairReader) pair(d *desk) (*pair, error) {
 	case len(key.keys) == 0:
 		return nil, fmt.Errorf("%s: no private key in it: want PEM", r.keyFile)
 	}
-	for _, k := range key.keys {
+	for i, k := range key.keys {
 		if fits(k, cert.certs[0]) {
-			return newPair(r.certFile, r.certFile, r.keyFile, cert.certs, k)
+			return d.pair(r.certFile, r.certFile, r.keyFile, cert.certs, &key.keys[i])
 		}
 		if i := slices.IndexFunc(cert.certs, func(c *x509.Certificate) bool { return fits(k, c) }); i > 0 {
 			return nil, fmt.Errorf("%s: the certificate of the key is the %d. in it: put it first", r.certFile, i+1)
