@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"strconv"
 	"sync"
@@ -59,8 +60,13 @@ func (g caGuard) RoundTrip(r *http.Request) (*http.Response, error) {
 		g.limits.unanswered(err, begin, time.Now())
 		return nil, err
 	}
-	if resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode == http.StatusServiceUnavailable {
-		g.limits.note(resp.Header.Get("Retry-After"), time.Now())
+	switch resp.StatusCode {
+	case http.StatusTooManyRequests:
+		if name, ok := r.Context().Value(orderOf{}).(string); ok {
+			g.limits.note(name, resp.Header.Get("Retry-After"), time.Now())
+		}
+	case http.StatusServiceUnavailable:
+		g.limits.note(everyName, resp.Header.Get("Retry-After"), time.Now())
 	}
 	resp.Body = &bounded{resp.Body, maxAnswer}
 	return resp, nil
@@ -87,12 +93,30 @@ func (b *bounded) Read(p []byte) (int, error) {
 // request before may be our own limit, which says nothing of a time that is over.
 var errSilent = errors.New("it has not answered")
 
+// everyName stands for all names in limits.
+const everyName = ""
+
+// manyNames is how many names of the configuration a CA refuses at a time for its rate
+// before it is taken that it would refuse every one: most of its limits are of a name,
+// or of a domain, and only those of an account concern all.
+const manyNames = 3
+
+// orderOf is the key under which the context of an order's requests has its name.
+type orderOf struct{}
+
+// A hold is a CA's wish that a name be left alone.
+type hold struct {
+	until  time.Time
+	err    error // its words, once they are known: before that nothing is held
+	listed bool  // the name is one of the configuration, no client's idea
+}
+
 // limits remember how long a CA wants to be left alone, and its words for it, and
-// that it does not answer.
+// that it does not answer. A wish concerns the name that was ordered: strangers who
+// may have names ordered must not stop the orders of others.
 type limits struct {
 	mu    sync.Mutex
-	until time.Time
-	err   error
+	holds map[string]hold // by name
 
 	silent time.Time // until when it is not asked
 	reason error
@@ -120,8 +144,8 @@ func (l *limits) unanswered(err error, begin, now time.Time) {
 	l.silent, l.reason = now.Add(answerTime), fmt.Errorf("%w for %v: %w", errSilent, now.Sub(begin).Round(time.Second), err)
 }
 
-// note reads a Retry-After header (RFC 9110 §10.2.3).
-func (l *limits) note(header string, now time.Time) {
+// note reads a Retry-After header (RFC 9110 §10.2.3) of an answer to a name's order.
+func (l *limits) note(name, header string, now time.Time) {
 	var until time.Time
 	if n, err := strconv.ParseUint(header, 10, 31); err == nil {
 		until = now.Add(time.Duration(n) * time.Second)
@@ -132,38 +156,78 @@ func (l *limits) note(header string, now time.Time) {
 		until = last
 	}
 	l.mu.Lock()
-	l.until = until
-	l.mu.Unlock()
+	defer l.mu.Unlock()
+	if l.holds == nil {
+		l.holds = make(map[string]hold)
+	}
+	maps.DeleteFunc(l.holds, func(_ string, h hold) bool { return !now.Before(h.until) })
+	h := l.holds[name]
+	h.until = until
+	l.holds[name] = h
 }
 
 // hold is the error of an order that is not to be made now, or nil.
-func (l *limits) hold(now time.Time) error {
+func (l *limits) hold(name string, now time.Time) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if now.Before(l.until) {
-		return l.err
+	for _, n := range []string{everyName, name} {
+		if h := l.holds[n]; now.Before(h.until) && h.err != nil {
+			return h.err
+		}
 	}
 	return nil
 }
 
-// learn ends an order: a success ends a wish to be left alone, and an error that
-// came with one says how long.
-func (l *limits) learn(err error, now time.Time) error {
+// learn ends an order of a name, which is listed if the configuration has it: a
+// success ends a wish to be left alone, and an error that came with one says how long.
+func (l *limits) learn(name string, listed bool, err error, now time.Time) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var problem acme.Problem
-	switch {
-	case err == nil:
-		l.until, l.err, l.silent = time.Time{}, nil, time.Time{}
-	case l.err == nil && now.Before(l.until) && (errors.As(err, &problem) && limited(problem) || says("HTTP 429")(err) || says("HTTP 503")(err)):
-		l.err = fmt.Errorf("%w (not before %s UTC)", err, l.until.UTC().Format(time.DateTime))
-		return l.err
+	if err == nil {
+		delete(l.holds, everyName)
+		delete(l.holds, name)
+		l.silent = time.Time{}
+		return nil
 	}
-	return err
+	var problem acme.Problem
+	if !(errors.As(err, &problem) && limited(problem) || says("HTTP 429")(err) || says("HTTP 503")(err)) {
+		return err
+	}
+	said := err
+	for _, n := range []string{everyName, name} {
+		h, ok := l.holds[n]
+		if !ok || n == everyName && h.err != nil || !now.Before(h.until) {
+			continue
+		}
+		h.err, h.listed = fmt.Errorf("%w (not before %s UTC)", err, h.until.UTC().Format(time.DateTime)), listed
+		l.holds[n] = h
+		if n == name && listed {
+			l.spread(h, now)
+		}
+		said = h.err
+	}
+	return said
 }
 
-// clear has the CA asked again now.
-func (l *limits) clear() { _ = l.learn(nil, time.Time{}) }
+// spread holds all names if manyNames of the configuration are held, until the first of
+// those is free again. The newest is h. The caller holds l.mu.
+func (l *limits) spread(h hold, now time.Time) {
+	n := 0
+	for name, other := range l.holds {
+		if name != everyName && other.listed && now.Before(other.until) {
+			n++
+			if other.until.Before(h.until) {
+				h = other
+			}
+		}
+	}
+	if n >= manyNames {
+		l.holds[everyName] = h
+	}
+}
+
+// clear has the CA asked again now for a name.
+func (l *limits) clear(name string) { _ = l.learn(name, false, nil, time.Time{}) }
 
 func limited(p acme.Problem) bool {
 	return p.Type == acme.ProblemTypeRateLimited || p.Status == http.StatusTooManyRequests

@@ -23,18 +23,19 @@ const (
 	// hours, and 5 failures of a name in one.
 	demandsPerHour = 60
 
-	// readsPerMinute bounds names of which the storage is asked: for one that it does
-	// not have, the fleet's leader is.
+	// readsPerMinute bounds names of which the storage is asked: for one that it
+	// does not have, the fleet's leader is. Those that it has do not count.
 	readsPerMinute = 600
 
-	// demandPause is how long a name is not tried again after a failure.
+	// demandPause is how long a name is not tried again after a failure, if there were
+	// no more than maxMisses of those since.
 	demandPause = time.Hour
 
 	// demandIdle is how long a certificate is kept, and renewed, that no client
 	// asks for. The storage has it for longer.
 	demandIdle = 14 * 24 * time.Hour
 
-	// maxDemanded bounds the names that are remembered, of some KiB each.
+	// maxDemanded bounds the names that have a certificate or are tried, of some KiB each.
 	maxDemanded = 10000
 )
 
@@ -77,6 +78,13 @@ func (b *budget) read(now time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.reads.take(readsPerMinute, time.Minute, now)
+}
+
+// unread takes a read back.
+func (b *budget) unread() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.reads.n = max(b.reads.n-1, 0)
 }
 
 // begin waits until an order may be made.
@@ -138,12 +146,15 @@ func (r *registrar) ask(name string) (w *work, looked <-chan struct{}, err error
 		return nil, nil, errNobody // a plan came, and run has not seen it
 	}
 	if w = r.works[first]; w == nil {
+		if r.misses.has(first, time.Now()) {
+			return nil, nil, errFailed
+		}
 		if !r.budget.read(time.Now()) || len(r.works) >= maxDemanded+len(r.policy().names)*len(kinds) {
 			return nil, nil, errBusy
 		}
 		r.want(name, true)
-		r.list()
 		w = r.works[first]
+		w.counted = true
 		now := time.Now().Unix()
 		for _, kind := range kinds {
 			if w := r.works[want{name, kind}]; w != nil {
@@ -157,13 +168,12 @@ func (r *registrar) ask(name string) (w *work, looked <-chan struct{}, err error
 	return w, w.looked, nil
 }
 
-// forget drops a name that no order is left for: it was looked for in the storage,
+// drop forgets a name that no order is left for: it was looked for in the storage,
 // which does not have it, and is worth no place in memory, nor the hour in which
 // what failed is not tried again. The caller holds r.mu.
-func (r *registrar) forget(w *work) {
+func (r *registrar) drop(w *work) {
 	if w.demanded && w.pair.Load() == nil && errors.Is(w.err, errBudget) {
-		delete(r.works, w.want)
-		r.list()
+		r.forget(w.want)
 	}
 }
 
@@ -174,21 +184,19 @@ func (r *registrar) forgotten(w *work) bool {
 	return errors.Is(w.err, errBudget)
 }
 
-// retire forgets names that clients have asked for and that came to nothing, or that
-// nobody asks for any more. The caller holds r.mu.
+// retire forgets names that clients have asked for and that came to nothing, but for
+// when they may be tried again, and those that nobody asks for any more. The caller holds r.mu.
 func (r *registrar) retire(now time.Time) {
-	gone := false
 	for key, w := range r.works {
 		if !w.demanded || w.busy {
 			continue
 		}
-		failed := w.pair.Load() == nil && w.err != nil && !now.Before(w.due)
-		if failed || now.Sub(time.Unix(w.used.Load(), 0)) > demandIdle {
-			delete(r.works, key)
-			gone = true
+		failed := w.pair.Load() == nil && w.err != nil && !stored(w.err)
+		if failed && now.Before(w.due) {
+			r.misses.add(key, w.due)
 		}
-	}
-	if gone {
-		r.list()
+		if failed || w.idle(now) > demandIdle {
+			r.forget(key)
+		}
 	}
 }

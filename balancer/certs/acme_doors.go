@@ -8,7 +8,10 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
+	"slices"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -20,6 +23,10 @@ const (
 	// maxCallers bounds the connections of one door: CAs come with a handful, and
 	// strangers shall not take the descriptors of mail.
 	maxCallers = 256
+
+	// maxSameCaller bounds those from one address, or one /64 of IPv6: what a CA does
+	// takes milliseconds, and a proxy before us may have all of them come from one.
+	maxSameCaller = 8
 
 	// maxRequest bounds a request's header.
 	maxRequest = 8 << 10
@@ -39,7 +46,8 @@ type Doors struct {
 // Apply opens the ports named, and closes those that are open and not named any
 // more. An empty address is no port. A port that is open already stays open, and one
 // that cannot be opened leaves the other alone, and what was open in its place: the
-// error names it, and Apply may be called again.
+// error names it, and Apply may be called again. A port may move between one address
+// and all of them; for a moment it is not open then.
 func (d *Doors) Apply(httpAddress, alpnAddress string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -95,18 +103,47 @@ func (d *Doors) move(at **door, address, what string, serve func(context.Context
 		return nil
 	}
 	socket, err := net.Listen("tcp", address)
+	if errors.Is(err, syscall.EADDRINUSE) && (*at).overlaps(address) {
+		// It is our own door that is in the way, as that of all addresses is in that
+		// of one: it has to go first, and comes back if it was not.
+		old := (*at).address
+		(*at).close()
+		*at = nil
+		if socket, err = net.Listen("tcp", address); err != nil {
+			if back, backErr := net.Listen("tcp", old); backErr == nil {
+				*at = begin(old, back, serve)
+			} else {
+				err = fmt.Errorf("%w; nor is %s open any more: %w", err, old, backErr)
+			}
+		}
+	}
 	if err != nil {
 		return fmt.Errorf("open %s for the %s challenges of CAs: %w", address, what, err)
 	}
+	(*at).close()
+	*at = begin(address, socket, serve)
+	return nil
+}
+
+// overlaps says whether an address may be taken because the door is open.
+func (o *door) overlaps(address string) bool {
+	if o == nil {
+		return false
+	}
+	_, port, err := net.SplitHostPort(address)
+	_, ours, _ := net.SplitHostPort(o.at())
+	return err == nil && port == ours
+}
+
+// begin serves at a socket until the door is closed.
+func begin(address string, socket net.Listener, serve func(context.Context, net.Listener)) *door {
 	ctx, cancel := context.WithCancel(context.Background())
-	o := &door{address, &few{socket, make(chan struct{}, maxCallers), ctx}, make(chan struct{}), cancel}
+	o := &door{address, &few{Listener: socket}, make(chan struct{}), cancel}
 	go func() { // ends with close
 		defer close(o.done)
 		serve(ctx, o.socket)
 	}()
-	(*at).close()
-	*at = o
-	return nil
+	return o
 }
 
 func (d *Doors) serveHTTP(ctx context.Context, l net.Listener) {
@@ -166,35 +203,72 @@ func (d *Doors) log() *slog.Logger {
 	return d.Log
 }
 
-// few is a listener with a bound on open connections; more wait in the kernel.
+// few is a listener with a bound on open connections. It is the oldest that makes room
+// for the newest: who has business here is done long before, and who only holds a
+// connection open shall keep nobody out.
 type few struct {
 	net.Listener
-	slots chan struct{}
-	over  context.Context
+	mu   sync.Mutex // guards open
+	open []*caller  // the oldest first
 }
 
 func (f *few) Accept() (net.Conn, error) {
-	select {
-	case f.slots <- struct{}{}:
-	case <-f.over.Done():
-		return nil, net.ErrClosed
-	}
 	conn, err := f.Listener.Accept()
 	if err != nil {
-		<-f.slots
 		return nil, err
 	}
-	return &caller{Conn: conn, slots: f.slots}, nil
+	c := &caller{Conn: conn, of: f, from: neighbourhood(conn.RemoteAddr())}
+	if old := f.admit(c); old != nil {
+		_ = old.Close()
+	}
+	return c, nil
 }
 
-// A caller gives its slot back once.
+// admit takes a caller in, and says who has to go for him.
+func (f *few) admit(c *caller) (old *caller) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	same := 0
+	for _, o := range f.open {
+		if o.from == c.from {
+			same++
+		}
+	}
+	switch {
+	case same >= maxSameCaller:
+		old = f.open[slices.IndexFunc(f.open, func(o *caller) bool { return o.from == c.from })]
+	case len(f.open) >= maxCallers:
+		old = f.open[0]
+	}
+	f.open = append(slices.DeleteFunc(f.open, func(o *caller) bool { return o == old }), c)
+	return old
+}
+
+// neighbourhood is what one stranger has at his command of addresses.
+func neighbourhood(a net.Addr) netip.Prefix {
+	tcp, ok := a.(*net.TCPAddr)
+	if !ok {
+		return netip.Prefix{}
+	}
+	ip := tcp.AddrPort().Addr().Unmap()
+	bits := ip.BitLen()
+	if ip.Is6() {
+		bits = 64
+	}
+	p, _ := ip.WithZone("").Prefix(bits)
+	return p
+}
+
+// A caller is one open connection.
 type caller struct {
 	net.Conn
-	once  sync.Once
-	slots chan struct{}
+	of   *few
+	from netip.Prefix
 }
 
 func (c *caller) Close() error {
-	c.once.Do(func() { <-c.slots })
+	c.of.mu.Lock()
+	c.of.open = slices.DeleteFunc(c.of.open, func(o *caller) bool { return o == c })
+	c.of.mu.Unlock()
 	return c.Conn.Close()
 }

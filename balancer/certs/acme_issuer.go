@@ -37,6 +37,7 @@ type orderer struct {
 	solvers map[string]acmez.Solver
 	http    *http.Client
 	limits  *limits
+	listed  func(name string) bool // the configuration has it
 	log     *slog.Logger
 	// failed is told each order that came to nothing, also where the next issuer
 	// makes up for it.
@@ -55,13 +56,13 @@ func (i *orderer) Issue(ctx context.Context, csr *x509.CertificateRequest) (*cer
 		return nil, fmt.Errorf("want one name, got %d", len(csr.DNSNames))
 	}
 	w := want{csr.DNSNames[0], kindOf(csr.PublicKeyAlgorithm)}
-	ctx, cancel := context.WithTimeout(ctx, orderTime)
+	ctx, cancel := context.WithTimeout(context.WithValue(ctx, orderOf{}, w.name), orderTime)
 	defer cancel()
-	err := i.limits.hold(time.Now())
+	err := i.limits.hold(w.name, time.Now())
 	var issued *certmagic.IssuedCertificate
 	if err == nil {
 		issued, err = i.issue(ctx, csr, w)
-		err = i.limits.learn(err, time.Now())
+		err = i.limits.learn(w.name, i.listed(w.name), err, time.Now())
 	}
 	if err != nil {
 		i.failed(w, i.Issuer, err)

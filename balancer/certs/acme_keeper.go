@@ -16,15 +16,19 @@ import (
 // renewTime bounds a renewal that an administrator asks for: he waits for it.
 const renewTime = 10 * time.Minute
 
-// plan is the part of a plan that the registrar does: all names of all listeners.
-// Nothing is in force before apply.
-func (r *registrar) plan(p Plan) (*policy, error) {
-	var names, patterns []string
+// obtained are the names and patterns of all listeners that CAs are asked for.
+func (p Plan) obtained() (names, patterns []string) {
 	for _, l := range slices.Sorted(maps.Keys(p.Listeners)) {
 		for _, s := range p.Listeners[l].Sources {
 			names, patterns = append(names, s.Names...), append(patterns, s.OnDemand...)
 		}
 	}
+	return names, patterns
+}
+
+// plan is the part of a plan that the registrar does. Nothing is in force before apply.
+func (r *registrar) plan(p Plan) (*policy, error) {
+	names, patterns := p.obtained()
 	if len(names)+len(patterns) > 0 && r.storage == nil {
 		return nil, errors.New("certificates are to be obtained, and there is nothing to keep them in")
 	}
@@ -60,7 +64,7 @@ func (r *registrar) renew(ctx context.Context, name, key string, force bool) err
 		if w != nil && force {
 			w.faults = nil
 			for _, ca := range r.tooled.cas {
-				r.limit(ca).clear()
+				r.limit(ca).clear(name)
 			}
 		}
 		r.mu.Unlock()

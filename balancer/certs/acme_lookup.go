@@ -21,19 +21,39 @@ const (
 	lookupTime = 5 * time.Second
 
 	// maxLookups bounds the names that are looked up at once, beyond those that are
-	// configured: with patterns, strangers can make up names.
+	// configured, and those of which a challenge was heard: with patterns, strangers
+	// can make up names.
 	maxLookups = 16
 )
 
-var errBusy = errors.New("too many challenges are asked for")
+var (
+	errBusy = errors.New("too many challenges are asked for")
+	errOver = errors.New("the node ends")
+)
 
 // lookups shares reads. The zero value is ready once find is set.
 type lookups struct {
 	find func(ctx context.Context, name string) (*dare, error)
 
-	mu     sync.Mutex
+	mu     sync.Mutex // guards what follows
 	active map[string]*turn
-	made   int // of the active, names that strangers may have made up
+	made   int             // of the active, names that strangers may have made up
+	life   context.Context // of all reads, from the first to close
+	end    context.CancelFunc
+	over   bool
+	turns  sync.WaitGroup // added to under mu while it is not over
+}
+
+// close ends all reads, and returns when nothing goes on any more. Who asks later is
+// told so.
+func (l *lookups) close() {
+	l.mu.Lock()
+	l.over = true
+	if l.end != nil {
+		l.end()
+	}
+	l.mu.Unlock()
+	l.turns.Wait()
 }
 
 // A turn is what goes on for one name.
@@ -64,6 +84,9 @@ func (l *lookups) get(ctx context.Context, name string, configured bool) (*dare,
 func (l *lookups) join(name string, configured bool) (*sharedRead, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.over {
+		return nil, errOver
+	}
 	t := l.active[name]
 	if t == nil {
 		if !configured {
@@ -74,10 +97,11 @@ func (l *lookups) join(name string, configured bool) (*sharedRead, error) {
 		}
 		if l.active == nil {
 			l.active = make(map[string]*turn)
+			l.life, l.end = context.WithCancel(context.Background())
 		}
 		t = new(turn)
 		l.active[name] = t
-		go l.serve(name, t, configured) // ends a pause after the last who asked
+		l.turns.Go(func() { l.serve(l.life, name, t, configured) }) // ends a pause after the last who asked
 	}
 	if t.next == nil {
 		t.next = &sharedRead{done: make(chan struct{})}
@@ -85,8 +109,8 @@ func (l *lookups) join(name string, configured bool) (*sharedRead, error) {
 	return t.next, nil
 }
 
-// serve reads for a name until nobody asks any more.
-func (l *lookups) serve(name string, t *turn, configured bool) {
+// serve reads for a name until nobody asks any more, or life ends.
+func (l *lookups) serve(life context.Context, name string, t *turn, configured bool) {
 	for {
 		l.mu.Lock()
 		r := t.next
@@ -99,11 +123,15 @@ func (l *lookups) serve(name string, t *turn, configured bool) {
 			return
 		}
 		l.mu.Unlock()
-		ctx, cancel := context.WithTimeout(context.Background(), lookupTime)
+		ctx, cancel := context.WithTimeout(life, lookupTime)
 		r.dare, r.err = l.find(ctx, name)
 		cancel()
 		close(r.done)
 		pause := time.NewTimer(lookupPause)
-		<-pause.C
+		select {
+		case <-pause.C:
+		case <-life.Done():
+			pause.Stop()
+		}
 	}
 }

@@ -63,8 +63,24 @@ func kindOf(a x509.PublicKeyAlgorithm) KeyKind {
 // A stock is a certificate that was found whole.
 type stock struct {
 	*tls.Certificate
-	ca    string    // the issuer's key
-	renew time.Time // as the CA wants it; zero: it does not say
+	ca     string    // the issuer's key
+	renew  time.Time // as the CA wants it; zero: it does not say
+	status Status    // but what a policy says of it; made once, since a chain takes long to parse
+}
+
+func newStock(c *tls.Certificate, ca string, renew time.Time) *stock {
+	chain := []*x509.Certificate{c.Leaf}
+	for _, der := range c.Certificate[1:] {
+		if above, err := x509.ParseCertificate(der); err == nil {
+			chain = append(chain, above)
+		}
+	}
+	s := describe(chain)
+	s.Source, s.From, s.RenewAt = "acme", ca, renew
+	if renew.IsZero() { // as certmagic does then
+		s.RenewAt = s.NotAfter.Add(-s.NotAfter.Sub(s.NotBefore) / 3).Truncate(time.Second)
+	}
+	return &stock{Certificate: c, ca: ca, renew: renew, status: s}
 }
 
 // errTorn is a certificate whose parts do not belong together: it was written in
@@ -98,6 +114,20 @@ func readStored(ctx context.Context, s certmagic.Storage, w want, issuers []stri
 		err = fs.ErrNotExist
 	}
 	return nil, torn, err
+}
+
+// shownFor is what clients are shown where the configured issuers' newest certificate
+// is found: that one, or one that an issuer has left which is configured no more, if
+// found is past its time. Nothing is worth an error: what was found is there.
+func shownFor(ctx context.Context, s certmagic.Storage, w want, issuers []string, found *stock) *stock {
+	now := time.Now()
+	if current(found.Leaf, now) {
+		return found
+	}
+	if left, err := readLeft(ctx, w.kind.storage(s), w, issuers); err == nil && left != nil && current(left.Leaf, now) {
+		return left
+	}
+	return found
 }
 
 // readLeft finds the newest certificate of an issuer that is configured no more: it
@@ -141,7 +171,7 @@ func readOne(ctx context.Context, s certmagic.Storage, w want, ca string) (*stoc
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errTorn, err)
 	}
-	return &stock{Certificate: &crt, ca: ca, renew: renewal(meta)}, nil
+	return newStock(&crt, ca, renewal(meta)), nil
 }
 
 // leafOf is the first certificate of a chain in PEM. What a CA puts behind it is no

@@ -18,22 +18,23 @@ type policy struct {
 	names    []string // that are obtained, each once
 	patterns []string // of those that may be, when a client asks
 	cas      []string // keys of the issuers, in order
-	exact    map[string]bool
+	obtained nameSet  // the names
+	asked    nameSet  // the patterns
 }
 
 // newPolicy makes one of what listeners want. Nothing wanted is a policy, too.
 func newPolicy(a ACME, names, patterns []string) (*policy, error) {
-	p := &policy{ACME: a, exact: make(map[string]bool)}
+	p := &policy{ACME: a, obtained: make(nameSet), asked: make(nameSet)}
 	for _, n := range names {
-		if n = cmp.Or(canonical(n), n); !slices.Contains(p.names, n) {
+		if n = cmp.Or(canonical(n), n); !p.obtained[n] {
 			p.names = append(p.names, n)
-			p.exact[n] = true
+			p.obtained[n] = true
 		}
 	}
 	for _, n := range patterns {
-		if n = cmp.Or(canonical(n), n); !slices.Contains(p.patterns, n) {
+		if n = cmp.Or(canonical(n), n); !p.asked[n] {
 			p.patterns = append(p.patterns, n)
-			p.exact[n] = true
+			p.asked[n] = true
 		}
 	}
 	if len(p.names)+len(p.patterns) == 0 {
@@ -46,16 +47,17 @@ func newPolicy(a ACME, names, patterns []string) (*policy, error) {
 	return p, a.check(p.names, p.patterns)
 }
 
+// listed says whether a name is obtained without anybody asking for it.
+func (p *policy) listed(name string) bool { return p.obtained[name] }
+
 // demanded says whether a name may be obtained when a client asks for it.
-func (p *policy) demanded(name string) bool {
-	return p.exact[name] && slices.Contains(p.patterns, name) || allowed(p.patterns, name)
-}
+func (p *policy) demanded(name string) bool { return p.asked.covers(name) }
 
 // answers says for which names challenges are answered: those of which there can be
 // an order. Which of them are written out in the configuration costs no more than
 // the configuration allows; the rest are as many as strangers make up.
 func (p *policy) answers(name string) (configured, allowed bool) {
-	if p.exact[name] {
+	if p.obtained[name] || p.asked[name] {
 		return true, true
 	}
 	return false, p.demanded(name)
@@ -84,7 +86,7 @@ func (r *registrar) newPress(p *policy, kind KeyKind) *press {
 	for _, i := range p.Issuers {
 		ours := &orderer{
 			Issuer: i, email: p.Email, storage: r.storage, solvers: make(map[string]acmez.Solver),
-			limits: r.limit(i.key()), log: chat.With("ca", i.Name), failed: r.fault,
+			limits: r.limit(i.key()), listed: p.listed, log: chat.With("ca", i.Name), failed: r.fault,
 		}
 		ours.http = httpClient(i, ours.limits)
 		for _, c := range i.Challenges {

@@ -4,9 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"log/slog"
-	"maps"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -63,15 +61,17 @@ type registrar struct {
 	asked    chan struct{} // slots of orders that clients have asked for
 
 	current atomic.Pointer[policy]
-	shown   atomic.Pointer[map[string][]*work] // with a certificate, by name, the kinds in order
-	cache   *certmagic.Cache                   // of run
+	shown   sync.Map         // by name, []*work: those with a certificate, the kinds in order; each never changes
+	cache   *certmagic.Cache // of run
 
-	mu      sync.Mutex // guards what follows, and what works say of themselves
-	tooled  *policy    // what the presses are for
-	presses map[KeyKind]*press
-	works   map[want]*work
-	watched map[string]want // by the key that is stored last
-	waits   map[string]*limits
+	mu       sync.Mutex // guards what follows, and what works say of themselves
+	tooled   *policy    // what the presses are for
+	presses  map[KeyKind]*press
+	works    map[want]*work
+	watched  map[string]want // by the key that is stored last
+	misses   misses
+	recalled *policy // the plan for which the storage was searched for names of clients
+	waits    map[string]*limits
 }
 
 // A work is a wanted certificate and the state of the efforts for it.
@@ -83,6 +83,8 @@ type work struct {
 
 	// Guarded by registrar.mu.
 	demanded bool             // a client has asked for it, no configuration
+	since    time.Time        // when it was first wanted
+	counted  bool             // in budget.reads
 	busy     bool             // somebody looks after it
 	again    bool             // and should once more
 	peek     bool             // it was stored meanwhile, so there may be something to serve
@@ -98,7 +100,7 @@ func newRegistrar(o Options) *registrar {
 	r := &registrar{
 		log: o.Log, storage: o.Storage, volatile: o.Volatile, news: make(chan struct{}, 1),
 		reads: make(chan struct{}, readsAtOnce), orders: make(chan struct{}, ordersAtOnce), asked: make(chan struct{}, demandsAtOnce),
-		works: make(map[want]*work), waits: make(map[string]*limits),
+		works: make(map[want]*work), waits: make(map[string]*limits), watched: make(map[string]want),
 	}
 	if r.log == nil {
 		r.log = slog.New(slog.DiscardHandler)
@@ -108,7 +110,6 @@ func newRegistrar(o Options) *registrar {
 		return elsewhere(ctx, r.storage, r.challengeKeys(name))
 	}
 	r.current.Store(new(policy))
-	r.shown.Store(new(map[string][]*work))
 	return r
 }
 
@@ -132,6 +133,7 @@ func (r *registrar) wake() {
 
 // run looks after all certificates until ctx ends, and waits for what it began.
 func (r *registrar) run(ctx context.Context) {
+	defer r.lookups.close()
 	if r.storage == nil {
 		<-ctx.Done()
 		return
@@ -164,6 +166,10 @@ func (r *registrar) step(ctx context.Context, working *sync.WaitGroup) time.Dura
 	now := time.Now()
 	if p := r.policy(); p != r.tooled {
 		r.retool(p)
+		if r.recalled = p; len(p.patterns) > 0 {
+			r.recalled = nil
+			working.Go(func() { r.recall(ctx, p) })
+		}
 	}
 	r.retire(now)
 	pause := worksEvery
@@ -175,6 +181,10 @@ func (r *registrar) step(ctx context.Context, working *sync.WaitGroup) time.Dura
 		case w.busy:
 		case wait <= 0:
 			w.busy = true
+			if w.unasked() {
+				working.Go(func() { r.glance(ctx, w) })
+				continue
+			}
 			press := r.presses[w.kind]
 			working.Go(func() { r.work(ctx, press, w) })
 		default:
@@ -192,17 +202,21 @@ func (r *registrar) retool(p *policy) {
 			r.presses[kind] = r.newPress(p, kind)
 		}
 	}
-	maps.DeleteFunc(r.works, func(w want, old *work) bool {
-		wanted := r.presses[w.kind] != nil && (slices.Contains(p.names, w.name) || old.demanded && p.demanded(w.name))
-		return !wanted
-	})
+	for key, w := range r.works {
+		if r.presses[w.kind] == nil || !p.listed(w.name) && (!w.demanded || !p.demanded(w.name)) {
+			r.forget(key)
+		}
+	}
 	for _, name := range p.names {
 		r.want(name, false)
 	}
+	clear(r.watched)
+	r.misses = misses{}
 	for _, w := range r.works { // what failed may do better now
 		w.due, w.tries, w.again = time.Time{}, 0, w.busy
+		r.watch(w.want)
+		r.show(w.name)
 	}
-	r.list()
 }
 
 // want begins to want a name. The caller holds r.mu.
@@ -213,27 +227,59 @@ func (r *registrar) want(name string, demanded bool) {
 			old.demanded = old.demanded && demanded
 			continue
 		}
-		r.works[w] = &work{want: w, demanded: demanded, looked: make(chan struct{})}
+		r.add(w, demanded)
 	}
 }
 
-// list makes what others read without a lock. The caller holds r.mu.
-func (r *registrar) list() {
-	shown := make(map[string][]*work)
-	r.watched = make(map[string]want)
-	kinds := r.policy().keys()
-	for w, job := range r.works {
-		for _, ca := range r.policy().cas {
-			r.watched[w.kind.stored(certmagic.StorageKeys.SiteMeta(ca, w.name))] = w
-		}
-		if job.pair.Load() != nil {
-			shown[w.name] = append(shown[w.name], job)
+// add begins a work. The caller holds r.mu.
+func (r *registrar) add(w want, demanded bool) {
+	r.works[w] = &work{want: w, demanded: demanded, since: time.Now(), looked: make(chan struct{})}
+	r.watch(w)
+}
+
+// watch has news of a certificate heard, whichever issuer's it is. The caller holds r.mu.
+func (r *registrar) watch(w want) {
+	for _, key := range r.metas(w) {
+		r.watched[key] = w
+	}
+}
+
+// forget ends a work. The caller holds r.mu.
+func (r *registrar) forget(w want) {
+	delete(r.works, w)
+	for _, key := range r.metas(w) {
+		delete(r.watched, key)
+	}
+	r.show(w.name)
+}
+
+// metas are the keys that are stored last of a certificate. The caller holds r.mu.
+func (r *registrar) metas(w want) []string {
+	var keys []string
+	for _, ca := range r.tooled.cas {
+		keys = append(keys, w.kind.stored(certmagic.StorageKeys.SiteMeta(ca, w.name)))
+	}
+	return keys
+}
+
+// show has handshakes find what there is of a name. It costs the same however many
+// names there are: each is shown alone as it is read. The caller holds r.mu.
+func (r *registrar) show(name string) {
+	var jobs []*work
+	for _, kind := range r.tooled.keys() {
+		if w := r.works[want{name, kind}]; w != nil && w.pair.Load() != nil {
+			jobs = append(jobs, w)
+			if w.counted { // it was there, so no stranger has made it up
+				w.counted = false
+				r.budget.unread()
+			}
 		}
 	}
-	for _, jobs := range shown {
-		slices.SortFunc(jobs, func(a, b *work) int { return slices.Index(kinds, a.kind) - slices.Index(kinds, b.kind) })
+	if len(jobs) == 0 {
+		r.shown.Delete(name)
+		return
 	}
-	r.shown.Store(&shown)
+	r.shown.Store(name, jobs)
 }
 
 // changed hears of a key that somebody in the fleet has stored.
@@ -244,6 +290,7 @@ func (r *registrar) changed(key string) {
 	if w, ok := r.watched[key]; ok {
 		r.soon(r.works[w])
 	}
+	r.misses.heard(key)
 }
 
 // soon has a certificate looked at. The caller holds r.mu.
@@ -265,11 +312,11 @@ func (r *registrar) limit(ca string) *limits {
 
 // at is the certificates of a name, or of the wildcard that has it.
 func (r *registrar) at(name string) []*tls.Certificate {
-	shown := *r.shown.Load()
-	jobs := shown[name]
-	if len(jobs) == 0 {
+	shown, ok := r.shown.Load(name)
+	if !ok {
 		return nil
 	}
+	jobs := shown.([]*work)
 	list := make([]*tls.Certificate, len(jobs))
 	now := time.Now().Unix()
 	for i, w := range jobs {

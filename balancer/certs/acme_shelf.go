@@ -3,11 +3,9 @@ package certs
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 )
 
 // An ordered shelf is what one listener shows of a registrar's certificates: those
@@ -15,18 +13,22 @@ import (
 type ordered struct {
 	r        *registrar
 	names    []string
-	patterns []string
+	listed   nameSet // the names
+	patterns nameSet
 }
 
 // shelf is that of a source.
 func (r *registrar) shelf(s Source) *ordered {
-	o := &ordered{r: r}
-	for _, n := range s.Names {
-		o.names = append(o.names, canonical(n))
+	o := &ordered{r: r, names: make([]string, len(s.Names))}
+	for i, n := range s.Names {
+		o.names[i] = canonical(n)
 	}
-	for _, p := range s.OnDemand {
-		o.patterns = append(o.patterns, canonical(p))
+	o.listed = setOf(o.names)
+	patterns := make([]string, len(s.OnDemand))
+	for i, p := range s.OnDemand {
+		patterns[i] = canonical(p)
 	}
+	o.patterns = setOf(patterns)
 	return o
 }
 
@@ -39,24 +41,18 @@ func (o *ordered) match(name string) []*tls.Certificate {
 		}
 		return nil
 	}
-	if slices.Contains(o.names, name) || o.asks(name) {
+	if o.listed[name] || o.asks(name) {
 		if list := o.r.at(name); list != nil {
 			return list
 		}
 	}
-	if _, parent, ok := strings.Cut(name, "."); ok && slices.Contains(o.names, "*."+parent) {
+	if _, parent, ok := strings.Cut(name, "."); ok && o.listed["*."+parent] {
 		return o.r.at("*." + parent)
 	}
 	return nil
 }
 
-func (o *ordered) asks(name string) bool { return allowed(o.patterns, name) }
-
-// allowed says whether patterns are for a name, which strangers may have made up: it
-// has no star.
-func allowed(patterns []string, name string) bool {
-	return !strings.HasPrefix(name, "*") && slices.ContainsFunc(patterns, func(p string) bool { return covers(p, name) })
-}
+func (o *ordered) asks(name string) bool { return o.patterns.covers(name) }
 
 // hello is asked first by CAs that look for the answer to a challenge, and last by
 // clients, when no shelf has a certificate: it obtains one if clients may ask for the
@@ -105,7 +101,7 @@ func (o *ordered) list() []Status {
 	}
 	for _, w := range o.r.works {
 		// What strangers only wish for is nobody's business.
-		if w.demanded && w.pair.Load() != nil && o.asks(w.name) && !slices.Contains(o.names, w.name) {
+		if w.demanded && w.pair.Load() != nil && o.asks(w.name) && !o.listed[w.name] {
 			s := o.r.status(w)
 			s.OnDemand = true
 			out = append(out, s)
@@ -122,33 +118,16 @@ func (r *registrar) status(w *work) Status {
 		s.From = r.policy().Issuers[0].Name
 	}
 	if p := w.pair.Load(); p != nil {
-		s = p.status(r.policy())
+		s = p.status
+		if i := slices.Index(r.policy().cas, p.ca); i >= 0 {
+			s.From = r.policy().Issuers[i].Name
+		}
 	} else if s.Problem = "not obtained yet"; w.err == nil {
 		s.Problem += ": its order is under way"
 	}
 	if w.err != nil {
 		what, do := r.trouble(w, w.err)
 		s.Problem = what + ": " + do
-	}
-	return s
-}
-
-func (p *stock) status(policy *policy) Status {
-	chain := []*x509.Certificate{p.Leaf}
-	for _, der := range p.Certificate.Certificate[1:] {
-		if c, err := x509.ParseCertificate(der); err == nil {
-			chain = append(chain, c)
-		}
-	}
-	s := describe(chain)
-	s.Source, s.From, s.RenewAt = "acme", p.ca, p.renew
-	for _, i := range policy.Issuers {
-		if i.key() == p.ca {
-			s.From = i.Name
-		}
-	}
-	if s.RenewAt.IsZero() { // as certmagic does then
-		s.RenewAt = s.NotAfter.Add(-s.NotAfter.Sub(s.NotBefore) / 3).Truncate(time.Second)
 	}
 	return s
 }

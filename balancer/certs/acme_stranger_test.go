@@ -259,9 +259,9 @@ func FuzzRetryAfter(f *testing.F) {
 	f.Fuzz(func(t *testing.T, header string) {
 		now := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
 		var l limits
-		l.note(header, now)
-		if l.until.After(now.Add(maxPatience)) {
-			t.Errorf("%q: until %v", header, l.until)
+		l.note("a.example.org", header, now)
+		if until := l.holds["a.example.org"].until; until.After(now.Add(maxPatience)) {
+			t.Errorf("%q: until %v", header, until)
 		}
 	})
 }
@@ -278,8 +278,10 @@ func TestPatterns(t *testing.T) {
 		{"*.c.example.org", "*.c.example.org", false},
 		{"a.example.org", "a.example.org", true},
 		{"a.example.org", "b.example.org", false},
+		{"*.c.example.org", "*", false},
+		{"*.c.example.org", "", false},
 	} {
-		if got := allowed([]string{tt.pattern}, tt.name); got != tt.want {
+		if got := setOf([]string{tt.pattern, "other.example.org"}).covers(tt.name); got != tt.want {
 			t.Errorf("%s has %q: got %v", tt.pattern, tt.name, got)
 		}
 	}

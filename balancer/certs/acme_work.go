@@ -58,7 +58,7 @@ func (r *registrar) done(w *work, err error) {
 	if err != nil {
 		w.fresh = ""
 		r.complain(w, err)
-		r.forget(w)
+		r.drop(w)
 	}
 }
 
@@ -117,13 +117,14 @@ func (r *registrar) read(ctx context.Context, w *work) (*stock, []string, error)
 	defer cancel()
 	found, torn, err := readStored(ctx, r.storage, w.want, r.policy().cas)
 	if found != nil {
-		r.serve(w, found)
+		r.serve(w, shownFor(ctx, r.storage, w.want, r.policy().cas, found))
 	}
 	w.read.Store(true)
 	return found, torn, err
 }
 
-// serve shows clients a certificate from now on.
+// serve shows clients a certificate from now on, unless that is past its time and what
+// they are shown is not: one of an issuer that was configured before may be older.
 func (r *registrar) serve(w *work, p *stock) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -135,9 +136,12 @@ func (r *registrar) serve(w *work, p *stock) {
 		w.pair.Store(p)
 		return
 	}
+	if now := time.Now(); old != nil && current(old.Leaf, now) && !current(p.Leaf, now) {
+		return
+	}
 	w.pair.Store(p)
-	if old == nil {
-		r.list()
+	if old == nil && r.works[w.want] == w { // it may be wanted no more
+		r.show(w.name)
 	}
 	how := w.fresh
 	if w.fresh = ""; how == "" && old == nil {
@@ -178,9 +182,9 @@ func (r *registrar) staple(ctx context.Context, p *press, w *work, found *stock)
 	}
 	r.cache.Remove([]string{crt.Hash()})
 	if bytes.Equal(crt.Leaf.Raw, found.Leaf.Raw) && len(crt.OCSPStaple) > 0 {
-		with := *found.Certificate
-		with.OCSPStaple = crt.OCSPStaple
-		r.serve(w, &stock{&with, found.ca, found.renew})
+		with, c := *found, *found.Certificate
+		c.OCSPStaple, with.Certificate = crt.OCSPStaple, &c
+		r.serve(w, &with)
 	}
 }
 

@@ -31,7 +31,7 @@ func (r *registrar) allRead() bool {
 	if r.storage == nil {
 		return true
 	}
-	if r.tooled != r.policy() {
+	if r.tooled != r.policy() || r.recalled != r.tooled {
 		return false
 	}
 	for _, w := range r.works {

@@ -1,6 +1,7 @@
 package certs
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -19,9 +20,15 @@ type Change struct {
 	adopt   []func()
 }
 
+// importTime bounds the wait for certificates of the fleet before a new listener's
+// socket opens. What is not here by then comes with Commit.
+const importTime = 2 * time.Second
+
 // Prepare reads what a plan names and changes nothing, but that listeners which
-// the plan in force does not have can do handshakes: their sockets may be opened
-// before Commit.
+// the plan in force does not have can do handshakes, with the certificates of files
+// and those that were imported, and with names that the plan in force obtains, too:
+// their sockets may be opened before Commit. Names that are new in the plan are
+// obtained, or found in the storage, after it.
 func (k *Keeper) Prepare(p Plan) (*Change, error) {
 	k.applying.Lock()
 	c := &Change{k: k, shelves: make(map[string]*placed), fronts: make(map[string]*front, len(p.Listeners))}
@@ -74,6 +81,11 @@ func (c *Change) place(s Source, listener string) (shelf, error) {
 			return nil, err
 		}
 		p.shelf = made
+		if i, ok := made.(*imported); ok && len(*c.k.serving.Load()) > 0 { // at a start there may be no fleet yet: see Await
+			ctx, cancel := context.WithTimeout(context.Background(), importTime)
+			_, _ = i.read(ctx) // what fails is in its list, and tried again
+			cancel()
+		}
 	} else {
 		p.shelf, p.stop, p.done = old.shelf, old.stop, old.done
 	}
@@ -82,7 +94,11 @@ func (c *Change) place(s Source, listener string) (shelf, error) {
 		if err != nil {
 			return nil, err
 		}
-		c.adopt = append(c.adopt, adopt)
+		if old == nil {
+			adopt() // nothing is shown but to listeners of this plan
+		} else {
+			c.adopt = append(c.adopt, adopt)
+		}
 	}
 	c.shelves[key] = p
 	return p.shelf, nil
@@ -140,8 +156,8 @@ func (c *Change) Drop() {
 }
 
 // Try tells what Apply would, and what List would after it, of a Keeper that has
-// nothing. It reads files, and does nothing else: sources of other kinds are not
-// looked at.
+// nothing. It reads files, and asks nobody: of what is obtained it sees only what keeps
+// a plan from ever working, and of what was imported nothing.
 func Try(p Plan) ([]Status, error) {
 	k := New(Options{Log: slog.New(slog.DiscardHandler)})
 	files := Plan{Listeners: make(map[string]Listener, len(p.Listeners))}
@@ -151,10 +167,12 @@ func Try(p Plan) ([]Status, error) {
 			files.Listeners[name] = l
 		}
 	}
+	names, patterns := p.obtained()
+	_, wrong := newPolicy(p.ACME, names, patterns)
 	c, err := k.Prepare(files)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(wrong, err)
 	}
 	c.Commit()
-	return k.List(), nil
+	return k.List(), wrong
 }

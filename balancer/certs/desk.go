@@ -1,6 +1,8 @@
 package certs
 
 import (
+	"crypto"
+	"crypto/x509"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,8 +15,17 @@ import (
 // asking whether they have changed: a key of RSA takes milliseconds to parse,
 // and a directory may have thousands.
 type desk struct {
-	now       time.Time
-	seen, was map[string]seen
+	now           time.Time
+	seen, was     map[string]seen
+	pairs, joined map[joint]pair // of files that have not changed, as newPair made them
+}
+
+// A joint is what a pair was made of: places in what the desk keeps of two files, which
+// stay for as long as the files do.
+type joint struct {
+	leaf *x509.Certificate
+	key  *crypto.Signer
+	slot string
 }
 
 // A seen is a file as it was.
@@ -39,6 +50,7 @@ const settled = 3 * time.Second
 // open begins a look. What it does not read is forgotten with the next.
 func (d *desk) open(now time.Time) *desk {
 	d.now, d.was, d.seen = now, d.seen, make(map[string]seen, len(d.seen))
+	d.joined, d.pairs = d.pairs, make(map[joint]pair, len(d.pairs))
 	return d
 }
 
@@ -61,6 +73,22 @@ func (d *desk) read(path string) (contents, error) {
 		d.seen[path] = seen{m, c, err}
 	}
 	return c, err
+}
+
+// pair is [newPair], which checks the signatures of a chain, done once for each version
+// of the two files. The key is a place in the contents of its file.
+func (d *desk) pair(slot, certFile, keyFile string, certs []*x509.Certificate, key *crypto.Signer) (*pair, error) {
+	j := joint{certs[0], key, slot}
+	p, ok := d.joined[j]
+	if !ok {
+		made, err := newPair(slot, certFile, keyFile, certs, *key)
+		if err != nil {
+			return nil, err
+		}
+		p = *made
+	}
+	d.pairs[j] = p
+	return &p, nil // a copy: what is said of it depends on those beside it
 }
 
 func markOf(path string) (mark, bool) {

@@ -77,7 +77,7 @@ type find struct {
 // A keyFind is a key and the file that it is in.
 type keyFind struct {
 	file string
-	key  crypto.Signer
+	key  *crypto.Signer // in the desk
 }
 
 // keyID tells public keys apart.
@@ -128,13 +128,13 @@ func (r *folderReader) folder(d *desk, dir string, out *reading, files *int, now
 		if len(c.certs) > 0 {
 			finds = append(finds, find{path, c.certs})
 		}
-		for _, k := range c.keys {
+		for i, k := range c.keys {
 			if id := keyID(k.Public()); keys[id].key == nil {
-				keys[id] = keyFind{path, k}
+				keys[id] = keyFind{path, &c.keys[i]}
 			}
 		}
 	}
-	pairs, troubles := match(dir, finds, keys)
+	pairs, troubles := match(d, dir, finds, keys)
 	out.pairs = append(out.pairs, newest(pairs, now)...)
 	out.troubles = append(out.troubles, troubles...)
 	return subs, nil
@@ -159,7 +159,7 @@ func list(dir string) ([]fs.DirEntry, error) {
 }
 
 // match joins the certificates of a folder with their keys.
-func match(dir string, finds []find, keys map[string]keyFind) ([]*pair, []trouble) {
+func match(d *desk, dir string, finds []find, keys map[string]keyFind) ([]*pair, []trouble) {
 	longest := make(map[string]*pair) // by fingerprint
 	var pairs []*pair
 	var orphans []find
@@ -176,7 +176,7 @@ func match(dir string, finds []find, keys map[string]keyFind) ([]*pair, []troubl
 			}
 			continue
 		}
-		p, err := newPair(dir, f.file, k.file, f.certs, k.key)
+		p, err := d.pair(dir, f.file, k.file, f.certs, k.key)
 		if err != nil {
 			troubles = append(troubles, trouble{dir, f.file, err})
 			continue

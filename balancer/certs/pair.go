@@ -93,9 +93,9 @@ func (r *pairReader) pair(d *desk) (*pair, error) {
 	case len(key.keys) == 0:
 		return nil, fmt.Errorf("%s: no private key in it: want PEM", r.keyFile)
 	}
-	for _, k := range key.keys {
+	for i, k := range key.keys {
 		if same(k.Public(), cert.certs[0].PublicKey) {
-			return newPair(r.certFile, r.certFile, r.keyFile, cert.certs, k)
+			return d.pair(r.certFile, r.certFile, r.keyFile, cert.certs, &key.keys[i])
 		}
 		if i := slices.IndexFunc(cert.certs, func(c *x509.Certificate) bool { return same(k.Public(), c.PublicKey) }); i > 0 {
 			return nil, fmt.Errorf("%s: the certificate of the key is the %d. in it: put it first", r.certFile, i+1)

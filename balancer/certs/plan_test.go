@@ -78,6 +78,62 @@ func TestPlans(t *testing.T) {
 	}
 }
 
+// TestPrepared: the socket of a new listener opens before the plan is in force, and
+// whoever comes by then is shown what there is, whatever the plan before it named.
+func TestPrepared(t *testing.T) {
+	i, dir, storage := newIssuer(t), t.TempDir(), newTold(t)
+	i.write(dir, "old", wanted{names: []string{"old.example.org"}})
+	k := New(Options{Log: new(book).log(), Storage: storage})
+	if err := k.Apply(planOf(pairOf(dir, "old"))); err != nil {
+		t.Fatal(err)
+	}
+	file := serial(i.write(dir, "new", wanted{names: []string{"new.example.org"}}))
+	leaf, key := i.issue(wanted{names: []string{"brought.example.org"}})
+	if _, err := k.Import(t.Context(), []byte(certPEM(leaf, i.cert)), []byte(keyPEM(t, key))); err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct {
+		source Source
+		want   string
+	}{
+		"file":     {pairOf(dir, "new"), file},
+		"imported": {Source{Imported: true}, serial(leaf)},
+	} {
+		c, err := k.Prepare(Plan{Listeners: map[string]Listener{"l": {Sources: []Source{pairOf(dir, "old")}}, "m": {Sources: []Source{tt.source}}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if shown, err := k.Config("m").GetCertificate(anybody("")); err != nil || serial(shown.Leaf) != tt.want {
+			t.Errorf("%s: got %v, %v", name, shown, err)
+		}
+		c.Drop()
+	}
+}
+
+// TestTryObtained: a check finds what a start would refuse, and what files have in them
+// beside it.
+func TestTryObtained(t *testing.T) {
+	i, dir := newIssuer(t), t.TempDir()
+	i.write(dir, "a", wanted{names: []string{"a.example.org"}})
+	one := Issuer{Name: "one", Directory: "https://ca.example.org/dir", Challenges: []Challenge{HTTP01}}
+	two := one
+	two.Name, two.Directory = "two", one.Directory+"/"
+	p := planOf(pairOf(dir, "a"), Source{Names: []string{"b.example.org"}})
+	p.ACME = acmeOf(one)
+	if list, err := Try(p); err != nil || len(list) != 1 {
+		t.Errorf("one issuer: got %v, %v", list, err)
+	}
+	p.ACME = acmeOf(one, two)
+	start := New(Options{Log: new(book).log(), Storage: newTold(t)}).Apply(p)
+	if _, err := Try(p); start == nil || err == nil || err.Error() != start.Error() {
+		t.Errorf("two with one account: a check says %v, a start %v", err, start)
+	}
+	p.Listeners["l"] = Listener{Sources: []Source{pairOf(dir, "none"), {Names: []string{"b.example.org"}}}}
+	if _, err := Try(p); err == nil || !strings.Contains(err.Error(), "one account") || !strings.Contains(err.Error(), "none.pem") {
+		t.Errorf("and a file that is not there: got %v", err)
+	}
+}
+
 // TestResumption: a ticket is good over an exchange of certificates, and nothing
 // of the old one is kept by crypto/tls.
 func TestResumption(t *testing.T) {
