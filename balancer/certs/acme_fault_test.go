@@ -302,7 +302,7 @@ func TestFullDisk(t *testing.T) {
 	putStored(t, s, i.key(), "mail.example.org", served)
 	r.wants(acmeOf(i), []string{"mail.example.org"}, nil)
 	full := &net.OpError{Op: "write", Err: syscall.ENOSPC}
-	for _, suffix := range []string{"accounts/postmaster@example.org.json", "challenge_tokens/mail.example.org.json", "mail.example.org.crt"} {
+	for _, suffix := range []string{"accounts/postmaster@example.org.json", "challenge_tokens/mail.example.org.json", "mail.example.org.whole"} {
 		r.has("mail.example.org")
 		s.failing(func(op, key string) error {
 			if op == "store" && strings.HasSuffix(key, suffix) {

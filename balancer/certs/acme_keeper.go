@@ -64,7 +64,10 @@ func (r *registrar) renew(ctx context.Context, name string, force bool) error {
 			continue
 		}
 		known = true
-		err := p.config.RenewCertSync(ctx, name, force) // or obtains, where there is none
+		err := r.finish(ctx, w)
+		if err == nil {
+			err = p.config.RenewCertSync(ctx, name, force) // or obtains, where there is none
+		}
 		if err == nil {
 			_, _, err = r.read(ctx, w)
 		}
@@ -92,6 +95,9 @@ func (r *registrar) renewed(w *work, err error) {
 	}
 	if w.err = err; err == nil {
 		w.tries, w.due = 0, later(worksEvery)
+	} else if stored(err) { // there may be one to store
+		w.due = later(storagePause)
+		r.wake()
 	}
 }
 

@@ -52,6 +52,7 @@ type registrar struct {
 	zap     *zap.Logger
 	storage certmagic.Storage
 	dares   dares
+	wholes  wholes
 	lookups lookups
 	said    once
 	budget  budget

@@ -198,6 +198,7 @@ type rig struct {
 	log     *buffer
 	storage *memory
 	doors   *Doors
+	end     func() // and waits
 }
 
 // anyPort is one that the kernel chooses.
@@ -216,10 +217,13 @@ func newRig(t *testing.T, s *memory, httpPort, alpnPort int) *rig {
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan struct{})
 	go func() { defer close(done); r.registrar.run(ctx) }()
-	t.Cleanup(func() {
+	r.end = func() {
 		stop()
 		r.doors.Close()
 		<-done
+	}
+	t.Cleanup(func() {
+		r.end()
 		if t.Failed() {
 			t.Logf("the node's log:\n%s", r.log)
 		}

@@ -72,6 +72,12 @@ func (r *registrar) look(ctx context.Context, p *press, w *work) error {
 			found, _, err = r.read(ctx, w)
 		}
 	}
+	if errors.Is(err, fs.ErrNotExist) || err == nil && (found.undone || p.issuers[found.ca] == nil) || r.unstored(w.want) {
+		if err := r.finish(ctx, w); err != nil {
+			return err
+		}
+		found, _, err = r.read(ctx, w)
+	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist), err == nil && p.issuers[found.ca] == nil:
 		release, err := r.begin(ctx, w)
@@ -86,6 +92,9 @@ func (r *registrar) look(ctx context.Context, p *press, w *work) error {
 		return err
 	default:
 		if due, err := r.due(ctx, p, w, found); !due || err != nil {
+			return err
+		}
+		if err := r.finish(ctx, w); err != nil { // then it finds that nothing is due
 			return err
 		}
 		release, err := r.begin(ctx, w)
@@ -179,7 +188,7 @@ func (r *registrar) staple(ctx context.Context, p *press, w *work, found *stock)
 	if bytes.Equal(crt.Leaf.Raw, found.Leaf.Raw) && len(crt.OCSPStaple) > 0 {
 		with := *found.Certificate
 		with.OCSPStaple = crt.OCSPStaple
-		r.serve(w, &stock{&with, found.ca, found.renew})
+		r.serve(w, &stock{Certificate: &with, ca: found.ca, renew: found.renew})
 	}
 }
 
@@ -235,6 +244,9 @@ func (r *registrar) repair(ctx context.Context, w *work, torn []string) ([]strin
 	defer func() { _ = r.storage.Unlock(context.WithoutCancel(ctx), w.lock()) }() // ends by itself
 	s := w.kind.storage(r.storage)
 	for _, ca := range torn {
+		if err := r.settle(ctx, s, w.want, ca); err != nil {
+			return torn, storageError{err}
+		}
 		if _, err := readOne(ctx, s, w.want, ca); !errors.Is(err, errTorn) {
 			continue
 		}

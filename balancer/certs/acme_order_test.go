@@ -1,0 +1,196 @@
+package certs
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// A brisk CA proves nothing and gives certificates of any dates at once.
+type brisk struct {
+	hostile
+	Issuer
+	by       *issuer
+	from, to time.Duration // from now
+	made     atomic.Pointer[x509.Certificate]
+	given    atomic.Int64
+}
+
+func newBrisk(t *testing.T, from, to time.Duration) *brisk {
+	t.Helper()
+	own, pool := selfMade(t, time.Now().Add(-time.Hour), time.Now().Add(24*time.Hour))
+	b := &brisk{by: newIssuer(t), from: from, to: to}
+	b.at = func(string, http.ResponseWriter) bool { return false }
+	server := httptest.NewUnstartedServer(b)
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{own}}
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	b.url = server.URL
+	b.Issuer = Issuer{Name: "brisk", Directory: b.url + directory(), Roots: pool, Challenges: []Challenge{HTTP01}}
+	return b
+}
+
+func (b *brisk) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	order := func(status string) {
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(map[string]any{"status": status, "authorizations": []string{}, "finalize": b.url + "/finalize", "certificate": b.url + "/cert"})
+	}
+	w.Header().Set("Replay-Nonce", fmt.Sprint("nonce", b.nonces.Add(1)))
+	switch r.URL.Path {
+	case "/order":
+		if b.at(r.URL.Path, w) {
+			b.orders.Add(1)
+			return
+		}
+		b.orders.Add(1)
+		w.Header().Set("Location", b.url+"/order/1")
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusCreated)
+		order("ready")
+	case "/finalize":
+		var jws struct{ Payload string }
+		var payload struct{ CSR string }
+		_ = json.NewDecoder(r.Body).Decode(&jws)
+		data, _ := base64.RawURLEncoding.DecodeString(jws.Payload)
+		_ = json.Unmarshal(data, &payload)
+		data, _ = base64.RawURLEncoding.DecodeString(payload.CSR)
+		csr, err := x509.ParseCertificateRequest(data)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		template := &x509.Certificate{SerialNumber: newSerial(), NotBefore: time.Now().Add(b.from), NotAfter: time.Now().Add(b.to), DNSNames: csr.DNSNames}
+		der, err := x509.CreateCertificate(nil, template, b.by.cert, csr.PublicKey, b.by.key)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		made, _ := x509.ParseCertificate(der)
+		b.made.Store(made)
+		order("valid")
+	case "/order/1":
+		order("valid")
+	case "/cert":
+		b.given.Add(1)
+		w.Header().Set("Content-Type", "application/pem-certificate-chain")
+		_, _ = io.WriteString(w, certPEM(b.made.Load()))
+	default:
+		b.hostile.ServeHTTP(w, r)
+	}
+}
+
+// aged is one of which a third is gone: it is renewed.
+func aged(t *testing.T, name string) tls.Certificate {
+	t.Helper()
+	c, _ := selfMade(t, time.Now().Add(-70*24*time.Hour), time.Now().Add(20*24*time.Hour), name)
+	return c
+}
+
+// heedful is a storage that heeds contexts, as the fleet does.
+type heedful struct {
+	*memory
+	after func(key string)
+}
+
+func (h heedful) Store(ctx context.Context, key string, value []byte) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	err := h.memory.Store(ctx, key, value)
+	if h.after != nil {
+		h.after(key)
+	}
+	return err
+}
+
+const oneName = "a.example.org"
+
+func stored1(t *testing.T, s *memory, ca string) (*stock, error) {
+	t.Helper()
+	p, _, err := readStored(t.Context(), s, want{oneName, ECDSA}, []string{ca})
+	return p, err
+}
+
+// planFor is a plan of one name.
+func planFor(i Issuer) Plan {
+	return Plan{ACME: acmeOf(i), Listeners: map[string]Listener{"l": {Sources: []Source{{Names: []string{oneName}}}}}}
+}
+
+// A node that is told to end while it stores what it has obtained stores it.
+func TestEndInRenewal(t *testing.T) {
+	t.Parallel()
+	for _, end := range []string{wholeEnd, keyEnd, chainEnd, metaEnd} {
+		ca := newBrisk(t, -time.Hour, 90*24*time.Hour)
+		m := newMemory()
+		putStored(t, m, ca.key(), oneName, aged(t, oneName))
+		ctx, stop := context.WithTimeout(t.Context(), testPatience)
+		k := New(Options{Storage: heedful{m, func(key string) {
+			if strings.HasPrefix(key, wholeBase(ca.key(), oneName)) && strings.HasSuffix(key, end) {
+				stop()
+			}
+		}}})
+		if err := k.Apply(planFor(ca.Issuer)); err != nil {
+			t.Fatal(err)
+		}
+		k.Run(ctx)
+		if p, err := stored1(t, m, ca.key()); err != nil || p.Leaf.SerialNumber.Cmp(ca.made.Load().SerialNumber) != 0 || p.undone {
+			t.Errorf("ended after %s: %+v, %v", end, p, err)
+		}
+	}
+}
+
+// A node that dies at any time while it stores leaves a whole certificate, without one
+// before it too, and another makes an end of it without an order.
+func TestDeathInRenewal(t *testing.T) {
+	t.Parallel()
+	for _, first := range []bool{true, false} {
+		for died := range 5 {
+			ca := newBrisk(t, -time.Hour, 90*24*time.Hour)
+			m := newMemory()
+			if !first {
+				putStored(t, m, ca.key(), oneName, aged(t, oneName))
+			}
+			stores := 0
+			m.failing(func(op, key string) error {
+				if op == "store" && strings.HasPrefix(key, wholeBase(ca.key(), oneName)) {
+					if stores++; stores > died {
+						return errors.New("dead")
+					}
+				}
+				return nil
+			})
+			r := newRig(t, m, 0, 0)
+			r.wants(acmeOf(ca.Issuer), []string{oneName}, nil)
+			until(t, "an order", func() bool { return ca.given.Load() == 1 && r.log.count("releasing lock") > 0 })
+			r.end()
+			m.failing(nil)
+			if _, err := stored1(t, m, ca.key()); err != nil && (died > 1 || !first) {
+				t.Errorf("first %v, died after %d stores: %v", first, died, err)
+			}
+			want := int64(1)
+			if died == 0 { // nobody else has it
+				want = 2
+			}
+			late := newRig(t, m, 0, 0)
+			late.wants(acmeOf(ca.Issuer), []string{oneName}, nil)
+			until(t, "the new one", func() bool {
+				p, err := stored1(t, m, ca.key())
+				return err == nil && !p.undone && p.Leaf.Equal(ca.made.Load()) && late.has(oneName).Leaf.Equal(p.Leaf)
+			})
+			if got := ca.given.Load(); got != want {
+				t.Errorf("first %v, died after %d stores: %d orders, want %d", first, died, got, want)
+			}
+		}
+	}
+}
