@@ -41,6 +41,8 @@ type orderer struct {
 	// failed is told each order that came to nothing, also where the next issuer
 	// makes up for it.
 	failed func(want, Issuer, error)
+	// gave is told until when the certificate is good that came of another.
+	gave func(want, time.Time)
 }
 
 // IssuerKey is the issuer's place in the storage.
@@ -65,6 +67,8 @@ func (i *orderer) Issue(ctx context.Context, csr *x509.CertificateRequest) (*cer
 	}
 	if err != nil {
 		i.failed(w, i.Issuer, err)
+	} else if leaf, err := leafOf(issued.Certificate); err == nil {
+		i.gave(w, leaf.NotAfter)
 	}
 	return issued, err
 }

@@ -46,7 +46,7 @@ func (k *Keeper) Challenge(hello *tls.ClientHelloInfo) *tls.Config {
 // be renewed anyway is. The error has the CA's words and what to do; without a work of
 // that name it is fs.ErrNotExist.
 func (r *registrar) renew(ctx context.Context, name string, force bool) error {
-	ctx, cancel := context.WithTimeout(ctx, renewTime)
+	ctx, cancel := context.WithTimeout(context.WithValue(ctx, byHand{}, true), renewTime)
 	defer cancel()
 	var errs []error
 	known := false

@@ -194,3 +194,77 @@ func TestDeathInRenewal(t *testing.T) {
 		}
 	}
 }
+
+// A certificate that is due when it comes is ordered once, by one node of all, however
+// often they look; and the words are for that.
+func TestStillDue(t *testing.T) {
+	t.Parallel()
+	ca := newBrisk(t, -70*24*time.Hour, 20*24*time.Hour)
+	m := newMemory()
+	a, b := newRig(t, m, 0, 0), newRig(t, m, 0, 0)
+	for _, r := range []*rig{a, b} {
+		r.wants(acmeOf(ca.Issuer), []string{oneName}, nil)
+	}
+	for _, r := range []*rig{a, b} {
+		r.says(stillDue)
+	}
+	before := m.loaded()
+	for range 20 { // as if somebody had stored it
+		a.registrar.changed(wholeBase(ca.key(), oneName) + metaEnd)
+		until(t, "a look", func() bool { now := m.loaded(); ok := now > before; before = now; return ok })
+	}
+	if got := ca.orders.Load(); got != 1 {
+		t.Errorf("%d orders, want 1", got)
+	}
+	if err := a.Renew(t.Context(), oneName, true); err != nil || ca.orders.Load() != 2 {
+		t.Errorf("an administrator's wish: %v, %d orders", err, ca.orders.Load())
+	}
+}
+
+// An order that fails is one of the fleet, not one of each node, of each start and of
+// each reload; a plan with other issuers may do better.
+func TestFailureShared(t *testing.T) {
+	t.Parallel()
+	ca := newBrisk(t, -time.Hour, 90*24*time.Hour)
+	ca.at = problemAt("/order", 403, "caa", "CAA record of a.example.org prevents issuance")
+	m := newMemory()
+	nodes := []*rig{newRig(t, m, 0, 0), newRig(t, m, 0, 0), newRig(t, m, 0, 0)}
+	plan := acmeOf(ca.Issuer)
+	for _, r := range nodes {
+		r.wants(plan, []string{oneName}, nil)
+	}
+	nodes = append(nodes, nil)
+	for i, r := range nodes {
+		if r == nil {
+			nodes[0].end()
+			r = newRig(t, m, 0, 0) // that was ended and begins again
+			r.wants(plan, []string{oneName}, nil)
+			nodes[i] = r
+		}
+		r.says("CAA record of a.example.org prevents issuance")
+		r.says("the CAA record of the name forbids this CA")
+	}
+	r := nodes[3]
+	due := func() time.Time {
+		r.registrar.mu.Lock()
+		defer r.registrar.mu.Unlock()
+		return r.registrar.works[want{oneName, ECDSA}].due
+	}
+	before := due()
+	r.wants(plan, []string{oneName, "b.example.org"}, nil)
+	until(t, "the plan to be in force", func() bool {
+		r.registrar.mu.Lock()
+		defer r.registrar.mu.Unlock()
+		return r.registrar.works[want{"b.example.org", ECDSA}] != nil
+	})
+	if now := due(); !now.Equal(before) {
+		t.Errorf("a reload has it tried at %v instead of %v", now, before)
+	}
+	until(t, "the other name to be tried", func() bool { return ca.orders.Load() == 2 })
+	if data, err := m.Load(t.Context(), attemptKey(want{oneName, ECDSA})); err != nil || !strings.Contains(string(data), `"tries":1`) {
+		t.Errorf("%s, %v: want one order of the fleet", data, err)
+	}
+	plan.Email = "other@example.org"
+	r.wants(plan, []string{oneName}, nil)
+	until(t, "a try under another plan", func() bool { return ca.orders.Load() == 3 })
+}

@@ -67,6 +67,7 @@ type registrar struct {
 
 	mu      sync.Mutex // guards what follows, and what works say of themselves
 	tooled  *policy    // what the presses are for
+	print   string     // its fingerprint
 	presses map[KeyKind]*press
 	works   map[want]*work
 	watched map[string]want // by the key that is stored last
@@ -87,6 +88,9 @@ type work struct {
 	peek     bool             // it was stored meanwhile, so there may be something to serve
 	due      time.Time        // of the next look
 	tries    int              // that failed, in a row
+	asked    bool             // a CA was asked for it in this look
+	good     time.Time        // until when what it gave last is
+	last     attempt          // as far as this node knows
 	fresh    string           // what the log will call the next certificate: obtained, renewed
 	err      error            // of the last try
 	faults   map[string]error // of it, by the issuer's name
@@ -182,7 +186,8 @@ func (r *registrar) step(ctx context.Context, working *sync.WaitGroup) time.Dura
 
 // retool prepares for a policy: new issuers, names that come and go.
 func (r *registrar) retool(p *policy) {
-	r.tooled, r.presses = p, make(map[KeyKind]*press)
+	before := r.print
+	r.tooled, r.print, r.presses = p, p.fingerprint(), make(map[KeyKind]*press)
 	if len(p.Issuers) > 0 {
 		for _, kind := range p.keys() {
 			r.presses[kind] = r.newPress(p, kind)
@@ -195,8 +200,10 @@ func (r *registrar) retool(p *policy) {
 	for _, name := range p.names {
 		r.want(name, false)
 	}
-	for _, w := range r.works { // what failed may do better now
-		w.due, w.tries, w.again = time.Time{}, 0, w.busy
+	for _, w := range r.works {
+		if r.print != before { // what failed may do better now
+			w.due, w.tries, w.again = time.Time{}, 0, w.busy
+		}
 	}
 	r.list()
 }

@@ -27,7 +27,7 @@ func (r *registrar) work(ctx context.Context, p *press, w *work) {
 	ctx, cancel := context.WithTimeout(ctx, workTime)
 	defer cancel()
 	r.mu.Lock()
-	w.faults = nil
+	w.faults, w.asked = nil, false
 	r.mu.Unlock()
 	r.done(w, r.look(ctx, p, w))
 }
@@ -39,9 +39,14 @@ func (r *registrar) done(w *work, err error) {
 	w.busy, w.err = false, err
 	close(w.looked)
 	w.looked = make(chan struct{})
+	var paused *pausedError
 	switch {
 	case err == nil:
 		w.tries, w.due = 0, later(worksEvery)
+	case errors.As(err, &paused):
+		w.due = later(time.Until(paused.until()))
+	case w.asked && time.Now().Before(w.last.until()):
+		w.due = later(time.Until(w.last.until()))
 	case stored(err):
 		w.due = later(storagePause)
 		w.tries++
@@ -80,6 +85,9 @@ func (r *registrar) look(ctx context.Context, p *press, w *work) error {
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist), err == nil && p.issuers[found.ca] == nil:
+		if err := r.pause(w); err != nil {
+			return err
+		}
 		release, err := r.begin(ctx, w)
 		if err != nil {
 			return err
@@ -97,6 +105,9 @@ func (r *registrar) look(ctx context.Context, p *press, w *work) error {
 		if err := r.finish(ctx, w); err != nil { // then it finds that nothing is due
 			return err
 		}
+		if err := r.pause(w); err != nil {
+			return err
+		}
 		release, err := r.begin(ctx, w)
 		if err != nil {
 			return err
@@ -110,7 +121,13 @@ func (r *registrar) look(ctx context.Context, p *press, w *work) error {
 		return err
 	}
 	r.staple(ctx, p, w, found)
-	return nil
+	r.mu.Lock()
+	asked := w.asked
+	r.mu.Unlock()
+	if due, err := r.old(ctx, p, w); err != nil || !due || !asked {
+		return err
+	}
+	return errStillDue
 }
 
 // read reads a certificate and serves it if it is whole.
@@ -163,16 +180,21 @@ func (r *registrar) serve(w *work, p *stock) {
 // when a third of its time is left.
 func (r *registrar) due(ctx context.Context, p *press, w *work, found *stock) (bool, error) {
 	r.refresh(ctx, p, w, found)
+	if old, err := r.old(ctx, p, w); err != nil || old {
+		return old, err
+	}
+	r.staple(ctx, p, w, found)
+	return false, nil
+}
+
+// old is due by what is stored.
+func (r *registrar) old(ctx context.Context, p *press, w *work) (bool, error) {
 	crt, err := p.config.CacheManagedCertificate(ctx, w.name)
 	if err != nil {
 		return false, err
 	}
 	r.cache.Remove([]string{crt.Hash()})
-	if crt.NeedsRenewal(p.config) {
-		return true, nil
-	}
-	r.staple(ctx, p, w, found)
-	return false, nil
+	return crt.NeedsRenewal(p.config), nil
 }
 
 // staple adds what an OCSP responder says, from the storage if that is new enough.
