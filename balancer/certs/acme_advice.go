@@ -113,7 +113,7 @@ func status(code int) func(error) bool {
 // stored: certmagic's own words hide what the storage said.
 func stored(err error) bool {
 	var e storageError
-	return (errors.As(err, &e) || strings.Contains(err.Error(), "saving assets")) && !says("no space left on device")(err)
+	return (errors.As(err, &e) || strings.Contains(err.Error(), "saving assets") || strings.Contains(err.Error(), errNoLock.Error())) && !says("no space left on device")(err)
 }
 
 // challenged is a problem of an authorization, and not of the account.

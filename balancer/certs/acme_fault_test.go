@@ -400,6 +400,7 @@ func TestFits(t *testing.T) {
 		{"another name", chain(good), csr, "b.example.org", is(errNonsense)},
 		{"another key", chain(young(t, "a.example.org")), csr, "a.example.org", is(errNonsense)},
 		{"no certificate", []byte("<html>"), csr, "a.example.org", is(errNonsense)},
+		{"endless chain", append(chain(good), make([]byte, maxGiven)...), csr, "a.example.org", is(errNonsense)},
 		{"not yet", chain(early), &x509.CertificateRequest{PublicKey: early.Leaf.PublicKey}, "a.example.org", clock},
 	} {
 		if err := fitsOrder(tt.chain, tt.csr, tt.host); !tt.want(err) {

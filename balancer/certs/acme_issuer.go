@@ -25,6 +25,10 @@ const (
 	// clockSlack is how far a CA's clock may be ahead of ours before its
 	// certificates look as if they were not valid yet.
 	clockSlack = 5 * time.Minute
+
+	// maxGiven bounds a chain in octets: it has to fit into a value of the fleet with
+	// its key and what else is stored, in base64. Chains have some 10 KiB.
+	maxGiven = 64 << 10
 )
 
 // An orderer is an Issuer at work. It is not certmagic's own, whose solvers open
@@ -162,6 +166,9 @@ var errNonsense = errors.New("the CA answers nonsense")
 // fits refuses a certificate that could not be served: it would take the place of
 // one that can.
 func fitsOrder(chain []byte, csr *x509.CertificateRequest, name string) error {
+	if len(chain) > maxGiven {
+		return fmt.Errorf("%w: a chain of more than %d bytes", errNonsense, maxGiven)
+	}
 	leaf, err := leafOf(chain)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errNonsense, err)

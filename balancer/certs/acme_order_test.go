@@ -268,3 +268,65 @@ func TestFailureShared(t *testing.T) {
 	r.wants(plan, []string{oneName}, nil)
 	until(t, "a try under another plan", func() bool { return ca.orders.Load() == 3 })
 }
+
+// What a CA gave is not ordered again because it cannot be stored: the storage is tried,
+// until it takes it.
+func TestStoreFails(t *testing.T) {
+	t.Parallel()
+	for _, end := range []string{wholeEnd, chainEnd} {
+		ca := newBrisk(t, -time.Hour, 90*24*time.Hour)
+		m := newMemory()
+		served := aged(t, oneName)
+		putStored(t, m, ca.key(), oneName, served)
+		tries := make(chan struct{}, 1)
+		m.failing(func(op, key string) error {
+			if op != "store" || !strings.HasSuffix(key, end) {
+				return nil
+			}
+			select {
+			case tries <- struct{}{}:
+			default:
+			}
+			return errors.New("the table is full")
+		})
+		r := newRig(t, m, 0, 0)
+		r.wants(acmeOf(ca.Issuer), []string{oneName}, nil)
+		for range 2 {
+			select {
+			case <-tries:
+			case <-time.After(testPatience):
+				t.Fatalf("%s is not tried", end)
+			}
+		}
+		m.failing(nil)
+		until(t, "what was obtained", func() bool {
+			p, err := stored1(t, m, ca.key())
+			return err == nil && !p.undone && p.Leaf.Equal(ca.made.Load()) && r.has(oneName).Leaf.Equal(p.Leaf)
+		})
+		if got := ca.given.Load(); got != 1 {
+			t.Errorf("%s: %d orders, want 1", end, got)
+		}
+	}
+}
+
+// A lock that the fleet does not give is the fleet's fault, one that is held is nobody's.
+func TestNoLock(t *testing.T) {
+	s := &atOnce{lockless{newMemory()}, ECDSA, new(wholes)}
+	if err := s.Lock(t.Context(), "x"); !stored(fmt.Errorf("unable to acquire lock: %s", err)) {
+		t.Errorf("%v is not taken for the storage's", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.Lock(ctx, "x"); stored(fmt.Errorf("unable to acquire lock: %s", err)) {
+		t.Errorf("%v is taken for the storage's", err)
+	}
+}
+
+type lockless struct{ *memory }
+
+func (lockless) Lock(ctx context.Context, _ string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return errors.New("no leader")
+}

@@ -2,6 +2,8 @@ package certs
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"path"
 	"strings"
 
@@ -89,6 +91,19 @@ func (a *atOnce) Store(ctx context.Context, key string, value []byte) error {
 	}
 	a.wholes.drop(a.kind.stored(base), w)
 	return nil
+}
+
+// errNoLock begins what certmagic says of a lock that cannot be had: it keeps the text
+// of an error alone.
+var errNoLock = errors.New("the fleet gives no lock")
+
+// Lock marks errors of the storage. A caller who has waited in vain gets another.
+func (a *atOnce) Lock(ctx context.Context, name string) error {
+	err := a.Storage.Lock(ctx, name)
+	if err != nil && ctx.Err() == nil {
+		return storageError{fmt.Errorf("%w: %w", errNoLock, err)}
+	}
+	return err
 }
 
 // Delete takes nothing away because of a part that could not be stored.
