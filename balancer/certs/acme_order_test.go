@@ -15,6 +15,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/mholt/acmez/v3/acme"
 )
 
 // A brisk CA proves nothing and gives certificates of any dates at once.
@@ -25,6 +27,8 @@ type brisk struct {
 	from, to time.Duration // from now
 	made     atomic.Pointer[x509.Certificate]
 	given    atomic.Int64
+	asked    atomic.Int64 // for renewal information
+	ask      func()       // then
 }
 
 func newBrisk(t *testing.T, from, to time.Duration) *brisk {
@@ -86,7 +90,23 @@ func (b *brisk) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/pem-certificate-chain")
 		_, _ = io.WriteString(w, certPEM(b.made.Load()))
 	default:
-		b.hostile.ServeHTTP(w, r)
+		switch {
+		case strings.HasPrefix(r.URL.Path, "/dir"):
+			w.Header().Set("Content-Type", "application/json")
+			_ = json.NewEncoder(w).Encode(map[string]string{
+				"newNonce": b.url + "/nonce", "newAccount": b.url + "/account", "newOrder": b.url + "/order", "renewalInfo": b.url + "/ari",
+			})
+		case strings.HasPrefix(r.URL.Path, "/ari/"):
+			b.asked.Add(1)
+			if b.ask != nil {
+				b.ask()
+			}
+			w.Header().Set("Content-Type", "application/json")
+			at := time.Now().Truncate(24 * time.Hour)
+			_ = json.NewEncoder(w).Encode(map[string]any{"suggestedWindow": map[string]any{"start": at.AddDate(0, 0, 60), "end": at.AddDate(0, 0, 62)}})
+		default:
+			b.hostile.ServeHTTP(w, r)
+		}
 	}
 }
 
@@ -118,7 +138,7 @@ const oneName = "a.example.org"
 
 func stored1(t *testing.T, s *memory, ca string) (*stock, error) {
 	t.Helper()
-	p, _, err := readStored(t.Context(), s, want{oneName, ECDSA}, []string{ca})
+	p, _, err := readStored(t.Context(), s, wantOne, []string{ca})
 	return p, err
 }
 
@@ -248,7 +268,7 @@ func TestFailureShared(t *testing.T) {
 	due := func() time.Time {
 		r.registrar.mu.Lock()
 		defer r.registrar.mu.Unlock()
-		return r.registrar.works[want{oneName, ECDSA}].due
+		return r.registrar.works[wantOne].due
 	}
 	before := due()
 	r.wants(plan, []string{oneName, "b.example.org"}, nil)
@@ -261,7 +281,7 @@ func TestFailureShared(t *testing.T) {
 		t.Errorf("a reload has it tried at %v instead of %v", now, before)
 	}
 	until(t, "the other name to be tried", func() bool { return ca.orders.Load() == 2 })
-	if data, err := m.Load(t.Context(), attemptKey(want{oneName, ECDSA})); err != nil || !strings.Contains(string(data), `"tries":1`) {
+	if data, err := m.Load(t.Context(), attemptKey(wantOne)); err != nil || !strings.Contains(string(data), `"tries":1`) {
 		t.Errorf("%s, %v: want one order of the fleet", data, err)
 	}
 	plan.Email = "other@example.org"
@@ -330,3 +350,96 @@ func (lockless) Lock(ctx context.Context, _ string) error {
 	}
 	return errors.New("no leader")
 }
+
+// informed stores a certificate with renewal information that is to be asked for again.
+func (b *brisk) informed(t *testing.T, m *memory) {
+	t.Helper()
+	leaf, key := b.by.issue(wanted{names: []string{oneName}})
+	putStored(t, m, b.key(), oneName, tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: key, Leaf: leaf})
+	var info acme.RenewalInfo
+	info.SuggestedWindow.Start, info.SuggestedWindow.End = time.Now().AddDate(0, 0, 50), time.Now().AddDate(0, 0, 52)
+	info.SelectedTime = info.SuggestedWindow.Start
+	meta, err := json.Marshal(map[string]any{"sans": []string{oneName}, "issuer_data": acme.Certificate{RenewalInfo: &info}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Store(t.Context(), wholeBase(b.key(), oneName)+metaEnd, meta); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A CA that does not say when to ask again is asked after hours, though each answer that
+// is stored has all nodes look.
+func TestRenewalInfoPause(t *testing.T) {
+	t.Parallel()
+	ca := newBrisk(t, -time.Hour, 90*24*time.Hour)
+	m := newMemory()
+	ca.informed(t, m)
+	nodes := []*rig{newRig(t, m, 0, 0), newRig(t, m, 0, 0)}
+	for _, r := range nodes {
+		r.wants(acmeOf(ca.Issuer), []string{oneName}, nil)
+	}
+	until(t, "an answer to be stored", func() bool {
+		meta, err := m.Load(t.Context(), wholeBase(ca.key(), oneName)+metaEnd)
+		return err == nil && strings.Contains(string(meta), "_retryAfter")
+	})
+	before := m.loaded()
+	for range 20 {
+		nodes[0].registrar.changed(wholeBase(ca.key(), oneName) + metaEnd)
+		until(t, "a look", func() bool { now := m.loaded(); ok := now > before; before = now; return ok })
+	}
+	if got := ca.asked.Load(); got > int64(len(nodes)) {
+		t.Errorf("asked %d times by %d nodes", got, len(nodes))
+	}
+}
+
+func TestNextAsked(t *testing.T) {
+	now := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+	at := func(d time.Duration) *time.Time { a := now.Add(d); return &a }
+	for _, tt := range []struct {
+		wish *time.Time
+		want time.Duration
+	}{{nil, 6 * time.Hour}, {at(-time.Hour), time.Hour}, {at(time.Second), time.Hour}, {at(5 * time.Hour), 5 * time.Hour}, {at(9000 * time.Hour), 24 * time.Hour}} {
+		if got := nextAsked(tt.wish, now).Sub(now); got != tt.want {
+			t.Errorf("%v: got %v, want %v", tt.wish, got, tt.want)
+		}
+	}
+}
+
+// An answer about a certificate that was replaced meanwhile, or is about to be, does not
+// come over what is stored of the new one.
+func TestRenewalInfoLate(t *testing.T) {
+	t.Parallel()
+	for _, held := range []bool{false, true} {
+		ca := newBrisk(t, -time.Hour, 90*24*time.Hour)
+		m := newMemory()
+		ca.informed(t, m)
+		key := wholeBase(ca.key(), oneName) + metaEnd
+		want, err := m.Load(t.Context(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ca.ask = func() {
+			if held {
+				_ = m.Lock(t.Context(), "issue_cert_"+oneName)
+				return
+			}
+			want = []byte(`{"sans":["new"],"issuer_data":{}}`)
+			_ = m.Store(t.Context(), key, want)
+		}
+		r := newRig(t, m, 0, 0)
+		r.wants(acmeOf(ca.Issuer), []string{oneName}, nil)
+		until(t, "a look that has asked", func() bool {
+			r.registrar.mu.Lock()
+			defer r.registrar.mu.Unlock()
+			w := r.registrar.works[wantOne]
+			return w != nil && !w.busy && ca.asked.Load() > 0
+		})
+		r.end()
+		if got, err := m.Load(t.Context(), key); err != nil || string(got) != string(want) {
+			t.Errorf("held %v: got %s, %v, want %s", held, got, err, want)
+		}
+	}
+}
+
+var wantOne = want{oneName, ECDSA}

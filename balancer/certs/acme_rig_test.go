@@ -147,6 +147,15 @@ func (m *memory) Lock(ctx context.Context, name string) error {
 	}
 }
 
+func (m *memory) TryLock(_ context.Context, name string) (bool, error) {
+	select {
+	case m.lock(name) <- struct{}{}:
+		return true, nil
+	default:
+		return false, nil
+	}
+}
+
 func (m *memory) Unlock(_ context.Context, name string) error {
 	<-m.lock(name)
 	return nil

@@ -3,14 +3,12 @@ package certs
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"time"
 
 	"github.com/caddyserver/certmagic"
-	"github.com/mholt/acmez/v3/acme"
 )
 
 const (
@@ -211,41 +209,6 @@ func (r *registrar) staple(ctx context.Context, p *press, w *work, found *stock)
 		with := *found.Certificate
 		with.OCSPStaple = crt.OCSPStaple
 		r.serve(w, &stock{Certificate: &with, ca: found.ca, renew: found.renew})
-	}
-}
-
-// refresh asks the CA again when it wants the certificate renewed, at the times that
-// it has set for that (RFC 9773 §4.3.2).
-func (r *registrar) refresh(ctx context.Context, p *press, w *work, found *stock) {
-	key := certmagic.StorageKeys.SiteMeta(found.ca, w.name)
-	s := w.kind.storage(r.storage)
-	data, err := s.Load(ctx, key)
-	if err != nil {
-		return
-	}
-	var meta certmagic.CertificateResource
-	var stored acme.Certificate
-	if json.Unmarshal(data, &meta) != nil || json.Unmarshal(meta.IssuerData, &stored) != nil ||
-		stored.RenewalInfo == nil || !stored.RenewalInfo.NeedsRefresh() {
-		return
-	}
-	news, err := p.issuers[found.ca].GetRenewalInfo(ctx, certmagic.Certificate{Certificate: *found.Certificate})
-	if err != nil {
-		r.log.Debug("the CA does not say when to renew", "name", w.name, "err", err)
-		return
-	}
-	if news.SameWindow(*stored.RenewalInfo) && !stored.RenewalInfo.SelectedTime.IsZero() {
-		news.SelectedTime = stored.RenewalInfo.SelectedTime
-	}
-	stored.RenewalInfo = &news
-	if meta.IssuerData, err = json.Marshal(stored); err != nil {
-		return
-	}
-	if data, err = json.Marshal(meta); err == nil {
-		err = s.Store(ctx, key, data)
-	}
-	if err != nil {
-		r.log.Debug("what the CA said of the renewal is not kept", "name", w.name, "err", err)
 	}
 }
 
