@@ -25,6 +25,7 @@ func (r *registrar) event(ctx context.Context, kind KeyKind, name string, data m
 		if err := r.mayOrder(ctx, w); err != nil {
 			return err
 		}
+		sweep(ctx, r.storage, r.policy().cas, w.name)
 		r.ordering(w, renewal)
 	case "cert_failed":
 		err, _ := data["error"].(error)

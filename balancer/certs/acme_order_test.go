@@ -443,3 +443,46 @@ func TestRenewalInfoLate(t *testing.T) {
 }
 
 var wantOne = want{oneName, ECDSA}
+
+// A challenge that is left of one issuer's order does not stand in the light of another's,
+// and is taken away before the next order.
+func TestStaleChallenge(t *testing.T) {
+	t.Parallel()
+	ca := newBrisk(t, -time.Hour, 90*24*time.Hour)
+	second := ca.Issuer
+	second.Name, second.Directory = "second", ca.url+directory()
+	m := newMemory()
+	ids := []string{ca.key(), second.key()}
+	for i, token := range []string{"stale", "fresh"} {
+		for _, kind := range []Challenge{HTTP01, TLSALPN01} {
+			s := solver{ids[i], m, new(dares)}
+			c := acme.Challenge{Type: string(kind), Token: token, KeyAuthorization: token + ".x", Identifier: acme.Identifier{Type: "dns", Value: string(kind) + ".example.org"}}
+			if err := s.Present(t.Context(), c); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	d, err := elsewhere(t.Context(), m, ids, "http-01.example.org")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, token := range []string{"stale", "fresh"} {
+		if got := d.pick(HTTP01, token); got == nil || got.KeyAuthorization != token+".x" {
+			t.Errorf("%s: got %+v", token, got)
+		}
+	}
+	if d.pick(HTTP01, "other") != nil || d.pick(TLSALPN01, "") != nil {
+		t.Error("something is found that was not asked for")
+	}
+	if d, err = elsewhere(t.Context(), m, ids, "tls-alpn-01.example.org"); err != nil || d.pick(TLSALPN01, "").Token != "fresh" {
+		t.Errorf("got %+v, %v, want the newest", d, err)
+	}
+	r := newRig(t, m, 0, 0)
+	r.wants(acmeOf(ca.Issuer, second), []string{"http-01.example.org"}, nil)
+	r.has("http-01.example.org")
+	for _, id := range ids {
+		if m.Exists(t.Context(), challengeKey(id, "http-01.example.org")) {
+			t.Errorf("a challenge of %s is left", id)
+		}
+	}
+}
