@@ -80,7 +80,7 @@ func (b *budget) read(now time.Time) bool {
 }
 
 // begin waits until an order may be made.
-func (r *registrar) begin(ctx context.Context, w *work) (release func(), err error) {
+func (r *registrar) begin(ctx context.Context, w *work) (*held, error) {
 	r.mu.Lock()
 	slots, demanded := r.orders, w.demanded
 	r.mu.Unlock()
@@ -89,12 +89,7 @@ func (r *registrar) begin(ctx context.Context, w *work) (release func(), err err
 			return nil, errBudget
 		}
 	}
-	select {
-	case slots <- struct{}{}:
-		return func() { <-slots }, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
+	return slot(slots).take(ctx)
 }
 
 // demand has a certificate for a name that a client asks for. It waits for the

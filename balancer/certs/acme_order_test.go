@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -24,8 +25,9 @@ type brisk struct {
 	hostile
 	Issuer
 	by       *issuer
-	from, to time.Duration // from now
-	made     atomic.Pointer[x509.Certificate]
+	from, to time.Duration                    // from now
+	made     atomic.Pointer[x509.Certificate] // last
+	certs    sync.Map                         // by path, PEM
 	given    atomic.Int64
 	asked    atomic.Int64 // for renewal information
 	ask      func()       // then
@@ -46,9 +48,9 @@ func newBrisk(t *testing.T, from, to time.Duration) *brisk {
 }
 
 func (b *brisk) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	order := func(status string) {
+	order := func(status, cert string) {
 		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(map[string]any{"status": status, "authorizations": []string{}, "finalize": b.url + "/finalize", "certificate": b.url + "/cert"})
+		_ = json.NewEncoder(w).Encode(map[string]any{"status": status, "authorizations": []string{}, "finalize": b.url + "/finalize", "certificate": b.url + cert})
 	}
 	w.Header().Set("Replay-Nonce", fmt.Sprint("nonce", b.nonces.Add(1)))
 	switch r.URL.Path {
@@ -61,7 +63,7 @@ func (b *brisk) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Location", b.url+"/order/1")
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(http.StatusCreated)
-		order("ready")
+		order("ready", "")
 	case "/finalize":
 		var jws struct{ Payload string }
 		var payload struct{ CSR string }
@@ -82,15 +84,16 @@ func (b *brisk) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		made, _ := x509.ParseCertificate(der)
 		b.made.Store(made)
-		order("valid")
-	case "/order/1":
-		order("valid")
-	case "/cert":
-		b.given.Add(1)
-		w.Header().Set("Content-Type", "application/pem-certificate-chain")
-		_, _ = io.WriteString(w, certPEM(b.made.Load()))
+		at := "/cert/" + made.SerialNumber.String()
+		b.certs.Store(at, certPEM(made))
+		order("valid", at)
 	default:
 		switch {
+		case strings.HasPrefix(r.URL.Path, "/cert/"):
+			b.given.Add(1)
+			w.Header().Set("Content-Type", "application/pem-certificate-chain")
+			text, _ := b.certs.Load(r.URL.Path)
+			_, _ = io.WriteString(w, text.(string))
 		case strings.HasPrefix(r.URL.Path, "/dir"):
 			w.Header().Set("Content-Type", "application/json")
 			_ = json.NewEncoder(w).Encode(map[string]string{
@@ -331,7 +334,8 @@ func TestStoreFails(t *testing.T) {
 
 // A lock that the fleet does not give is the fleet's fault, one that is held is nobody's.
 func TestNoLock(t *testing.T) {
-	s := &atOnce{lockless{newMemory()}, ECDSA, new(wholes)}
+	none := lockless{newMemory()}
+	s := &atOnce{none, none, ECDSA, new(wholes)}
 	if err := s.Lock(t.Context(), "x"); !stored(fmt.Errorf("unable to acquire lock: %s", err)) {
 		t.Errorf("%v is not taken for the storage's", err)
 	}

@@ -99,7 +99,7 @@ func (r *registrar) newPress(p *policy, kind KeyKind) *press {
 		list = append(list, ours)
 	}
 	config := certmagic.Config{
-		Issuers: list, KeySource: kind.generator(), Storage: &atOnce{kind.storage(r.storage), kind, &r.wholes}, DisableStorageCheck: true,
+		Issuers: list, KeySource: kind.generator(), Storage: &atOnce{kind.storage(r.storage), r.storage, kind, &r.wholes}, DisableStorageCheck: true,
 		Logger: r.zap,
 		OnEvent: func(ctx context.Context, name string, data map[string]any) error {
 			return r.event(ctx, kind, name, data)

@@ -26,8 +26,8 @@ const (
 	// ordersAtOnce bounds orders of this node: CAs allow some hundreds an hour.
 	ordersAtOnce = 8
 
-	// workTime bounds one look with all that follows from it: orders with several
-	// issuers, and the wait for a node that is at the same name.
+	// workTime bounds one look, and then one order with several issuers and the wait
+	// for a node that is at the same name, but not the wait for its turn.
 	workTime = 20 * time.Minute
 )
 

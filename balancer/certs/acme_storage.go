@@ -63,6 +63,7 @@ func (b beside) Stat(ctx context.Context, key string) (certmagic.KeyInfo, error)
 // stored so that there is a whole certificate at any time; see [whole].
 type atOnce struct {
 	certmagic.Storage
+	locker certmagic.Storage // the outer one; see [beside]
 	kind   KeyKind
 	wholes *wholes
 }
@@ -99,7 +100,7 @@ var errNoLock = errors.New("the fleet gives no lock")
 
 // Lock marks errors of the storage. A caller who has waited in vain gets another.
 func (a *atOnce) Lock(ctx context.Context, name string) error {
-	err := a.Storage.Lock(ctx, name)
+	err := lockIn(ctx, a.locker, name)
 	if err != nil && ctx.Err() == nil {
 		return storageError{fmt.Errorf("%w: %w", errNoLock, err)}
 	}

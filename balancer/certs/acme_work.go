@@ -22,8 +22,6 @@ const (
 
 // work looks after one certificate.
 func (r *registrar) work(ctx context.Context, p *press, w *work) {
-	ctx, cancel := context.WithTimeout(ctx, workTime)
-	defer cancel()
 	r.mu.Lock()
 	w.faults, w.asked = nil, false
 	r.mu.Unlock()
@@ -65,7 +63,9 @@ func (r *registrar) done(w *work, err error) {
 }
 
 // look reads a certificate, serves it, and renews or obtains it if that is due.
-func (r *registrar) look(ctx context.Context, p *press, w *work) error {
+func (r *registrar) look(whole context.Context, p *press, w *work) error {
+	ctx, cancel := context.WithTimeout(whole, workTime)
+	defer cancel()
 	found, torn, err := r.read(ctx, w)
 	if len(torn) > 0 {
 		if torn, err = r.repair(ctx, w, torn); err != nil {
@@ -86,12 +86,7 @@ func (r *registrar) look(ctx context.Context, p *press, w *work) error {
 		if err := r.pause(w); err != nil {
 			return err
 		}
-		release, err := r.begin(ctx, w)
-		if err != nil {
-			return err
-		}
-		defer release()
-		if err := p.config.ObtainCertSync(ctx, w.name); err != nil {
+		if err := r.order(whole, w, func(ctx context.Context) error { return p.config.ObtainCertSync(ctx, w.name) }); err != nil {
 			return err
 		}
 	case err != nil:
@@ -106,15 +101,13 @@ func (r *registrar) look(ctx context.Context, p *press, w *work) error {
 		if err := r.pause(w); err != nil {
 			return err
 		}
-		release, err := r.begin(ctx, w)
-		if err != nil {
-			return err
-		}
-		defer release()
-		if err := p.config.RenewCertSync(ctx, w.name, false); err != nil {
+		if err := r.order(whole, w, func(ctx context.Context) error { return p.config.RenewCertSync(ctx, w.name, false) }); err != nil {
 			return err
 		}
 	}
+	after, cancel := context.WithTimeout(whole, workTime) // what there was may be used up
+	defer cancel()
+	ctx = after
 	if found, _, err = r.read(ctx, w); err != nil {
 		return err
 	}
@@ -126,6 +119,18 @@ func (r *registrar) look(ctx context.Context, p *press, w *work) error {
 		return err
 	}
 	return errStillDue
+}
+
+// order makes an order in its turn, which may come late: only then its time begins.
+func (r *registrar) order(ctx context.Context, w *work, make func(context.Context) error) error {
+	h, err := r.begin(ctx, w)
+	if err != nil {
+		return err
+	}
+	defer h.free()
+	ctx, cancel := context.WithTimeout(context.WithValue(ctx, inSlot{}, h), workTime)
+	defer cancel()
+	return make(ctx)
 }
 
 // read reads a certificate and serves it if it is whole.

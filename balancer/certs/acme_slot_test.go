@@ -1,0 +1,61 @@
+package certs
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// Names that another node is at do not keep this one from others.
+func TestSlotsWhileLocked(t *testing.T) {
+	t.Parallel()
+	ca := newBrisk(t, -time.Hour, 90*24*time.Hour)
+	m := newMemory()
+	names := []string{oneName}
+	for i := range 10 * ordersAtOnce {
+		w := want{fmt.Sprintf("n%d.example.org", i), ECDSA}
+		names = append(names, w.name)
+		if err := m.Lock(t.Context(), w.lock()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := newRig(t, m, 0, 0)
+	r.wants(acmeOf(ca.Issuer), names, nil)
+	r.has(oneName)
+	for _, n := range names[1:] {
+		if err := m.Unlock(t.Context(), want{n, ECDSA}.lock()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, n := range names {
+		r.has(n)
+	}
+	if n := r.log.count("level=WARN"); n != 0 {
+		t.Errorf("%d warnings", n)
+	}
+}
+
+// Who waits for its turn has not been failed by a CA, however long it takes.
+func TestTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := Issuer{Name: "ca", Directory: "https://ca.invalid/dir", Challenges: []Challenge{HTTP01}}
+		r := idle(t, newMemory(), acmeOf(i), []string{oneName}, nil)
+		for range ordersAtOnce {
+			r.orders <- struct{}{}
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); r.run(ctx) }()
+		<-time.After(2 * workTime)
+		r.mu.Lock()
+		w := r.works[wantOne]
+		if !w.busy || w.err != nil || w.tries != 0 {
+			t.Errorf("busy %v, err %v, tries %d: want it to wait for its turn", w.busy, w.err, w.tries)
+		}
+		r.mu.Unlock()
+		stop()
+		<-done
+	})
+}
