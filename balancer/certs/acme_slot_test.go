@@ -2,7 +2,9 @@ package certs
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -58,4 +60,47 @@ func TestTurn(t *testing.T) {
 		stop()
 		<-done
 	})
+}
+
+// Values that this node cannot open are not taken away because others could not be
+// stored.
+func TestRollback(t *testing.T) {
+	ca := "ca.example.net-dir"
+	for _, end := range []string{wholeEnd, keyEnd, chainEnd, metaEnd} {
+		m := newMemory()
+		served := aged(t, oneName)
+		putStored(t, m, ca, oneName, served)
+		m.failing(func(op, key string) error {
+			if op == "load" || strings.HasSuffix(key, end) {
+				return errors.New("sealed by another")
+			}
+			return nil
+		})
+		s := &atOnce{m, m, ECDSA, new(wholes)}
+		fresh := young(t, oneName)
+		chain, key, meta := parts(t, fresh)
+		base := wholeBase(ca, oneName)
+		for _, part := range []struct {
+			end   string
+			value []byte
+		}{{keyEnd, key}, {chainEnd, chain}, {metaEnd, meta}} {
+			err := s.Store(t.Context(), base+part.end, part.value)
+			if failed := err != nil; failed != (part.end == metaEnd) || failed && !stored(err) {
+				t.Errorf("no room for %s: storing %s: %v", end, part.end, err)
+			}
+		}
+		for _, key := range []string{base + chainEnd, base + keyEnd} { // what certmagic does then
+			if err := s.Delete(t.Context(), key); err != nil {
+				t.Error(err)
+			}
+		}
+		m.failing(nil)
+		want := fresh.Leaf
+		if end == wholeEnd || end == keyEnd { // nothing of it has changed yet
+			want = served.Leaf
+		}
+		if p, err := stored1(t, m, ca); err != nil || !p.Leaf.Equal(want) {
+			t.Errorf("no room for %s: there is %+v, %v", end, p, err)
+		}
+	}
 }
