@@ -129,7 +129,10 @@ func (r *registrar) ordered(ctx context.Context, w *work, err error) {
 // fingerprint is the same for policies under which the same orders fail.
 func (p *policy) fingerprint() string {
 	h := sha256.New()
-	fmt.Fprintf(h, "%q %v %q %v %T %+v\n", p.Email, p.keys(), p.DNS.Resolvers, p.DNS.Wait, p.DNS.Provider, p.DNS.Provider)
+	fmt.Fprintf(h, "%q %v %q %v %T\n", p.Email, p.keys(), p.DNS.Resolvers, p.DNS.Wait, p.DNS.Provider)
+	if f, ok := p.DNS.Provider.(interface{ Fingerprint() string }); ok { // what it prints has no secret, nor need it be the same elsewhere
+		fmt.Fprintln(h, f.Fingerprint())
+	}
 	for _, i := range p.Issuers {
 		fmt.Fprintf(h, "%q %q %x %q %q\n", i.directory(), i.EABKeyID, sha256.Sum256([]byte(i.EABKey)), i.Challenges, i.Chain)
 		if i.Roots != nil {

@@ -336,12 +336,12 @@ func TestStoreFails(t *testing.T) {
 func TestNoLock(t *testing.T) {
 	none := lockless{newMemory()}
 	s := &atOnce{none, none, ECDSA, new(wholes)}
-	if err := s.Lock(t.Context(), "x"); !stored(fmt.Errorf("unable to acquire lock: %s", err)) {
+	if err := s.Lock(t.Context(), "x"); !stored(errors.New("unable to acquire lock: " + err.Error())) {
 		t.Errorf("%v is not taken for the storage's", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := s.Lock(ctx, "x"); stored(fmt.Errorf("unable to acquire lock: %s", err)) {
+	if err := s.Lock(ctx, "x"); stored(errors.New("unable to acquire lock: " + err.Error())) {
 		t.Errorf("%v is taken for the storage's", err)
 	}
 }
