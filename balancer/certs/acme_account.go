@@ -41,6 +41,9 @@ func (i *orderer) account(ctx context.Context, c *acmez.Client) (acme.Account, e
 	}
 	lock := "acme_account_" + i.IssuerKey()
 	if err := i.storage.Lock(ctx, lock); err != nil {
+		if ctx.Err() == nil {
+			err = storageError{err}
+		}
 		return account, fmt.Errorf("wait for the turn to make an account: %w", err)
 	}
 	defer func() { _ = i.storage.Unlock(context.WithoutCancel(ctx), lock) }() // a lock that stays ends by itself

@@ -38,6 +38,7 @@ var cures = []struct {
 	{stored, "certificates cannot be kept: look after the fleet, or the disk of its state directory, and nothing else has to be done"},
 	{is(syscall.ENOSPC), "the disk is full: free some space, and nothing else has to be done"},
 	{says("no space left on device"), "the disk is full: free some space, and nothing else has to be done"},
+	{is(errStillDue), stillDue},
 	{clock, "check this machine's clock; if it is right, the CA's own certificate has expired"},
 	{as[x509.UnknownAuthorityError], "the CA's own certificate is signed by nobody we know: set ca_file of the issuer, if it is a CA of your own"},
 	{as[x509.HostnameError], "the directory's URL and the CA's own certificate do not go together: check directory of the issuer"},
@@ -70,6 +71,10 @@ var cures = []struct {
 // advice says what to do about an error of an order. Without a cure it is tried
 // again anyway.
 func advice(err error) string {
+	var paused *pausedError
+	if errors.As(err, &paused) {
+		return paused.Do // as it was found when the order was made
+	}
 	for _, c := range cures {
 		if c.meant(err) {
 			return c.advice
@@ -109,7 +114,8 @@ func status(code int) func(error) bool {
 // lock that comes before an order.
 func stored(err error) bool {
 	var e storageError
-	return (errors.As(err, &e) || says("saving assets")(err) || says("isolated from its fleet")(err)) && !says("no space left on device")(err)
+	lost := errors.As(err, &e) || says("saving assets")(err) || says(errNoLock.Error())(err) || says("isolated from its fleet")(err)
+	return lost && !says("no space left on device")(err)
 }
 
 // challenged is a problem of an authorization, and not of the account.

@@ -80,7 +80,7 @@ func (r *registrar) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		return
 	}
-	if err != nil || d.Type != string(HTTP01) || d.Token != token {
+	if d = d.pick(HTTP01, token); err != nil || d == nil {
 		r.log.Debug("a challenge was asked for that is not open", "name", fmt.Sprintf("%.100q", q.Host), "client", q.RemoteAddr)
 		http.NotFound(w, q)
 		return
@@ -129,7 +129,7 @@ func (r *registrar) answer(hello *tls.ClientHelloInfo) (*tls.Certificate, error)
 	if err != nil {
 		return nil, err
 	}
-	if d.Type != string(TLSALPN01) {
+	if d = d.pick(TLSALPN01, ""); d == nil {
 		return nil, errNoChallenge
 	}
 	r.log.Debug("a challenge is answered", "challenge", TLSALPN01, "name", d.Identifier.Value, "client", hello.Conn.RemoteAddr())

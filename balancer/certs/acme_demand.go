@@ -88,7 +88,7 @@ func (b *budget) unread() {
 }
 
 // begin waits until an order may be made.
-func (r *registrar) begin(ctx context.Context, w *work) (release func(), err error) {
+func (r *registrar) begin(ctx context.Context, w *work) (*held, error) {
 	r.mu.Lock()
 	slots, demanded := r.orders, w.demanded
 	r.mu.Unlock()
@@ -98,12 +98,7 @@ func (r *registrar) begin(ctx context.Context, w *work) (release func(), err err
 			return nil, errBudget
 		}
 	}
-	select {
-	case slots <- struct{}{}:
-		return func() { <-slots }, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
+	return slot(slots).take(ctx)
 }
 
 // demand has a certificate for a name that a client asks for. It waits for the

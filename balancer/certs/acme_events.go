@@ -9,32 +9,65 @@ import (
 	"time"
 )
 
-// event hears from certmagic what became of an order. Failures are what the call
-// returns.
-func (r *registrar) event(kind KeyKind, name string, data map[string]any) error {
+// event hears from certmagic what goes on, while it has the name's lock. An error keeps
+// it from an order.
+func (r *registrar) event(ctx context.Context, kind KeyKind, name string, data map[string]any) error {
 	subject, _ := data["identifier"].(string)
 	renewal, _ := data["renewal"].(bool)
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	w := r.works[want{canonical(subject), kind}]
+	r.mu.Unlock()
 	if w == nil {
 		return nil
 	}
-	if name == "cert_obtaining" { // and not when it is stored: others may be faster to read it
-		if w.fresh = "obtained"; renewal {
-			w.fresh = "renewed"
+	switch name {
+	case "cert_obtaining":
+		if err := r.mayOrder(ctx, w); err != nil {
+			return err
 		}
-	}
-	if name != "cert_obtained" {
-		return nil
-	}
-	if len(w.faults) > 0 { // another issuer made up for it
-		what, do := r.trouble(w, nil)
-		if r.said.first(fmt.Sprint(kind, subject, do), time.Now()) {
-			r.log.Warn("an issuer failed, the next one gave the certificate", "name", w.name, "key", kind, "err", what, "do", do)
-		}
+		sweep(ctx, r.storage, r.policy().cas, w.name)
+		r.ordering(w, renewal)
+	case "cert_failed":
+		err, _ := data["error"].(error)
+		r.ordered(ctx, w, err)
+	case "cert_obtained":
+		r.madeUpFor(w)
+		r.ordered(ctx, w, nil)
 	}
 	return nil
+}
+
+// ordering takes down that an order begins, and not when it is stored: others may be
+// faster to read it.
+func (r *registrar) ordering(w *work, renewal bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	w.asked = true
+	if w.fresh = "obtained"; renewal {
+		w.fresh = "renewed"
+	}
+}
+
+// madeUpFor tells of issuers that failed before another gave the certificate.
+func (r *registrar) madeUpFor(w *work) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(w.faults) == 0 {
+		return
+	}
+	what, do := r.trouble(w, nil)
+	if r.said.first(fmt.Sprint(w.kind, w.name, do), time.Now()) {
+		r.log.Warn("an issuer failed, the next one gave the certificate", "name", w.name, "key", w.kind, "err", what, "do", do)
+	}
+}
+
+// gave takes down until when a certificate is good that a CA gave.
+func (r *registrar) gave(w want, until time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if job := r.works[w]; job != nil {
+		job.good = until
+	}
 }
 
 // fault takes down that an issuer failed: certmagic tells the last one's error only.
@@ -59,6 +92,9 @@ func (r *registrar) trouble(w *work, err error) (what, do string) {
 		}
 	}
 	for _, i := range r.policy().Issuers {
+		if as[*pausedError](err) || errors.Is(err, errStillDue) {
+			break // the faults, if any, are of another order
+		}
 		if fault := w.faults[i.Name]; fault != nil {
 			add(i.Name+": "+words(fault), fault)
 		}

@@ -302,7 +302,7 @@ func TestFullDisk(t *testing.T) {
 	putStored(t, s, i.key(), "mail.example.org", served)
 	r.wants(acmeOf(i), []string{"mail.example.org"}, nil)
 	full := &net.OpError{Op: "write", Err: syscall.ENOSPC}
-	for _, suffix := range []string{"accounts/postmaster@example.org.json", "challenge_tokens/mail.example.org.json", "mail.example.org.crt"} {
+	for _, suffix := range []string{"accounts/postmaster@example.org.json", "challenge_tokens/mail.example.org.json", "mail.example.org.whole"} {
 		r.has("mail.example.org")
 		s.failing(func(op, key string) error {
 			if op == "store" && strings.HasSuffix(key, suffix) {
@@ -400,6 +400,7 @@ func TestFits(t *testing.T) {
 		{"another name", chain(good), csr, "b.example.org", is(errNonsense)},
 		{"another key", chain(young(t, "a.example.org")), csr, "a.example.org", is(errNonsense)},
 		{"no certificate", []byte("<html>"), csr, "a.example.org", is(errNonsense)},
+		{"endless chain", append(chain(good), make([]byte, maxGiven)...), csr, "a.example.org", is(errNonsense)},
 		{"not yet", chain(early), &x509.CertificateRequest{PublicKey: early.Leaf.PublicKey}, "a.example.org", clock},
 	} {
 		if err := fitsOrder(tt.chain, tt.csr, tt.host); !tt.want(err) {

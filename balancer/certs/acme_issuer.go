@@ -25,6 +25,10 @@ const (
 	// clockSlack is how far a CA's clock may be ahead of ours before its
 	// certificates look as if they were not valid yet.
 	clockSlack = 5 * time.Minute
+
+	// maxGiven bounds a chain in octets: it has to fit into a value of the fleet with
+	// its key and what else is stored, in base64. Chains have some 10 KiB.
+	maxGiven = 64 << 10
 )
 
 // An orderer is an Issuer at work. It is not certmagic's own, whose solvers open
@@ -42,6 +46,8 @@ type orderer struct {
 	// failed is told each order that came to nothing, also where the next issuer
 	// makes up for it.
 	failed func(want, Issuer, error)
+	// gave is told until when the certificate is good that came of another.
+	gave func(want, time.Time)
 }
 
 // IssuerKey is the issuer's place in the storage.
@@ -66,6 +72,8 @@ func (i *orderer) Issue(ctx context.Context, csr *x509.CertificateRequest) (*cer
 	}
 	if err != nil {
 		i.failed(w, i.Issuer, err)
+	} else if leaf, err := leafOf(issued.Certificate); err == nil {
+		i.gave(w, leaf.NotAfter)
 	}
 	return issued, err
 }
@@ -159,6 +167,9 @@ var errNonsense = errors.New("the CA answers nonsense")
 // fits refuses a certificate that could not be served: it would take the place of
 // one that can.
 func fitsOrder(chain []byte, csr *x509.CertificateRequest, name string) error {
+	if len(chain) > maxGiven {
+		return fmt.Errorf("%w: a chain of more than %d bytes", errNonsense, maxGiven)
+	}
 	leaf, err := leafOf(chain)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errNonsense, err)

@@ -51,7 +51,7 @@ func (k *Keeper) Challenge(hello *tls.ClientHelloInfo) *tls.Config {
 // Without force only what would soon be renewed anyway is. The error has the CA's words
 // and what to do; without a work of that name it is fs.ErrNotExist.
 func (r *registrar) renew(ctx context.Context, name, key string, force bool) error {
-	ctx, cancel := context.WithTimeout(ctx, renewTime)
+	ctx, cancel := context.WithTimeout(context.WithValue(ctx, byHand{}, true), renewTime)
 	defer cancel()
 	var errs []error
 	known := false
@@ -72,7 +72,10 @@ func (r *registrar) renew(ctx context.Context, name, key string, force bool) err
 			continue
 		}
 		known = true
-		err := p.config.RenewCertSync(ctx, name, force) // or obtains, where there is none
+		err := r.finish(ctx, w)
+		if err == nil {
+			err = p.config.RenewCertSync(ctx, name, force) // or obtains, where there is none
+		}
 		if err == nil {
 			_, _, err = r.read(ctx, w)
 		}
@@ -100,6 +103,9 @@ func (r *registrar) renewed(w *work, err error) {
 	}
 	if w.err = err; err == nil {
 		w.tries, w.due = 0, later(worksEvery)
+	} else if stored(err) { // there may be one to store
+		w.due = later(storagePause)
+		r.wake()
 	}
 }
 

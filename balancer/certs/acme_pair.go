@@ -66,6 +66,8 @@ type stock struct {
 	ca     string    // the issuer's key
 	renew  time.Time // as the CA wants it; zero: it does not say
 	status Status    // but what a policy says of it; made once, since a chain takes long to parse
+
+	undone bool // it is there as a whole, and its parts are not; see [registrar.finish]
 }
 
 func newStock(c *tls.Certificate, ca string, renew time.Time) *stock {
@@ -153,7 +155,27 @@ func readLeft(ctx context.Context, s certmagic.Storage, w want, issuers []string
 	return best, nil
 }
 
+// readOne reads what an issuer gave, from its parts or, where these are not all there,
+// from the whole that was stored before them.
 func readOne(ctx context.Context, s certmagic.Storage, w want, ca string) (*stock, error) {
+	p, err := readParts(ctx, s, w, ca)
+	if !errors.Is(err, errTorn) && !errors.Is(err, errHalf) {
+		return p, err
+	}
+	one, wholeErr := readWhole(ctx, s, w, ca)
+	if wholeErr != nil {
+		return p, err
+	}
+	if p, wholeErr := one.stock(ca); wholeErr == nil {
+		return p, nil
+	}
+	return p, err
+}
+
+// errHalf is a certificate of which some parts are not there.
+var errHalf = errors.New("some of the certificate is not stored")
+
+func readParts(ctx context.Context, s certmagic.Storage, w want, ca string) (*stock, error) {
 	keys := certmagic.StorageKeys
 	key, err := s.Load(ctx, keys.SitePrivateKey(ca, w.name))
 	if err != nil {
@@ -161,17 +183,24 @@ func readOne(ctx context.Context, s certmagic.Storage, w want, ca string) (*stoc
 	}
 	chain, err := s.Load(ctx, keys.SiteCert(ca, w.name))
 	if err != nil {
-		return nil, err
+		return nil, half(err)
 	}
 	meta, err := s.Load(ctx, keys.SiteMeta(ca, w.name))
 	if err != nil {
-		return nil, err
+		return nil, half(err)
 	}
 	crt, err := tls.X509KeyPair(chain, key)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errTorn, err)
 	}
 	return newStock(&crt, ca, renewal(meta)), nil
+}
+
+func half(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: %w", errHalf, err)
+	}
+	return err
 }
 
 // leafOf is the first certificate of a chain in PEM. What a CA puts behind it is no

@@ -86,7 +86,7 @@ func (r *registrar) newPress(p *policy, kind KeyKind) *press {
 	for _, i := range p.Issuers {
 		ours := &orderer{
 			Issuer: i, email: p.Email, storage: r.storage, solvers: make(map[string]acmez.Solver),
-			limits: r.limit(i.key()), listed: p.listed, log: chat.With("ca", i.Name), failed: r.fault,
+			limits: r.limit(i.key()), listed: p.listed, log: chat.With("ca", i.Name), failed: r.fault, gave: r.gave,
 		}
 		ours.http = httpClient(i, ours.limits)
 		for _, c := range i.Challenges {
@@ -101,10 +101,12 @@ func (r *registrar) newPress(p *policy, kind KeyKind) *press {
 		list = append(list, ours)
 	}
 	config := certmagic.Config{
-		Issuers: list, KeySource: kind.generator(), Storage: &undo{Storage: kind.storage(r.storage)}, DisableStorageCheck: true,
-		Logger:  r.zap,
-		OnEvent: func(_ context.Context, name string, data map[string]any) error { return r.event(kind, name, data) },
-		OCSP:    certmagic.OCSPConfig{HTTPProxy: http.ProxyFromEnvironment}, // with it there is a time limit
+		Issuers: list, KeySource: kind.generator(), Storage: &atOnce{kind.storage(r.storage), r.storage, kind, &r.wholes}, DisableStorageCheck: true,
+		Logger: r.zap,
+		OnEvent: func(ctx context.Context, name string, data map[string]any) error {
+			return r.event(ctx, kind, name, data)
+		},
+		OCSP: certmagic.OCSPConfig{HTTPProxy: http.ProxyFromEnvironment}, // with it there is a time limit
 	}
 	out.stapled = certmagic.New(r.cache, config)
 	config.OCSP.DisableStapling = true

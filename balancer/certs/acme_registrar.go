@@ -24,8 +24,8 @@ const (
 	// ordersAtOnce bounds orders of this node: CAs allow some hundreds an hour.
 	ordersAtOnce = 8
 
-	// workTime bounds one look with all that follows from it: orders with several
-	// issuers, and the wait for a node that is at the same name.
+	// workTime bounds one look, and then one order with several issuers and the wait
+	// for a node that is at the same name, but not the wait for its turn.
 	workTime = 20 * time.Minute
 )
 
@@ -51,6 +51,7 @@ type registrar struct {
 	storage  certmagic.Storage
 	volatile bool // storage is lost with the process
 	dares    dares
+	wholes   wholes
 	lookups  lookups
 	heard    hearsay
 	said     once
@@ -66,6 +67,7 @@ type registrar struct {
 
 	mu       sync.Mutex // guards what follows, and what works say of themselves
 	tooled   *policy    // what the presses are for
+	print    string     // its fingerprint
 	presses  map[KeyKind]*press
 	works    map[want]*work
 	watched  map[string]want // by the key that is stored last
@@ -90,6 +92,9 @@ type work struct {
 	peek     bool             // it was stored meanwhile, so there may be something to serve
 	due      time.Time        // of the next look
 	tries    int              // that failed, in a row
+	asked    bool             // a CA was asked for it in this look
+	good     time.Time        // until when what it gave last is
+	last     attempt          // as far as this node knows
 	fresh    string           // what the log will call the next certificate: obtained, renewed
 	err      error            // of the last try
 	faults   map[string]error // of it, by the issuer's name
@@ -196,7 +201,8 @@ func (r *registrar) step(ctx context.Context, working *sync.WaitGroup) time.Dura
 
 // retool prepares for a policy: new issuers, names that come and go.
 func (r *registrar) retool(p *policy) {
-	r.tooled, r.presses = p, make(map[KeyKind]*press)
+	before := r.print
+	r.tooled, r.print, r.presses = p, p.fingerprint(), make(map[KeyKind]*press)
 	if len(p.Issuers) > 0 {
 		for _, kind := range p.keys() {
 			r.presses[kind] = r.newPress(p, kind)
@@ -212,8 +218,10 @@ func (r *registrar) retool(p *policy) {
 	}
 	clear(r.watched)
 	r.misses = misses{}
-	for _, w := range r.works { // what failed may do better now
-		w.due, w.tries, w.again = time.Time{}, 0, w.busy
+	for _, w := range r.works {
+		if r.print != before { // what failed may do better now
+			w.due, w.tries, w.again = time.Time{}, 0, w.busy
+		}
 		r.watch(w.want)
 		r.show(w.name)
 	}

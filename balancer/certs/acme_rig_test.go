@@ -147,6 +147,15 @@ func (m *memory) Lock(ctx context.Context, name string) error {
 	}
 }
 
+func (m *memory) TryLock(_ context.Context, name string) (bool, error) {
+	select {
+	case m.lock(name) <- struct{}{}:
+		return true, nil
+	default:
+		return false, nil
+	}
+}
+
 func (m *memory) Unlock(_ context.Context, name string) error {
 	<-m.lock(name)
 	return nil
@@ -180,6 +189,7 @@ type rig struct {
 	log     *book
 	storage *memory
 	doors   *Doors
+	end     func() // and waits
 }
 
 // anyPort is one that the kernel chooses.
@@ -198,10 +208,13 @@ func newRig(t *testing.T, s *memory, httpPort, alpnPort int) *rig {
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan struct{})
 	go func() { defer close(done); r.registrar.run(ctx) }()
-	t.Cleanup(func() {
+	r.end = func() {
 		stop()
 		r.doors.Close()
 		<-done
+	}
+	t.Cleanup(func() {
+		r.end()
 		if t.Failed() {
 			t.Logf("the node's log:\n%s", r.log)
 		}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,10 +26,31 @@ type dare struct {
 	acme.Challenge
 	// certificate is what answers it by tls-alpn-01 (RFC 8737 §3), made once.
 	certificate func() (*tls.Certificate, error)
+	// at is when it was stored, by the clock of the node that did.
+	at time.Time
+	// older are others of the name: one may be left of an issuer whose order was cut
+	// short, so that none may stand in another's light.
+	older *dare
+}
+
+// A storedDare is a challenge as the fleet has it.
+type storedDare struct {
+	acme.Challenge
+	At time.Time `json:"usher_at"`
+}
+
+// pick finds one by type and, if that is not empty, token: the newest.
+func (d *dare) pick(c Challenge, token string) *dare {
+	for ; d != nil; d = d.older {
+		if d.Type == string(c) && (token == "" || d.Token == token) {
+			return d
+		}
+	}
+	return nil
 }
 
 func newDare(c acme.Challenge) *dare {
-	return &dare{c, sync.OnceValues(func() (*tls.Certificate, error) { return acmez.TLSALPN01ChallengeCert(c) })}
+	return &dare{Challenge: c, certificate: sync.OnceValues(func() (*tls.Certificate, error) { return acmez.TLSALPN01ChallengeCert(c) })}
 }
 
 // challengeFolder has the challenges of one CA.
@@ -78,7 +100,7 @@ type solver struct {
 // Present tells the fleet, and this node last: who asks here before the others know
 // gets no answer yet.
 func (s solver) Present(ctx context.Context, c acme.Challenge) error {
-	data, err := json.Marshal(c)
+	data, err := json.Marshal(storedDare{c, time.Now()})
 	if err != nil {
 		return err
 	}
@@ -97,8 +119,9 @@ func (s solver) CleanUp(ctx context.Context, c acme.Challenge) error {
 	return s.storage.Delete(ctx, challengeKey(s.ca, c.Identifier.Value))
 }
 
-// elsewhere finds a challenge of an order that runs on another node.
+// elsewhere finds the challenges of orders that run on other nodes, the newest first.
 func elsewhere(ctx context.Context, s certmagic.Storage, keys []string) (*dare, error) {
+	var found []*dare
 	for _, key := range keys {
 		data, err := s.Load(ctx, key)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -107,13 +130,33 @@ func elsewhere(ctx context.Context, s certmagic.Storage, keys []string) (*dare, 
 		if err != nil {
 			return nil, err
 		}
-		var c acme.Challenge
+		var c storedDare
 		if err := json.Unmarshal(data, &c); err != nil {
 			return nil, fmt.Errorf("read a stored challenge: %w", err)
 		}
-		return newDare(c), nil
+		d := newDare(c.Challenge)
+		d.at = c.At
+		found = append(found, d)
 	}
-	return nil, fs.ErrNotExist
+	if len(found) == 0 {
+		return nil, fs.ErrNotExist
+	}
+	slices.SortStableFunc(found, func(a, b *dare) int { return b.at.Compare(a.at) })
+	for i := range found[1:] {
+		found[i].older = found[i+1]
+	}
+	return found[0], nil
+}
+
+// sweep takes away challenges that are left of earlier orders. The caller holds the
+// name's lock, so none is open.
+func sweep(ctx context.Context, s certmagic.Storage, issuers []string, name string) {
+	for _, ca := range issuers {
+		key := challengeKey(ca, name)
+		if _, err := s.Load(ctx, key); err == nil {
+			_ = s.Delete(ctx, key) // one that stays is older than the next
+		}
+	}
 }
 
 // A record is certmagic's solver of dns-01. Its records are taken away even if the

@@ -2,9 +2,10 @@ package certs
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"path"
 	"strings"
-	"sync"
 
 	"github.com/caddyserver/certmagic"
 )
@@ -56,58 +57,60 @@ func (b beside) Stat(ctx context.Context, key string) (certmagic.KeyInfo, error)
 	return info, err
 }
 
-// An undo is the storage that certmagic has. When one of a certificate's three parts
-// cannot be stored, certmagic deletes those that it stored before it, and with them
-// the certificate that they were to take the place of: here they get back what they
-// were.
-type undo struct {
+// An atOnce is the storage that certmagic has. It stores a certificate in three steps,
+// and when one fails it deletes what it stored before it, and with it the certificate
+// that was to be replaced. Here the three are kept until the last has come, and are then
+// stored so that there is a whole certificate at any time; see [whole].
+type atOnce struct {
 	certmagic.Storage
-	mu  sync.Mutex
-	old map[string][]byte
+	locker certmagic.Storage // the outer one; see [beside]
+	kind   KeyKind
+	wholes *wholes
 }
 
-// part says whether a key is of a certificate, and whether it is the last of it.
-func part(key string) (is, last bool) {
-	return strings.HasPrefix(key, certmagic.StorageKeys.CertsPrefix("")+"/"), path.Ext(key) == ".json"
+// part is where the certificate is that a key is a part of, and which part: what of its
+// keys is the same, and their ends.
+func part(key string) (base, end string, is bool) {
+	if !strings.HasPrefix(key, certmagic.StorageKeys.CertsPrefix("")+"/") {
+		return "", "", false
+	}
+	end = path.Ext(key)
+	return strings.TrimSuffix(key, end), end, end == keyEnd || end == chainEnd || end == metaEnd
 }
 
-func (u *undo) Store(ctx context.Context, key string, value []byte) error {
-	is, last := part(key)
+func (a *atOnce) Store(ctx context.Context, key string, value []byte) error {
+	base, end, is := part(key)
 	if !is {
-		return u.Storage.Store(ctx, key, value)
+		return a.Storage.Store(ctx, key, value)
 	}
-	var old []byte
-	if !last {
-		old, _ = u.Storage.Load(ctx, key) // none, or none that could be had
+	w := a.wholes.add(a.kind.stored(base), end, value)
+	if end != metaEnd {
+		return nil
 	}
-	if err := u.Storage.Store(ctx, key, value); err != nil {
-		return storageError{err}
+	if err := w.store(ctx, a.Storage, base); err != nil {
+		return storageError{err} // the wholes have it, and it is tried again
 	}
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	switch dir := path.Dir(key); {
-	case last:
-		for k := range u.old {
-			if path.Dir(k) == dir {
-				delete(u.old, k)
-			}
-		}
-	case old != nil:
-		if u.old == nil {
-			u.old = make(map[string][]byte)
-		}
-		u.old[key] = old
-	}
+	a.wholes.drop(a.kind.stored(base), w)
 	return nil
 }
 
-func (u *undo) Delete(ctx context.Context, key string) error {
-	u.mu.Lock()
-	old, ok := u.old[key]
-	delete(u.old, key)
-	u.mu.Unlock()
-	if ok {
-		return u.Storage.Store(ctx, key, old)
+// errNoLock begins what certmagic says of a lock that cannot be had: it keeps the text
+// of an error alone.
+var errNoLock = errors.New("the fleet gives no lock")
+
+// Lock marks errors of the storage. A caller who has waited in vain gets another.
+func (a *atOnce) Lock(ctx context.Context, name string) error {
+	err := lockIn(ctx, a.locker, name)
+	if err != nil && ctx.Err() == nil {
+		return storageError{fmt.Errorf("%w: %w", errNoLock, err)}
 	}
-	return u.Storage.Delete(ctx, key)
+	return err
+}
+
+// Delete takes nothing away because of a part that could not be stored.
+func (a *atOnce) Delete(ctx context.Context, key string) error {
+	if base, _, is := part(key); is && a.wholes.get(a.kind.stored(base)) != nil {
+		return nil
+	}
+	return a.Storage.Delete(ctx, key)
 }

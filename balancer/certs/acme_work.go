@@ -3,14 +3,12 @@ package certs
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"time"
 
 	"github.com/caddyserver/certmagic"
-	"github.com/mholt/acmez/v3/acme"
 )
 
 const (
@@ -24,10 +22,8 @@ const (
 
 // work looks after one certificate.
 func (r *registrar) work(ctx context.Context, p *press, w *work) {
-	ctx, cancel := context.WithTimeout(ctx, workTime)
-	defer cancel()
 	r.mu.Lock()
-	w.faults = nil
+	w.faults, w.asked = nil, false
 	r.mu.Unlock()
 	r.done(w, r.look(ctx, p, w))
 }
@@ -39,9 +35,14 @@ func (r *registrar) done(w *work, err error) {
 	w.busy, w.err = false, err
 	close(w.looked)
 	w.looked = make(chan struct{})
+	var paused *pausedError
 	switch {
 	case err == nil:
 		w.tries, w.due = 0, later(worksEvery)
+	case errors.As(err, &paused):
+		w.due = later(time.Until(paused.until()))
+	case w.asked && time.Now().Before(w.last.until()):
+		w.due = later(time.Until(w.last.until()))
 	case stored(err):
 		w.due = later(storagePause)
 		w.tries++
@@ -63,7 +64,9 @@ func (r *registrar) done(w *work, err error) {
 }
 
 // look reads a certificate, serves it, and renews or obtains it if that is due.
-func (r *registrar) look(ctx context.Context, p *press, w *work) error {
+func (r *registrar) look(whole context.Context, p *press, w *work) error {
+	ctx, cancel := context.WithTimeout(whole, workTime)
+	defer cancel()
 	found, torn, err := r.read(ctx, w)
 	if len(torn) > 0 {
 		if torn, err = r.repair(ctx, w, torn); err != nil {
@@ -73,14 +76,18 @@ func (r *registrar) look(ctx context.Context, p *press, w *work) error {
 			found, _, err = r.read(ctx, w)
 		}
 	}
-	switch {
-	case errors.Is(err, fs.ErrNotExist), err == nil && p.issuers[found.ca] == nil:
-		release, err := r.begin(ctx, w)
-		if err != nil {
+	if errors.Is(err, fs.ErrNotExist) || err == nil && (found.undone || p.issuers[found.ca] == nil) || r.unstored(w.want) {
+		if err := r.finish(ctx, w); err != nil {
 			return err
 		}
-		defer release()
-		if err := p.config.ObtainCertSync(ctx, w.name); err != nil {
+		found, _, err = r.read(ctx, w)
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist), err == nil && p.issuers[found.ca] == nil:
+		if err := r.pause(w); err != nil {
+			return err
+		}
+		if err := r.order(whole, w, func(ctx context.Context) error { return p.config.ObtainCertSync(ctx, w.name) }); err != nil {
 			return err
 		}
 	case err != nil:
@@ -89,20 +96,42 @@ func (r *registrar) look(ctx context.Context, p *press, w *work) error {
 		if due, err := r.due(ctx, p, w, found); !due || err != nil {
 			return err
 		}
-		release, err := r.begin(ctx, w)
-		if err != nil {
+		if err := r.finish(ctx, w); err != nil { // then it finds that nothing is due
 			return err
 		}
-		defer release()
-		if err := p.config.RenewCertSync(ctx, w.name, false); err != nil {
+		if err := r.pause(w); err != nil {
+			return err
+		}
+		if err := r.order(whole, w, func(ctx context.Context) error { return p.config.RenewCertSync(ctx, w.name, false) }); err != nil {
 			return err
 		}
 	}
+	after, cancel := context.WithTimeout(whole, workTime) // what there was may be used up
+	defer cancel()
+	ctx = after
 	if found, _, err = r.read(ctx, w); err != nil {
 		return err
 	}
 	r.staple(ctx, p, w, found)
-	return nil
+	r.mu.Lock()
+	asked := w.asked
+	r.mu.Unlock()
+	if due, err := r.old(ctx, p, w); err != nil || !due || !asked {
+		return err
+	}
+	return errStillDue
+}
+
+// order makes an order in its turn, which may come late: only then its time begins.
+func (r *registrar) order(ctx context.Context, w *work, make func(context.Context) error) error {
+	h, err := r.begin(ctx, w)
+	if err != nil {
+		return err
+	}
+	defer h.free()
+	ctx, cancel := context.WithTimeout(context.WithValue(ctx, inSlot{}, h), workTime)
+	defer cancel()
+	return make(ctx)
 }
 
 // read reads a certificate and serves it if it is whole.
@@ -159,16 +188,21 @@ func (r *registrar) serve(w *work, p *stock) {
 // when a third of its time is left.
 func (r *registrar) due(ctx context.Context, p *press, w *work, found *stock) (bool, error) {
 	r.refresh(ctx, p, w, found)
+	if old, err := r.old(ctx, p, w); err != nil || old {
+		return old, err
+	}
+	r.staple(ctx, p, w, found)
+	return false, nil
+}
+
+// old is due by what is stored.
+func (r *registrar) old(ctx context.Context, p *press, w *work) (bool, error) {
 	crt, err := p.config.CacheManagedCertificate(ctx, w.name)
 	if err != nil {
 		return false, err
 	}
 	r.cache.Remove([]string{crt.Hash()})
-	if crt.NeedsRenewal(p.config) {
-		return true, nil
-	}
-	r.staple(ctx, p, w, found)
-	return false, nil
+	return crt.NeedsRenewal(p.config), nil
 }
 
 // staple adds what an OCSP responder says, from the storage if that is new enough.
@@ -185,41 +219,6 @@ func (r *registrar) staple(ctx context.Context, p *press, w *work, found *stock)
 		with, c := *found, *found.Certificate
 		c.OCSPStaple, with.Certificate = crt.OCSPStaple, &c
 		r.serve(w, &with)
-	}
-}
-
-// refresh asks the CA again when it wants the certificate renewed, at the times that
-// it has set for that (RFC 9773 §4.3.2).
-func (r *registrar) refresh(ctx context.Context, p *press, w *work, found *stock) {
-	key := certmagic.StorageKeys.SiteMeta(found.ca, w.name)
-	s := w.kind.storage(r.storage)
-	data, err := s.Load(ctx, key)
-	if err != nil {
-		return
-	}
-	var meta certmagic.CertificateResource
-	var stored acme.Certificate
-	if json.Unmarshal(data, &meta) != nil || json.Unmarshal(meta.IssuerData, &stored) != nil ||
-		stored.RenewalInfo == nil || !stored.RenewalInfo.NeedsRefresh() {
-		return
-	}
-	news, err := p.issuers[found.ca].GetRenewalInfo(ctx, certmagic.Certificate{Certificate: *found.Certificate})
-	if err != nil {
-		r.log.Debug("the CA does not say when to renew", "name", w.name, "err", err)
-		return
-	}
-	if news.SameWindow(*stored.RenewalInfo) && !stored.RenewalInfo.SelectedTime.IsZero() {
-		news.SelectedTime = stored.RenewalInfo.SelectedTime
-	}
-	stored.RenewalInfo = &news
-	if meta.IssuerData, err = json.Marshal(stored); err != nil {
-		return
-	}
-	if data, err = json.Marshal(meta); err == nil {
-		err = s.Store(ctx, key, data)
-	}
-	if err != nil {
-		r.log.Debug("what the CA said of the renewal is not kept", "name", w.name, "err", err)
 	}
 }
 
@@ -240,6 +239,9 @@ func (r *registrar) repair(ctx context.Context, w *work, torn []string) ([]strin
 	defer func() { _ = r.storage.Unlock(context.WithoutCancel(ctx), w.lock()) }() // ends by itself
 	s := w.kind.storage(r.storage)
 	for _, ca := range torn {
+		if err := r.settle(ctx, s, w.want, ca); err != nil {
+			return torn, storageError{err}
+		}
 		if _, err := readOne(ctx, s, w.want, ca); !errors.Is(err, errTorn) {
 			continue
 		}

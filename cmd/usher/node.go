@@ -40,6 +40,8 @@ type node struct {
 	draining atomic.Bool
 	started  time.Time
 
+	endKeeper func() // and waits until it has ended
+
 	ctx     context.Context // of everything that runs in the background
 	cancel  context.CancelFunc
 	running sync.WaitGroup
@@ -145,7 +147,7 @@ func newNode(c *config.Config, log *logger) (*node, error) {
 	n.ready.Add("listeners", n.notDraining)
 	n.ready.Add("pools", n.poolsUsable)
 	n.ready.AddDegraded("certificates", n.keeper.Degraded)
-	n.running.Go(func() { n.keeper.Run(n.ctx) })
+	n.runKeeper()
 	n.running.Go(func() { n.doors.run(n.ctx) })
 	n.running.Go(func() { n.engine.Run(n.ctx) })
 	n.running.Go(n.tidy)
@@ -463,6 +465,7 @@ func (n *node) stop(ctx context.Context) {
 	n.draining.Store(true)
 	n.fleet.Leave() // the others know that this node takes no logins any more
 	n.server.Drain(ctx)
+	n.endKeeper() // while there is a fleet to store what it has obtained
 	n.fleet.Close()
 	n.cancel()
 	n.running.Wait()

@@ -22,6 +22,20 @@ func (n *node) awaitCertificates(ctx context.Context) {
 	n.keeper.Await(ctx)
 }
 
+// runKeeper starts the keeper, with an end of its own.
+func (n *node) runKeeper() {
+	ctx, cancel := context.WithCancel(n.ctx)
+	done := make(chan struct{})
+	n.endKeeper = func() {
+		cancel()
+		<-done
+	}
+	n.running.Go(func() {
+		defer close(done)
+		n.keeper.Run(ctx)
+	})
+}
+
 // doorsAgain is the time between two tries to open a port that CAs come to.
 const doorsAgain = time.Minute
 

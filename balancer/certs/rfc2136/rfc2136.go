@@ -13,6 +13,8 @@ package rfc2136
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
@@ -67,6 +69,13 @@ var (
 	_ libdns.RecordAppender = (*Provider)(nil)
 	_ libdns.RecordDeleter  = (*Provider)(nil)
 )
+
+// Fingerprint is the same for providers that would do the same, in other processes too,
+// and shows nothing of the secret.
+func (p *Provider) Fingerprint() string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q %q %v", p.server, p.key.Name, p.key.Algorithm, p.key.Secret.reveal(), p.timeout))
+	return hex.EncodeToString(sum[:])
+}
 
 // New checks the options. It asks the server nothing.
 func New(o Options) (*Provider, error) {
