@@ -22,6 +22,9 @@ const (
 	// orderShare is what of a new certificate's time is the pause then.
 	orderShare = 6
 
+	// leastPause is for certificates that are over in a moment, as by a wrong clock.
+	leastPause = time.Minute
+
 	// maxPause bounds what is believed of a pause that a node with another clock set.
 	maxPause = 4 * time.Hour
 
@@ -100,7 +103,10 @@ func (r *registrar) ordered(ctx context.Context, w *work, err error) {
 	r.mu.Lock()
 	next := attempt{At: time.Now(), Print: r.print}
 	if err == nil {
-		next.Wait = max(0, min(orderPause, w.good.Sub(next.At)/orderShare))
+		next.Wait = orderPause
+		if !w.good.IsZero() {
+			next.Wait = max(leastPause, min(orderPause, w.good.Sub(next.At)/orderShare))
+		}
 		next.What, next.Do = errStillDue.Error(), stillDue
 	} else {
 		next.Tries = w.last.Tries + 1

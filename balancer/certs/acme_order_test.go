@@ -222,7 +222,12 @@ func TestDeathInRenewal(t *testing.T) {
 // often they look; and the words are for that.
 func TestStillDue(t *testing.T) {
 	t.Parallel()
-	ca := newBrisk(t, -70*24*time.Hour, 20*24*time.Hour)
+	t.Run("old", func(t *testing.T) { t.Parallel(); stillDueOf(t, 20*24*time.Hour) })
+	t.Run("over soon", func(t *testing.T) { t.Parallel(); stillDueOf(t, 30*time.Second) })
+}
+
+func stillDueOf(t *testing.T, left time.Duration) {
+	ca := newBrisk(t, -70*24*time.Hour, left)
 	m := newMemory()
 	a, b := newRig(t, m, 0, 0), newRig(t, m, 0, 0)
 	for _, r := range []*rig{a, b} {
