@@ -24,9 +24,10 @@ const (
 	// strangers shall not take the descriptors of mail.
 	maxCallers = 256
 
-	// maxSameCaller bounds those from one address, or one /64 of IPv6: what a CA does
-	// takes milliseconds, and a proxy before us may have all of them come from one.
-	maxSameCaller = 8
+	// maxSameCaller bounds those from one address, or one /64 of IPv6. A CA looks from a
+	// few places, and from each for all names at once: ten nodes have eighty orders
+	// under way.
+	maxSameCaller = 96
 
 	// maxRequest bounds a request's header.
 	maxRequest = 8 << 10
