@@ -94,6 +94,9 @@ func openNode(t testing.TB, o FleetOptions, pools ...Pool) *sitter {
 	return s
 }
 
+// opened is called with each node that is opened, before it runs.
+var opened = func(*Fleet) {}
+
 // startNode opens and runs a node until end is called.
 func startNode(t testing.TB, o FleetOptions, pools ...Pool) (s *sitter, end func()) {
 	t.Helper()
@@ -110,6 +113,7 @@ func startNode(t testing.TB, o FleetOptions, pools ...Pool) (s *sitter, end func
 		t.Fatal(err)
 	}
 	s.f = f
+	opened(f)
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan struct{})
 	go func() { defer close(done); f.Run(ctx) }()

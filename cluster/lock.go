@@ -137,7 +137,7 @@ func (f *Fleet) take(ctx context.Context, name string, l *lock, wait bool) error
 		c := table.Take{Name: name, Node: f.o.Node, Life: f.node.Life(), Nonce: nonce}
 		f.mu.Unlock()
 		asked, cancel := context.WithTimeout(ctx, storeTime)
-		_, err := f.order(asked, c)
+		_, _, err := f.order(asked, c)
 		cancel()
 		if err == nil {
 			f.locks.hold(l, nonce) // and it is renewed from now on

@@ -54,14 +54,23 @@ func (f *Fleet) Put(ctx context.Context, key string, value []byte) error {
 	}
 	c := table.Put{Key: key, At: time.Now().UnixNano()}
 	c.By, c.Sealed = f.sealValue(key, value)
-	return f.write(ctx, "store "+key, func() table.Command {
-		c.Base = f.table.LastValue
-		if v, ok := f.table.Values.Find(key); ok && string(v.Sealed) == string(c.Sealed) {
-			return nil // the attempt before this one: no two are sealed alike
+	return f.write(ctx, "store "+key, func(a attempt) (table.Command, error) {
+		v, there := f.table.Values.Find(key)
+		switch {
+		case there && string(v.Sealed) == string(c.Sealed):
+			return nil, nil //nolint:nilnil // the attempt before this one: no two are sealed alike
+		case there && v.Number > c.Base && (a.unsure || a.late > 1):
+			return nil, nil //nolint:nilnil // this write was before that one
+		case !there && a.unsure:
+			return nil, errUnsure
 		}
-		return c
+		c.Base = f.table.LastValue
+		return c, nil
 	})
 }
+
+// errUnsure: neither to say that it is done nor to do it again would be right.
+var errUnsure = errors.New("whether it was stored is not known: the fleet lost its leader in the midst of it, and values were removed since; store it again")
 
 // Remove removes the value of a key, or all values below it. That there is none is no
 // error. Otherwise it is as Put.
@@ -72,11 +81,12 @@ func (f *Fleet) Remove(ctx context.Context, key string) error {
 	if err := f.Fresh(ctx); err != nil { // else what is not here yet would be left
 		return fmt.Errorf("delete %s: %w", key, err)
 	}
-	return f.write(ctx, "delete "+key, func() table.Command {
-		if _, ok := f.table.Values.Find(key); !ok && !f.table.Values.Dir(key) {
-			return nil
+	return f.write(ctx, "delete "+key, func(a attempt) (table.Command, error) {
+		_, there := f.table.Values.Find(key)
+		if a.unsure || !there && !f.table.Values.Dir(key) {
+			return nil, nil //nolint:nilnil // what is there was stored later
 		}
-		return table.Remove{Key: key, Base: f.table.LastValue}
+		return table.Remove{Key: key, Base: f.table.LastValue}, nil
 	})
 }
 
@@ -144,57 +154,77 @@ func find[V any](ctx context.Context, f *Fleet, what string, see func() (V, bool
 	return none, fmt.Errorf("%s: %w", what, fs.ErrNotExist)
 }
 
+// An attempt is what is known of the attempts of a write before this one.
+type attempt struct {
+	// late is how often the answer was that another has written since. The first time
+	// that may have been before this write began, which this node had not heard of; now
+	// it has. The second time it was meanwhile, so this write may as well have been the
+	// one before.
+	late int
+	// unsure: it was late, and may have been so by an attempt that had no answer.
+	unsure bool
+}
+
 // write commits what make makes of the present table, and waits until others have it.
 // Make is called with mu held; with nil the work is done.
-//
-// It is late if another has written since: the first time that may have been before this
-// call, which this node had not heard of; now it has. The second time it was meanwhile,
-// so this write may as well have been the one before.
-func (f *Fleet) write(ctx context.Context, what string, make func() table.Command) error {
+func (f *Fleet) write(ctx context.Context, what string, make func(attempt) (table.Command, error)) error {
 	ctx, cancel := context.WithTimeout(ctx, storeTime)
 	defer cancel()
 	var index uint64
-	for range 2 {
+	for a := (attempt{}); ; a.late++ {
 		f.mu.Lock()
-		c, fatal, applied := make(), f.fatal, f.applied
+		c, err := make(a)
+		fatal, applied := f.fatal, f.applied
 		f.mu.Unlock()
 		if fatal != nil {
-			return fmt.Errorf("%s: %w", what, fatal)
+			err = fatal
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", what, err)
 		}
 		if c == nil {
 			index = applied
 			break
 		}
-		at, err := f.order(ctx, c)
+		at, unanswered, err := f.order(ctx, c)
 		if index = at; err == nil {
 			break
 		}
 		if !errors.Is(err, table.ErrLate) {
 			return fmt.Errorf("%s: %w", what, err)
 		}
+		a.unsure = unanswered
 	}
 	f.spread(ctx, index)
 	return nil
 }
 
 // order has a command committed, and returns when it is applied here. While nobody
-// leads it tries again, until ctx ends.
-func (f *Fleet) order(ctx context.Context, c table.Command) (uint64, error) {
+// leads it tries again, until ctx ends. Unanswered says that there was an attempt that
+// may have come about without an answer.
+func (f *Fleet) order(ctx context.Context, c table.Command) (index uint64, unanswered bool, err error) {
 	for {
-		index, err := f.orderOnce(ctx, c)
+		index, err = f.orderOnce(ctx, c)
 		if err == nil || !errors.Is(err, ErrNoLeader) {
 			if index > 0 && ctx.Err() == nil {
 				if e := f.follow(ctx, index); e != nil && err == nil {
 					err = e
 				}
 			}
-			return index, err
+			return index, unanswered, err
 		}
+		unanswered = unanswered || !errors.As(err, new(*unsent))
 		if e := f.pause(ctx, storeAgain); e != nil {
-			return 0, fmt.Errorf("%w (%w)", err, e)
+			return 0, unanswered, fmt.Errorf("%w (%w)", err, e)
 		}
 	}
 }
+
+// An unsent error is of a command that nobody was told.
+type unsent struct{ error }
+
+// Unwrap shows what is in the way.
+func (u *unsent) Unwrap() error { return u.error }
 
 // pause lets time pass, unless ctx or the fleet ends.
 func (f *Fleet) pause(ctx context.Context, d time.Duration) error {
@@ -241,7 +271,7 @@ func (f *Fleet) commit(c table.Command) (uint64, error) {
 	}
 	address, _ := f.raft.LeaderWithID()
 	if address == "" || f.port == nil {
-		return 0, f.noLeader()
+		return 0, &unsent{f.noLeader()}
 	}
 	var p proposal
 	if err := f.send(string(address), "/v1/propose", table.Encode(c), &p); err != nil {

@@ -102,6 +102,7 @@ type world struct {
 	manners []place.Names
 	flushed map[uint64]bool // moves
 	grips   map[string]grip // locks
+	stored  map[string]bool // values that were
 	quiet   bool            // nothing happens any more: look seldom
 	Result
 	err error
@@ -153,7 +154,7 @@ type host struct {
 func Run(p *Plan, o Options) (Result, error) {
 	w := &world{
 		o: o, plan: p, rng: stream(p.Seed, 0), now: begin, sick: make(map[string]bool), pins: make(map[pin]string), admins: make(map[pin]bool),
-		manners: manners[:1:1], flushed: make(map[uint64]bool), grips: make(map[string]grip),
+		manners: manners[:1:1], flushed: make(map[uint64]bool), grips: make(map[string]grip), stored: make(map[string]bool),
 	}
 	w.raft.init(w)
 	for i := range p.Users {

@@ -116,13 +116,19 @@ func (w *world) watchLocks(c table.Command) {
 	}
 }
 
-// watchValues holds a value that was stored against what the log says of it.
+// watchValues holds a value that was stored against what the log says of it. Said twice
+// it is stored once, whatever happened between the two.
 func (w *world) watchValues(c table.Command) {
 	put, ok := c.(table.Put)
 	if !ok {
 		return
 	}
 	w.Stores++
+	if said := put.Key + " " + string(put.Sealed); w.stored[said] {
+		w.fail(ErrReplica, "%s is stored a second time", said)
+	} else {
+		w.stored[said] = true
+	}
 	if v, ok := w.ref.Values.Find(put.Key); !ok || !bytes.Equal(v.Sealed, put.Sealed) || v.Number <= put.Base {
 		w.fail(ErrReplica, "%s was stored and is %+v", put.Key, v)
 	}

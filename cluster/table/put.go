@@ -3,8 +3,8 @@ package table
 import "strings"
 
 // Commands about values. Base is Table.LastValue as who sends them has seen it: what
-// has been stored since is left alone, so that a late or double command does not bring
-// an old value back. Who means it says it again.
+// has been stored since is left alone, and what has been removed since stays away, so that
+// a late or double command does not bring an old value back. Who means it says it again.
 type (
 	// Put stores a value.
 	Put struct {
@@ -35,7 +35,8 @@ func (Reseal) kind() string { return "reseal" }
 
 func (c Put) apply(t *Table, _ uint64) error {
 	v := Value{Number: t.LastValue + 1, Modified: c.At, By: c.By, Sealed: c.Sealed}
-	if before, ok := t.Values.Find(c.Key); ok && before.Number > c.Base {
+	before, ok := t.Values.Find(c.Key)
+	if ok && before.Number > c.Base || !ok && t.Removed[removedOf(c.Key)] > c.Base {
 		return ErrLate
 	}
 	if err := t.Values.check(c.Key, v); err != nil {
@@ -70,6 +71,7 @@ func (c Remove) apply(t *Table, _ uint64) error {
 	t.LastValue++ // whoever watches has to look
 	for _, key := range gone {
 		t.Values.remove(key)
+		t.Removed[removedOf(key)] = t.LastValue
 	}
 	return nil
 }

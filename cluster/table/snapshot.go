@@ -28,10 +28,11 @@ type saved struct {
 	Pins      int       `json:"pins"` // so many follow, each by itself
 	// Values follow the pins, each by itself. All of these are left out while there
 	// are none.
-	Values    int    `json:"values,omitempty"`
-	LastValue uint64 `json:"last_value,omitempty"`
-	Locks     []Lock `json:"locks,omitempty"`
-	LastBeat  uint64 `json:"last_beat,omitempty"`
+	Values    int      `json:"values,omitempty"`
+	LastValue uint64   `json:"last_value,omitempty"`
+	Removed   []uint64 `json:"removed,omitempty"`
+	Locks     []Lock   `json:"locks,omitempty"`
+	LastBeat  uint64   `json:"last_beat,omitempty"`
 }
 
 type pool struct {
@@ -138,6 +139,9 @@ func (t *Table) Save(w io.Writer) error {
 		s.Settling = &settling{t.Settling.Settings, renames(t.Settling.Keys)}
 	}
 	s.Values, s.LastValue, s.LastBeat = t.Values.Len(), t.LastValue, t.LastBeat
+	if t.Removed != ([removedSlots]uint64{}) {
+		s.Removed = t.Removed[:]
+	}
 	for _, name := range slices.Sorted(maps.Keys(t.Locks)) {
 		s.Locks = append(s.Locks, t.Locks[name])
 	}
@@ -253,6 +257,10 @@ func (t *Table) Load(r io.Reader) error {
 // loadValues reads values and locks.
 func (t *Table) loadValues(d *json.Decoder, s saved) error {
 	t.LastValue, t.LastBeat = s.LastValue, s.LastBeat
+	if len(s.Removed) > len(t.Removed) {
+		return fmt.Errorf("read a snapshot: %d numbers of removals, at most %d are possible", len(s.Removed), len(t.Removed))
+	}
+	copy(t.Removed[:], s.Removed)
 	for _, l := range s.Locks {
 		t.Locks[l.Name] = l
 	}

@@ -45,6 +45,9 @@ type Table struct {
 	// Values are what is kept under keys, and LastValue counts their changes.
 	Values    Values
 	LastValue uint64
+	// Removed is LastValue when a value was last removed, by removedOf its key: a Put
+	// that is late must not bring back what is gone.
+	Removed [removedSlots]uint64
 	// Locks are by name, and LastBeat counts what their holders say.
 	Locks    map[string]Lock
 	LastBeat uint64

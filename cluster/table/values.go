@@ -3,6 +3,7 @@ package table
 import (
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"iter"
 	"maps"
 	"slices"
@@ -42,6 +43,9 @@ const (
 	valueCost = 128
 	// maxBy bounds the name of a secret.
 	maxBy = 64
+	// removedSlots is how finely removals are remembered: by single keys that would
+	// grow, and by one number each removal would make every Put late that is on its way.
+	removedSlots = 256
 )
 
 // Why a value is not taken.
@@ -100,6 +104,14 @@ func dirs(key string) iter.Seq[string] {
 			}
 		}
 	}
+}
+
+// removedOf says where the removal of a key is remembered: by FNV-1a, as all nodes have
+// to agree.
+func removedOf(key string) uint8 {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(key)) // never fails
+	return uint8(h.Sum32())
 }
 
 func cost(key string, v Value) int { return len(key) + len(v.Sealed) + valueCost }

@@ -69,6 +69,27 @@ func TestLateValues(t *testing.T) {
 	}
 }
 
+// What has been removed since does not come back by a command that is said twice, nor
+// after a snapshot. Of other keys nothing is late for it.
+func TestLateAfterRemoval(t *testing.T) {
+	tab := newTable(t)
+	key := put("a/key", 0, "private")
+	apply(t, tab, key, put("a/crt", 1, "public"), table.Remove{Key: "a", Base: 2})
+	for range 2 {
+		for _, late := range []table.Put{key, put("a/crt", 2, "public")} {
+			if err := tab.Apply(late, 1); !errors.Is(err, table.ErrLate) {
+				t.Errorf("%s comes back: %v", late.Key, err)
+			}
+		}
+		saved := save(t, tab)
+		tab = table.New()
+		if err := tab.Load(bytes.NewReader(saved)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	apply(t, tab, put("b", 0, "on its way since before"), put("a/key", tab.LastValue, "obtained anew"))
+}
+
 func TestBoundsOfValues(t *testing.T) {
 	tab := newTable(t)
 	apply(t, tab, put("a/b", 0, "one"))
@@ -131,7 +152,7 @@ func TestFullOfValues(t *testing.T) {
 func TestOldSnapshot(t *testing.T) {
 	tab := newTable(t)
 	old := save(t, tab)
-	for _, word := range []string{"values", "last_value", "locks", "last_beat"} {
+	for _, word := range []string{"values", "last_value", "removed", "locks", "last_beat"} {
 		if bytes.Contains(old, []byte(word)) {
 			t.Errorf("a snapshot without values says %q", word)
 		}
