@@ -54,6 +54,7 @@ func (f *Fleet) openRaft(p *port) error {
 	if err != nil {
 		return err
 	}
+	snapshots = numbered{snapshots}
 	if err := unbroken(log, snapshots); err != nil {
 		return fmt.Errorf("state directory: %w; move %s away, and the node joins anew", err, f.dir.path)
 	}
@@ -109,6 +110,25 @@ func (f *Fleet) openLog(log hclog.Logger) (logStore, raft.SnapshotStore, error) 
 		return nil, nil, fmt.Errorf("state directory: %w", err)
 	}
 	return w, snapshots, nil
+}
+
+// numbered are snapshots that say where in the log they are: who restores one has what
+// was before it, and would else learn that with the next entry only.
+type numbered struct{ raft.SnapshotStore }
+
+// Open implements raft.SnapshotStore.
+func (n numbered) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
+	meta, content, err := n.SnapshotStore.Open(id)
+	if err != nil {
+		return nil, nil, err
+	}
+	return meta, &opening{content, meta.Index}, nil
+}
+
+// An opening snapshot is being read.
+type opening struct {
+	io.ReadCloser
+	index uint64
 }
 
 // fresh says that the node has no log yet.
@@ -191,6 +211,11 @@ func (m *machine) Restore(r io.ReadCloser) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	*f.table = *t
+	if w, ok := r.(raft.ReadCloserWrapper); ok { // raft counts what is read
+		if s, ok := w.WrappedReadCloser().(*opening); ok {
+			f.applied = s.index
+		}
+	}
 	f.learn()
 	f.news()
 	return nil
