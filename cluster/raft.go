@@ -151,7 +151,7 @@ func (m *machine) Apply(l *raft.Log) any { return m.ApplyBatch([]*raft.Log{l})[0
 // ApplyBatch implements raft.BatchingFSM. The answers are errors or nil.
 func (m *machine) ApplyBatch(logs []*raft.Log) []any {
 	f := (*Fleet)(m)
-	answers := make([]any, len(logs))
+	answers, entries := make([]any, len(logs)), readEntries(logs)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for i, l := range logs {
@@ -163,11 +163,7 @@ func (m *machine) ApplyBatch(logs []*raft.Log) []any {
 			answers[i] = f.fatal
 			continue
 		}
-		var c table.Command
-		data, err := openEntry(l.Data)
-		if err == nil {
-			c, err = table.Decode(data)
-		}
+		c, err := entries[i].c, entries[i].err
 		if errors.Is(err, errDamaged) {
 			f.fatal = fmt.Errorf("entry %d of the fleet's log: %w: move the state directory away, and the node joins anew", l.Index, err)
 			f.log.Error("the node cannot follow its fleet any more", "err", f.fatal)
@@ -187,6 +183,29 @@ func (m *machine) ApplyBatch(logs []*raft.Log) []any {
 	f.learn()
 	f.news()
 	return answers
+}
+
+// An entry is what one of the log says.
+type entry struct {
+	c   table.Command
+	err error
+}
+
+// readEntries reads a batch. It is done without the fleet's lock: large values take
+// milliseconds each, and logins would wait for them.
+func readEntries(logs []*raft.Log) []entry {
+	list := make([]entry, len(logs))
+	for i, l := range logs {
+		if l.Type != raft.LogCommand {
+			continue
+		}
+		data, err := openEntry(l.Data)
+		if err == nil {
+			list[i].c, err = table.Decode(data)
+		}
+		list[i].err = err
+	}
+	return list
 }
 
 // Snapshot implements raft.FSM.

@@ -39,8 +39,10 @@ const (
 	// them in memory, and each snapshot has them; it is room for some 8,000
 	// certificates with their keys.
 	MaxValues = 64 << 20
-	// valueCost is what a value takes besides its octets and its key's, about.
-	valueCost = 128
+	// valueCost is what a value takes besides its octets and its key's, about: its places
+	// in two maps, and in copies of them. So there are some hundred thousand at most, as
+	// to copy them for a snapshot holds up logins.
+	valueCost = 512
 	// maxBy bounds the name of a secret.
 	maxBy = 64
 	// removedSlots is how finely removals are remembered: by single keys that would

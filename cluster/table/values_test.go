@@ -147,6 +147,18 @@ func TestFullOfValues(t *testing.T) {
 	}
 }
 
+// The least values are not so many that a copy of the table takes long.
+func TestManySmallValues(t *testing.T) {
+	tab := newTable(t)
+	n, err := 0, error(nil)
+	for ; err == nil && n < 200_000; n++ {
+		err = tab.Apply(put(fmt.Sprint(n), tab.LastValue, ""), 1)
+	}
+	if !errors.Is(err, table.ErrFull) || n < 100_000 {
+		t.Errorf("after %d values: %v", n, err)
+	}
+}
+
 // A table of before there were values is read, and one without any is written as it
 // was then.
 func TestOldSnapshot(t *testing.T) {
