@@ -34,14 +34,16 @@ type ticketNews struct {
 	changed      chan struct{} // nil until somebody asks
 	epoch, seals uint64
 	secrets      *[]Secret
-	said         uint64 // the epoch of which it was said that it cannot be opened
-	unsealed     bool   // the manager's: it was said that there is nothing to seal with
+	said         uint64    // the epoch of which it was said that it cannot be opened
+	own          TicketKey // this node's own, for that epoch
+	unsealed     bool      // the manager's: it was said that there is nothing to seal with
 }
 
 // TicketKeys returns the keys that session tickets are sealed and opened with: the
 // first seals, all open. All nodes of the fleet have the same, a moment apart. There
-// are none before the node has a table, and if it cannot open the one that seals.
-// Changed is closed when others may hold. The caller wipes what he was given.
+// are none before the node has a table. If it cannot open the one that seals, it has one
+// of its own for that epoch, as what was given up must not seal any more. Changed is
+// closed when others may hold. The caller wipes what he was given.
 func (f *Fleet) TicketKeys() (keys []TicketKey, changed <-chan struct{}) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -58,9 +60,10 @@ func (f *Fleet) TicketKeys() (keys []TicketKey, changed <-chan struct{}) {
 		case k.Epoch == now.Epoch:
 			if n.said != now.Epoch {
 				n.said = now.Epoch
+				_, _ = rand.Read(n.own[:]) // never fails
 				f.log.Warn("session tickets are sealed with this node's own keys: other nodes do not resume its sessions until there are new keys, in an hour, or by usher fleet rotate-tickets", "err", err)
 			}
-			return nil, n.changed
+			keys = append(keys, n.own) // InUse has the one that seals first
 		}
 	}
 	return keys, n.changed

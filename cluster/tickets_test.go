@@ -9,6 +9,7 @@ import (
 	"slices"
 	"testing"
 
+	"usher.example/cluster/lead"
 	"usher.example/cluster/place"
 	"usher.example/cluster/table"
 )
@@ -110,7 +111,7 @@ func TestTicketsOfAFounder(t *testing.T) {
 func TestTicketsWithoutTheirSecret(t *testing.T) {
 	o := FleetOptions{Node: "a", State: t.TempDir()}
 	s, end := startNode(t, o, mainPool(place.Shared, 1))
-	keysOf(t, s, 2)
+	before := keysOf(t, s, 2)
 	end()
 	path := filepath.Join(o.State, sealerFile)
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
@@ -121,12 +122,37 @@ func TestTicketsWithoutTheirSecret(t *testing.T) {
 	}
 	s, end = startNode(t, o, mainPool(place.Shared, 1))
 	await(t, s)
-	if keys, _ := s.f.TicketKeys(); len(keys) > 0 {
-		t.Error("keys that nobody can open")
+	own := keysOf(t, s, 1)
+	if again := keysOf(t, s, 1); slices.Contains(before, own[0]) || again[0] != own[0] {
+		t.Error("the key of its own is one of before, or another each time")
 	}
 	until(t, "new keys", func() bool { return s.f.RotateTickets(false) == nil })
-	keysOf(t, s, 2)
+	if keys := keysOf(t, s, 2); slices.Contains(keys, own[0]) {
+		t.Error("it keeps its own key")
+	}
 	end()
+}
+
+// Who cannot open the key that seals gives up those of before nevertheless.
+func TestTicketsAreDroppedUnopened(t *testing.T) {
+	ours, theirs := NewSecret(), NewSecret()
+	f := &Fleet{table: table.New(), dir: &directory{}, log: testLog(t)}
+	turn := func(drop bool) {
+		t.Helper()
+		if err := f.table.Apply(lead.NewTickets(f.table.Tickets, f.newTicket, 1, lead.TicketEvery, drop), 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.secrets.Store(&[]Secret{ours})
+	turn(false)
+	before, _ := f.TicketKeys()
+	f.secrets.Store(&[]Secret{theirs})
+	turn(true)
+	f.secrets.Store(&[]Secret{ours})
+	after, _ := f.TicketKeys()
+	if len(before) != 2 || len(after) != 1 || slices.Contains(before, after[0]) || after[0] == (TicketKey{}) {
+		t.Errorf("%d keys, of which the first is of before: %t", len(after), len(after) > 0 && slices.Contains(before, after[0]))
+	}
 }
 
 // Three nodes have the same keys, also after an order by any of them, while their

@@ -6,7 +6,8 @@ import (
 
 // keepTickets has all listeners seal session tickets with the fleet's keys, so that
 // clients resume their sessions at any node, and after a restart. As long as the fleet
-// has brought none the node has its own, and what it has had last if it is isolated.
+// has brought none the node has its own, as for those that it cannot open, and what it
+// has had last if it is isolated.
 func (n *node) keepTickets() {
 	for {
 		changed := n.takeTickets()
