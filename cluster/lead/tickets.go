@@ -14,7 +14,7 @@ const TicketEvery = 12 * 3600 * member.Second
 
 const (
 	// ticketRest is the part of TicketEvery that two turns of one leader are apart,
-	// whatever clocks show: so many keys at most are made by a clock that jumps. It is
+	// whatever clocks show, but for the first to a key that is due: so many keys at most are made by a clock that jumps. It is
 	// an hour, and never less than Wait: whoever has a lease by then has a grant that
 	// is younger than the coming key, and so the key.
 	ticketRest = 12
@@ -26,6 +26,7 @@ const (
 // A turning is since when a leader has seen an epoch of tickets.
 type turning struct {
 	seen  bool
+	first bool // the leader was elected in it
 	epoch uint64
 	at    int64
 }
@@ -33,24 +34,29 @@ type turning struct {
 // tickets has nodes use another key in time. When that is, says the key itself by the
 // clock on the wall, which goes on over elections and restarts, and may show anything:
 // so a key that is to come much later than one ever should is due as well, as is one
-// that this leader has waited for by the clock of leases.
+// that this leader has waited for by the clock of leases. Where leaders live for less than
+// ticketRest, each turns at most once, to a key that is due by what it shows.
 func (l *Leader) tickets(now int64) []table.Command {
 	if l.o.Ticket == nil || l.o.Wall == nil {
 		return nil
 	}
 	t := &l.t.Tickets
 	if s := &l.turned; !s.seen || s.epoch != t.Epoch {
-		*s = turning{true, t.Epoch, now}
+		*s = turning{true, !s.seen, t.Epoch, now}
 	}
 	wall, every := l.o.Wall(), l.ticketEvery()
 	fresh := t.Epoch == 0
 	coming, _ := t.Find(t.Last())
 	if !fresh {
 		waited := now - l.turned.at
-		if waited < max(every/ticketRest, member.Longer(member.Wait)) {
+		used, _ := t.Find(t.Epoch)
+		rest := max(every/ticketRest, member.Longer(member.Wait))
+		if l.turned.first && wall >= coming.NotBefore && wall-used.NotBefore >= every/ticketRest/member.Second {
+			rest = member.Longer(member.Wait) // leaders before this one have waited; once, as clocks jump
+		}
+		if waited < rest {
 			return nil
 		}
-		used, _ := t.Find(t.Epoch)
 		fresh = l.o.Opens != nil && !l.o.Opens(coming)
 		early := wall < coming.NotBefore && coming.NotBefore-wall <= 2*every/member.Second
 		if early && waited < every && !fresh && (l.o.Opens == nil || l.o.Opens(used)) {

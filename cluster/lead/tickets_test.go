@@ -99,6 +99,18 @@ func TestTicketsOverElections(t *testing.T) {
 	f.want("eleven more", 0, 2)
 }
 
+// Where no leader lives for an hour, or a lone node is restarted as often, keys turn too.
+func TestTicketsOfShortLeaders(t *testing.T) {
+	f := newTicketFleet(t)
+	f.tick()
+	f.want("the first", 1, 1)
+	for term := range uint64(48) {
+		f.elect(term + 2)
+		f.pass(hour / 2)
+	}
+	f.want("a day of leaders of half an hour", 2, 3)
+}
+
 // What the clock on the wall shows may be anything.
 func TestTicketsByWrongClocks(t *testing.T) {
 	const years = 10 * 365 * 24 * 3600
