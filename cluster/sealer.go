@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"cmp"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -29,17 +28,17 @@ const sealerFile = "seal.key"
 // sealOverhead is what sealing adds: the nonce and the tag (NIST SP 800-38D §5.2.1).
 const sealOverhead = 12 + 16
 
-// errSealerDamaged: the file of the key has something else in it.
-var errSealerDamaged = errors.New("it is not a key: bring it back from a backup; if it is lost, move it away, and what was sealed with it has to be obtained anew")
+// errSealerDamaged: the file of the key has something else in it, or too many.
+var errSealerDamaged = errors.New("it has something else than up to 8 keys, one a line: bring it back from a backup; if it is lost, move it away, and what was sealed with it has to be obtained anew")
 
 // An ownSealer is the key that a node seals values with while it has no other. It is
 // read with the fleet's lock held, so nobody waits for a disk to read it.
 type ownSealer struct {
 	making sync.Mutex               // one at a time makes a key
-	key    atomic.Pointer[[]Secret] // nil: none
+	key    atomic.Pointer[[]Secret] // nil: none; the first seals
 }
 
-// keys are the key, if there is one.
+// keys are the key, if there is one, and others that open.
 func (s *ownSealer) keys() []Secret {
 	if list := s.key.Load(); list != nil {
 		return *list
@@ -47,7 +46,12 @@ func (s *ownSealer) keys() []Secret {
 	return nil
 }
 
-// readSealer reads the directory's own key, if there is one.
+// maxSealers bounds the keys in the file: each value that is of none of the others is
+// tried with each.
+const maxSealers = 8
+
+// readSealer reads the directory's own keys, if there are any: one a line, the one to seal
+// with first. The program writes one only; people add one that they have found.
 func (d *directory) readSealer() ([]Secret, error) {
 	if d.path == "" {
 		return nil, nil
@@ -61,11 +65,11 @@ func (d *directory) readSealer() ([]Secret, error) {
 		return nil, fmt.Errorf("state directory: %w", err)
 	}
 	defer clear(text)
-	b, err := base64.StdEncoding.Strict().DecodeString(strings.TrimSpace(string(text)))
-	if err != nil || len(b) != SecretLen {
+	list, err := secretLines(string(text))
+	if err != nil || len(list) == 0 || len(list) > maxSealers {
 		return nil, fmt.Errorf("state directory: %s: %w", path, errSealerDamaged)
 	}
-	return []Secret{Secret(b)}, nil
+	return list, nil
 }
 
 // makeSealer makes a key. Without a directory it is gone with the process, as is what
@@ -103,7 +107,23 @@ func (f *Fleet) needSealer() error {
 		return fmt.Errorf("a key to seal values with cannot be kept: %w", err)
 	}
 	f.own.key.Store(&key)
+	if n := f.unopened(); n > 0 {
+		f.log.Error("a new key for values was made, and there are values that it does not open: if their key is found, add its line to the file of the new one, below it, and start usher again; otherwise they have to be obtained anew", "values", n, "file", filepath.Join(f.dir.path, sealerFile))
+	}
 	return nil
+}
+
+// unopened counts values that are sealed with nothing that this node has.
+func (f *Fleet) unopened() int {
+	have, n := prints(f.sealers()), 0
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, v := range f.table.Values.Any() {
+		if !slices.Contains(have, v.By) {
+			n++
+		}
+	}
+	return n
 }
 
 // ErrSealed: a value cannot be opened. The error says which, and with what it was
@@ -128,7 +148,7 @@ func (f *Fleet) openValue(key string, v table.Value) ([]byte, error) {
 		return plain, nil
 	}
 	if have := prints(list); !slices.Contains(have, v.By) {
-		return nil, fmt.Errorf("%w: %s was sealed with the version %s of the secret, and this node has %s: give it that version too (of a node that is alone it is %s in its state directory), or delete the value to have it obtained anew",
+		return nil, fmt.Errorf("%w: %s was sealed with the version %s of the secret, and this node has %s: give it that version too (of a node that is alone it is a line of %s in its state directory: add it below what is there, and start usher again), or delete the value to have it obtained anew",
 			ErrSealed, key, v.By, cmp.Or(strings.Join(have, ", "), "none"), sealerFile)
 	}
 	return nil, fmt.Errorf("%w: %s is damaged, or was stored under another key, sealed with the version %s of the secret: delete it to have it obtained anew", ErrSealed, key, v.By)

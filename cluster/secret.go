@@ -60,20 +60,31 @@ func ReadSecrets(path string) ([]Secret, error) {
 		return nil, fmt.Errorf("fleet secret: %w", err)
 	}
 	defer clear(text)
+	list, err := secretLines(string(text))
+	if err != nil {
+		return nil, fmt.Errorf("fleet secret: %s: a line is not %d octets in base64; usher fleet secret makes one", path, SecretLen)
+	}
+	if len(list) == 0 || len(list) > MaxSecrets {
+		return nil, fmt.Errorf("fleet secret: %s has %d versions, it should have 1 to %d", path, len(list), MaxSecrets)
+	}
+	return list, nil
+}
+
+var errSecretLine = errors.New("a line is no secret")
+
+// secretLines reads secrets, one a line; what begins with # is for people.
+func secretLines(text string) ([]Secret, error) {
 	var list []Secret
-	for line := range strings.Lines(string(text)) {
+	for line := range strings.Lines(text) {
 		line = strings.TrimSpace(line)
 		if line == "" || strings.HasPrefix(line, "#") {
 			continue
 		}
 		b, err := base64.StdEncoding.Strict().DecodeString(line)
 		if err != nil || len(b) != SecretLen {
-			return nil, fmt.Errorf("fleet secret: %s: a line is not %d octets in base64; usher fleet secret makes one", path, SecretLen)
+			return nil, errSecretLine
 		}
 		list = append(list, Secret(b))
-	}
-	if len(list) == 0 || len(list) > MaxSecrets {
-		return nil, fmt.Errorf("fleet secret: %s has %d versions, it should have 1 to %d", path, len(list), MaxSecrets)
 	}
 	return list, nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -47,6 +48,26 @@ func TestReadSecrets(t *testing.T) {
 	if text := fmt.Sprintf("%v %+v %#v %s %x", a, a, a, a, a); strings.Contains(text, a.Text()) || strings.Contains(text, fmt.Sprintf("%x", a[:])) {
 		t.Errorf("a secret prints itself: %s", text)
 	}
+}
+
+// FuzzSecretLines holds that what is read is what is written, and nothing else is taken.
+func FuzzSecretLines(f *testing.F) {
+	a := NewSecret()
+	f.Add(a.Text() + "\n# b\n\n" + a.Text())
+	f.Add("c2hvcnQ=")
+	f.Fuzz(func(t *testing.T, text string) {
+		list, err := secretLines(text)
+		if err != nil {
+			if len(list) > 0 {
+				t.Error("secrets beside an error")
+			}
+			return
+		}
+		again, err := secretLines(secretText(list, "# other"))
+		if err != nil || !slices.Equal(again, list) {
+			t.Errorf("%d secrets are read again as %d, %v", len(list), len(again), err)
+		}
+	})
 }
 
 // What one version sealed another opens that still has it, and nobody else.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -53,6 +54,7 @@ func TestOwnSealer(t *testing.T) {
 	s, end := startNode(t, o, mainPool(place.Shared, 1))
 	await(t, s)
 	put(t, s, "a/key", "private")
+	put(t, s, "c", "of before")
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the key's file: %v, %v", info, err)
 	}
@@ -67,16 +69,47 @@ func TestOwnSealer(t *testing.T) {
 	if err := os.Rename(path, path+".lost"); err != nil {
 		t.Fatal(err)
 	}
+	lines := make(tape, 1<<12)
+	o.Log = slog.New(lines)
 	s, end = startNode(t, o, mainPool(place.Shared, 1))
 	await(t, s)
-	_, err := s.f.Value(t.Context(), "a/key")
-	if !errors.Is(err, ErrSealed) || !strings.Contains(err.Error(), "a/key") || !strings.Contains(err.Error(), by[0]) || !strings.Contains(err.Error(), sealerFile) {
+	_, err := s.f.Value(t.Context(), "c")
+	if !errors.Is(err, ErrSealed) || !strings.Contains(err.Error(), "c was sealed") || !strings.Contains(err.Error(), by[0]) || !strings.Contains(err.Error(), sealerFile) {
 		t.Errorf("without the key: %v", err)
 	}
 	put(t, s, "b", "with a new key")
 	has(t, s, "b", "with a new key")
 	put(t, s, "a/key", "obtained anew")
 	has(t, s, "a/key", "obtained anew")
+	end()
+	said := 0
+	for len(lines) > 0 {
+		if r := <-lines; r.Level == slog.LevelError && strings.Contains(r.Message, "a new key") {
+			said++
+		}
+	}
+	if said != 1 {
+		t.Errorf("it was said %d times that there are values without their key", said)
+	}
+
+	now, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lost, err := os.ReadFile(path + ".lost")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, slices.Concat(now, []byte("# found again\n"), lost), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o.Log = nil
+	s, end = startNode(t, o, mainPool(place.Shared, 1))
+	await(t, s)
+	has(t, s, "a/key", "obtained anew")
+	has(t, s, "b", "with a new key")
+	has(t, s, "c", "of before")
+	until(t, "all values to be sealed with the first key", func() bool { return len(s.sealedBy()) == 1 })
 	end()
 
 	if err := os.WriteFile(path, []byte("nonsense"), 0o600); err != nil {
