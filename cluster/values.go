@@ -122,6 +122,14 @@ func (f *Fleet) Keys(ctx context.Context, dir string, recursive bool) ([]string,
 	})
 }
 
+// Room is how many octets of values there is room for, by this node's table. Each value
+// counts some hundred octets more than it has.
+func (f *Fleet) Room() int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return int64(table.MaxValues - f.table.Values.Octets())
+}
+
 // Fresh waits until this node has what the fleet had when it was asked. One that can
 // reach no leader says so.
 func (f *Fleet) Fresh(ctx context.Context) error { return f.fresher.wait(ctx, f) }

@@ -74,6 +74,9 @@ func (r *registrar) look(ctx context.Context, p *press, w *work) error {
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist), err == nil && p.issuers[found.ca] == nil:
+		if err := r.room(); err != nil {
+			return err
+		}
 		release, err := r.begin(ctx, w)
 		if err != nil {
 			return err

@@ -113,6 +113,9 @@ func (s *Store) Watch(ctx context.Context, prefix string, changed func(key strin
 	}
 }
 
+// Room is how many octets of values the fleet takes still, with what each costs besides.
+func (s *Store) Room() int64 { return s.fleet.Room() }
+
 // Sealed says that an error is of a value which this node cannot open, for lack of the
 // secret: it is there, and others may be able to.
 func Sealed(err error) bool { return errors.Is(err, cluster.ErrSealed) }
