@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -36,23 +35,15 @@ func TestDiskFull(t *testing.T) {
 	n := open(t, cluster.FleetOptions{State: dir, KickDelay: -1})
 	n.await(t)
 
-	room := fill(t, dir)
-	began := time.Now()
-	err := n.Store.Store(t.Context(), "a/key", []byte("value"))
-	if !errors.Is(err, unix.ENOSPC) || !strings.Contains(err.Error(), "a/key") || time.Since(began) > refused {
-		t.Fatalf("a node that cannot keep a key, after %v: %v", time.Since(began), err)
-	}
-	t.Log(err)
-	room()
 	if err := n.Store.Store(t.Context(), "a/key", []byte("value")); err != nil {
 		t.Fatalf("with room: %v", err)
 	}
 
-	room = fill(t, dir)
+	room := fill(t, dir)
 	large := make([]byte, table.MaxValue/2)
 	_, _ = rand.Read(large) // never fails
-	stored := 0
-	for err = nil; err == nil && stored < 2000; stored++ {
+	stored, err, began := 0, error(nil), time.Now()
+	for ; err == nil && stored < 2000; stored++ {
 		began = time.Now()
 		err = n.Store.Store(t.Context(), fmt.Sprintf("b/%d", stored%9), large)
 	}
