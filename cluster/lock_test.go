@@ -8,11 +8,14 @@ import (
 	"usher.example/cluster/table"
 )
 
-// TestLostLock: who has lost a lock is told so when he asks and when he unlocks it, and
+// TestLostLock: who has lost a lock is told so when he asks, stores or unlocks it, and
 // takes nothing from who has it now. Names are forgotten when nobody uses them.
 func TestLostLock(t *testing.T) {
 	s := alone(t, FleetOptions{}, mainPool(place.Shared, 1))
 	if err := s.f.Lock(t.Context(), "l"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.f.PutUnder(t.Context(), "l", "a", []byte("by its holder")); err != nil {
 		t.Fatal(err)
 	}
 	s.f.mu.Lock()
@@ -29,6 +32,14 @@ func TestLostLock(t *testing.T) {
 	if err := s.f.Holds("l"); !errors.Is(err, ErrLockLost) {
 		t.Errorf("who has lost it: %v", err)
 	}
+	put(t, s, "a", "by the next holder")
+	if err := s.f.PutUnder(t.Context(), "l", "a", []byte("late")); !errors.Is(err, ErrLockLost) {
+		t.Errorf("who stores under what he has lost: %v", err)
+	}
+	if err := s.f.RemoveUnder(t.Context(), "l", "a"); !errors.Is(err, ErrLockLost) {
+		t.Errorf("who deletes under what he has lost: %v", err)
+	}
+	has(t, s, "a", "by the next holder")
 	if err := s.f.Unlock(t.Context(), "l"); !errors.Is(err, ErrLockLost) {
 		t.Errorf("who unlocks what he has lost: %v", err)
 	}
