@@ -43,12 +43,18 @@ type lock struct {
 // the fleet cannot be asked the error is ErrNoLeader, after some seconds. Names are of
 // table.MaxLockName octets at most.
 func (f *Fleet) Lock(ctx context.Context, name string) error {
+	if err := table.CheckLock(name); err != nil {
+		return fmt.Errorf("lock %q: %w", name, err)
+	}
 	l := f.locks.enter(name)
 	select {
 	case l.turn <- struct{}{}:
 	case <-ctx.Done():
 		f.locks.exit(name, l)
 		return fmt.Errorf("lock %q: %w", name, context.Cause(ctx))
+	case <-f.ctx.Done():
+		f.locks.exit(name, l)
+		return fmt.Errorf("lock %q: %w", name, context.Cause(f.ctx))
 	}
 	if err := f.take(ctx, name, l, true); err != nil {
 		<-l.turn
@@ -60,6 +66,9 @@ func (f *Fleet) Lock(ctx context.Context, name string) error {
 
 // TryLock takes a lock if nobody has it, and says whether it has.
 func (f *Fleet) TryLock(ctx context.Context, name string) (bool, error) {
+	if err := table.CheckLock(name); err != nil {
+		return false, fmt.Errorf("lock %q: %w", name, err)
+	}
 	l := f.locks.enter(name)
 	select {
 	case l.turn <- struct{}{}:

@@ -1,8 +1,11 @@
 package cluster
 
 import (
+	"context"
 	"errors"
+	"strings"
 	"testing"
+	"time"
 
 	"usher.example/cluster/place"
 	"usher.example/cluster/table"
@@ -54,5 +57,39 @@ func TestLostLock(t *testing.T) {
 	}
 	if n := len(s.f.locks.by); n != 0 {
 		t.Errorf("%d names are left", n)
+	}
+}
+
+// TestLockInTheNode: a name that is none is refused at once, and who waits for his turn
+// within the node sees the end of the fleet.
+func TestLockInTheNode(t *testing.T) {
+	s, end := startNode(t, FleetOptions{}, mainPool(place.Shared, 1))
+	await(t, s)
+	for _, name := range []string{"", "l\xff", strings.Repeat("l", table.MaxLockName+1)} {
+		if err := s.f.Lock(t.Context(), name); err == nil {
+			t.Errorf("%.20q is locked", name)
+		}
+		if _, err := s.f.TryLock(t.Context(), name); err == nil {
+			t.Errorf("%.20q is tried", name)
+		}
+	}
+	if err := s.f.Lock(t.Context(), "l"); err != nil {
+		t.Fatal(err)
+	}
+	waits := make(chan error, 1)
+	go func() { waits <- s.f.Lock(context.WithoutCancel(t.Context()), "l") }()
+	until(t, "it to wait", func() bool {
+		s.f.locks.mu.Lock()
+		defer s.f.locks.mu.Unlock()
+		return s.f.locks.by["l"].users == 2
+	})
+	end()
+	select {
+	case err := <-waits:
+		if err == nil {
+			t.Error("it has the lock of a fleet that has ended")
+		}
+	case <-time.After(patience):
+		t.Error("it waits for ever")
 	}
 }

@@ -108,6 +108,9 @@ func (c Reseal) apply(t *Table, _ uint64) error {
 	if err := t.Values.check(c.Key, v); err != nil {
 		return err
 	}
-	t.Values.put(c.Key, v) // of the same length: there is room
+	if err := t.Values.room(c.Key, v); err != nil { // of the same length there is
+		return err
+	}
+	t.Values.put(c.Key, v)
 	return nil
 }

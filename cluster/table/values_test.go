@@ -142,6 +142,13 @@ func TestFullOfValues(t *testing.T) {
 		t.Errorf("after %d values: %v", n, err)
 	}
 	apply(t, tab, put("0", tab.LastValue, "small"), put("new", tab.LastValue, "small"))
+	for err = nil; err == nil; n++ {
+		err = tab.Apply(put(fmt.Sprint(n), tab.LastValue, strings.Repeat("x", 64<<10)), 1)
+	}
+	v, _ := tab.Values.Find("new")
+	if err := tab.Apply(table.Reseal{Key: "new", Number: v.Number, By: "s", Sealed: []byte(big)}, 1); !errors.Is(err, table.ErrFull) {
+		t.Errorf("what is sealed anew grows: %v", err)
+	}
 	if tab.Values.Octets() > table.MaxValues {
 		t.Errorf("%d octets", tab.Values.Octets())
 	}
