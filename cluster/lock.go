@@ -43,12 +43,18 @@ type lock struct {
 // the fleet cannot be asked the error is ErrNoLeader, after some seconds. Names are of
 // table.MaxLockName octets at most.
 func (f *Fleet) Lock(ctx context.Context, name string) error {
+	if err := table.CheckLock(name); err != nil {
+		return fmt.Errorf("lock %q: %w", name, err)
+	}
 	l := f.locks.enter(name)
 	select {
 	case l.turn <- struct{}{}:
 	case <-ctx.Done():
 		f.locks.exit(name, l)
 		return fmt.Errorf("lock %q: %w", name, context.Cause(ctx))
+	case <-f.ctx.Done():
+		f.locks.exit(name, l)
+		return fmt.Errorf("lock %q: %w", name, context.Cause(f.ctx))
 	}
 	if err := f.take(ctx, name, l, true); err != nil {
 		<-l.turn
@@ -60,6 +66,9 @@ func (f *Fleet) Lock(ctx context.Context, name string) error {
 
 // TryLock takes a lock if nobody has it, and says whether it has.
 func (f *Fleet) TryLock(ctx context.Context, name string) (bool, error) {
+	if err := table.CheckLock(name); err != nil {
+		return false, fmt.Errorf("lock %q: %w", name, err)
+	}
 	l := f.locks.enter(name)
 	select {
 	case l.turn <- struct{}{}:
@@ -108,7 +117,8 @@ func (f *Fleet) Unlock(ctx context.Context, name string) error {
 }
 
 // Holds says that this node has a lock still, by its own table; else ErrLockLost, or that
-// it never had it.
+// it never had it. While the node is isolated the table may be an old one: then the error
+// is ErrIsolated.
 func (f *Fleet) Holds(name string) error {
 	f.locks.mu.Lock()
 	l := f.locks.by[name]
@@ -124,6 +134,9 @@ func (f *Fleet) Holds(name string) error {
 	defer f.mu.Unlock()
 	if f.table.Locks[name].Nonce != nonce {
 		return fmt.Errorf("lock %q: %w", name, ErrLockLost)
+	}
+	if !f.node.Leased(bootTime()) {
+		return fmt.Errorf("lock %q: %w", name, ErrIsolated)
 	}
 	return nil
 }
@@ -225,6 +238,16 @@ func (s *locks) hold(l *lock, nonce uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l.nonce = nonce
+}
+
+// fence is what a command names that is given under a lock; nothing if it is not held.
+func (s *locks) fence(name string) table.Fence {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l := s.by[name]; l != nil && l.nonce != 0 {
+		return table.Fence{Lock: name, Nonce: l.nonce}
+	}
+	return table.Fence{}
 }
 
 // release ends the holding of a name; nil if nobody holds it.

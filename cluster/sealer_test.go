@@ -1,8 +1,10 @@
 package cluster
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -46,5 +48,32 @@ func TestSealerOnASlowDisk(t *testing.T) {
 	defer r.Close()
 	if err := <-made; err == nil || len(f.sealers()) != 0 {
 		t.Errorf("a key that is not on the disk is used: %v", err)
+	}
+}
+
+// TestSealerOnAFullDisk: a key that cannot be kept is not used, and who stores is told.
+func TestSealerOnAFullDisk(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("SKIPPED, needs root, to mount a small disk")
+	}
+	dir := t.TempDir()
+	if err := unix.Mount("usher-test", dir, "tmpfs", 0, "mode=700,size=64k"); err != nil {
+		t.Skipf("SKIPPED, cannot mount a small disk: %v", err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+	ballast := filepath.Join(dir, "ballast")
+	if err := os.WriteFile(ballast, make([]byte, 1<<20), 0o600); !errors.Is(err, unix.ENOSPC) {
+		t.Fatal(err)
+	}
+	f := &Fleet{table: table.New(), dir: &directory{path: dir}}
+	f.secrets.Store(new([]Secret))
+	if err := f.Put(t.Context(), "a/key", nil); !errors.Is(err, unix.ENOSPC) || !strings.Contains(err.Error(), "a/key") || len(f.sealers()) > 0 {
+		t.Errorf("on a full disk: %v, %d keys", err, len(f.sealers()))
+	}
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.needSealer(); err != nil || len(f.sealers()) != 1 {
+		t.Errorf("with room: %v, %d keys", err, len(f.sealers()))
 	}
 }

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -186,7 +187,14 @@ func (f *Fleet) RotateTickets(drop bool) error {
 		f.mu.Lock()
 		now := f.table.Tickets
 		f.mu.Unlock()
-		err := f.propose(lead.NewTickets(now, f.newTicket, wallClock(), lead.TicketEvery, drop))
+		index, err := f.commit(lead.NewTickets(now, f.newTicket, wallClock(), lead.TicketEvery, drop))
+		if index > 0 { // also if it is late: the next try is to know why
+			ctx, cancel := context.WithTimeout(f.ctx, applyTime)
+			if e := f.follow(ctx, index); e != nil && err == nil {
+				err = e
+			}
+			cancel()
+		}
 		if try == turnTries || !errors.Is(err, table.ErrLate) {
 			return err
 		}

@@ -55,10 +55,10 @@ func (d *deaf) lose(kind string, then func()) {
 // TestUnanswered holds what a write does that was done and not answered, and what another
 // did since: it neither brings back what is gone nor overwrites what is newer.
 func TestUnanswered(t *testing.T) {
-	o := FleetOptions{Fleet: "test", Node: "edge-1", Secrets: []Secret{NewSecret()}, Bind: "127.0.0.1:0", Voters: []string{"edge-1"}, KickDelay: -1}
+	o := FleetOptions{Fleet: "test", Node: "edge-1", Secrets: []Secret{NewSecret()}, Bind: "127.0.0.1:0", Voters: []string{"edge-1"}, State: t.TempDir(), KickDelay: -1}
 	leader := openNode(t, o, mainPool(place.Shared, 1))
 	await(t, leader)
-	o.Node, o.Join = "edge-2", []string{leader.f.port.advertise.String()}
+	o.Node, o.State, o.Join = "edge-2", t.TempDir(), []string{leader.f.port.advertise.String()}
 	var d *deaf
 	restore := opened
 	opened = func(f *Fleet) {

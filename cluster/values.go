@@ -43,6 +43,13 @@ type ValueInfo struct {
 // the voters the error is ErrNoLeader, after 10 s at the latest. It may have been
 // stored nevertheless. The octets are not kept.
 func (f *Fleet) Put(ctx context.Context, key string, value []byte) error {
+	return f.PutUnder(ctx, "", key, value)
+}
+
+// PutUnder is Put by who works under a lock: if this node has taken it, and has lost it
+// before it released it, nothing is stored, and the error is ErrLockLost. If it has not
+// taken it, it is as Put.
+func (f *Fleet) PutUnder(ctx context.Context, lock, key string, value []byte) error {
 	if err := table.CheckKey(key); err != nil {
 		return err
 	}
@@ -52,7 +59,7 @@ func (f *Fleet) Put(ctx context.Context, key string, value []byte) error {
 	if err := f.needSealer(); err != nil {
 		return fmt.Errorf("store %s: %w", key, err)
 	}
-	c := table.Put{Key: key, At: time.Now().UnixNano()}
+	c := table.Put{Key: key, At: time.Now().UnixNano(), Fence: f.locks.fence(lock)}
 	c.By, c.Sealed = f.sealValue(key, value)
 	return f.write(ctx, "store "+key, func(a attempt) (table.Command, error) {
 		v, there := f.table.Values.Find(key)
@@ -75,18 +82,24 @@ var errUnsure = errors.New("whether it was stored is not known: the fleet lost i
 // Remove removes the value of a key, or all values below it. That there is none is no
 // error. Otherwise it is as Put.
 func (f *Fleet) Remove(ctx context.Context, key string) error {
+	return f.RemoveUnder(ctx, "", key)
+}
+
+// RemoveUnder is to Remove as PutUnder is to Put.
+func (f *Fleet) RemoveUnder(ctx context.Context, lock, key string) error {
 	if err := table.CheckKey(key); err != nil {
 		return err
 	}
 	if err := f.Fresh(ctx); err != nil { // else what is not here yet would be left
 		return fmt.Errorf("delete %s: %w", key, err)
 	}
+	fence := f.locks.fence(lock)
 	return f.write(ctx, "delete "+key, func(a attempt) (table.Command, error) {
 		_, there := f.table.Values.Find(key)
 		if a.unsure || !there && !f.table.Values.Dir(key) {
 			return nil, nil //nolint:nilnil // what is there was stored later
 		}
-		return table.Remove{Key: key, Base: f.table.LastValue}, nil
+		return table.Remove{Key: key, Base: f.table.LastValue, Fence: fence}, nil
 	})
 }
 
@@ -120,6 +133,14 @@ func (f *Fleet) Keys(ctx context.Context, dir string, recursive bool) ([]string,
 		_, file := f.table.Values.Find(dir)
 		return f.table.Values.List(dir, recursive), dir == "" || file || f.table.Values.Dir(dir)
 	})
+}
+
+// Room is how many octets of values there is room for, by this node's table. Each value
+// counts some hundred octets more than it has.
+func (f *Fleet) Room() int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return int64(table.MaxValues - f.table.Values.Octets())
 }
 
 // Fresh waits until this node has what the fleet had when it was asked. One that can
@@ -190,6 +211,9 @@ func (f *Fleet) write(ctx context.Context, what string, make func(attempt) (tabl
 		if index = at; err == nil {
 			break
 		}
+		if errors.Is(err, table.ErrNotLocked) {
+			err = ErrLockLost
+		}
 		if !errors.Is(err, table.ErrLate) {
 			return fmt.Errorf("%s: %w", what, err)
 		}
@@ -203,8 +227,12 @@ func (f *Fleet) write(ctx context.Context, what string, make func(attempt) (tabl
 // leads it tries again, until ctx ends. Unanswered says that there was an attempt that
 // may have come about without an answer.
 func (f *Fleet) order(ctx context.Context, c table.Command) (index uint64, unanswered bool, err error) {
+	var before error
 	for {
 		index, err = f.orderOnce(ctx, c)
+		if before != nil && err != nil && context.Cause(ctx) != nil && !errors.Is(err, errUnanswered) {
+			return 0, unanswered, before // it says more than that time is over
+		}
 		if err == nil || !errors.Is(err, ErrNoLeader) {
 			if index > 0 && ctx.Err() == nil {
 				if e := f.follow(ctx, index); e != nil && err == nil {
@@ -214,6 +242,7 @@ func (f *Fleet) order(ctx context.Context, c table.Command) (index uint64, unans
 			return index, unanswered, err
 		}
 		unanswered = unanswered || !errors.As(err, new(*unsent))
+		before = err
 		if e := f.pause(ctx, storeAgain); e != nil {
 			return 0, unanswered, fmt.Errorf("%w (%w)", err, e)
 		}

@@ -153,6 +153,7 @@ func (r *registrar) run(ctx context.Context) {
 	if w, ok := r.storage.(Watcher); ok {
 		working.Go(func() { w.Watch(ctx, "", r.changed) })
 	}
+	working.Go(func() { r.sweeps(ctx) })
 	for ctx.Err() == nil {
 		next := time.NewTimer(r.step(ctx, &working))
 		select {

@@ -31,6 +31,7 @@ type memory struct {
 	watchers []func(string)
 	fail     func(op, key string) error
 	loads    map[string]int
+	full     bool // set before anybody uses it
 }
 
 func newMemory() *memory {

@@ -84,6 +84,9 @@ func (r *registrar) look(whole context.Context, p *press, w *work) error {
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist), err == nil && p.issuers[found.ca] == nil:
+		if err := r.room(); err != nil {
+			return err
+		}
 		if err := r.pause(w); err != nil {
 			return err
 		}

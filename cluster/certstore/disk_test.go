@@ -38,10 +38,11 @@ func TestDiskFull(t *testing.T) {
 	if err := n.Store.Store(t.Context(), "a/key", []byte("value")); err != nil {
 		t.Fatal(err)
 	}
+
 	room := fill(t, dir)
 	large := make([]byte, table.MaxValue/2)
 	_, _ = rand.Read(large) // never fails
-	stored, began, err := 0, time.Now(), error(nil)
+	stored, err, began := 0, error(nil), time.Now()
 	for ; err == nil && stored < 2000; stored++ {
 		began = time.Now()
 		err = n.Store.Store(t.Context(), fmt.Sprintf("b/%d", stored%9), large)

@@ -72,10 +72,19 @@ func (Renew) kind() string { return "renew" }
 func (Drop) kind() string  { return "drop" }
 func (Break) kind() string { return "break" }
 
+// CheckLock says what is wrong with a lock's name. A name that is not UTF-8 would be
+// another one on the wire.
+func CheckLock(name string) error {
+	if name == "" || len(name) > MaxLockName || !utf8.ValidString(name) {
+		return errLockName
+	}
+	return nil
+}
+
 func (c Take) apply(t *Table, _ uint64) error {
 	l, locked := t.Locks[c.Name]
 	switch {
-	case c.Name == "" || len(c.Name) > MaxLockName || !utf8.ValidString(c.Name) || c.Nonce == 0:
+	case CheckLock(c.Name) != nil || c.Nonce == 0:
 		return errLockName
 	case t.counted(c.Node, c.Life) == nil:
 		return ErrNotCounted

@@ -2,6 +2,21 @@ package table
 
 import "strings"
 
+// A Fence has a command do nothing if a lock is not had any more: who was cut off and
+// has lost it must not overwrite what the next holder stores. Without a name there is
+// none.
+type Fence struct {
+	Lock  string `json:"lock,omitempty"`
+	Nonce uint64 `json:"nonce,omitempty"`
+}
+
+func (c Fence) check(t *Table) error {
+	if c.Lock != "" && t.Locks[c.Lock].Nonce != c.Nonce {
+		return ErrNotLocked
+	}
+	return nil
+}
+
 // Commands about values. Base is Table.LastValue as who sends them has seen it: what
 // has been stored since is left alone, and what has been removed since stays away, so that
 // a late or double command does not bring an old value back. Who means it says it again.
@@ -13,11 +28,13 @@ type (
 		By     string `json:"by"`
 		Sealed []byte `json:"sealed"`
 		At     int64  `json:"at"`
+		Fence
 	}
 	// Remove removes a value, or all values in a directory.
 	Remove struct {
 		Key  string `json:"key"`
 		Base uint64 `json:"base"`
+		Fence
 	}
 	// Reseal puts the same value in the place of one that was sealed with a secret
 	// which is on its way out. To readers it is no change.
@@ -34,6 +51,9 @@ func (Remove) kind() string { return "remove" }
 func (Reseal) kind() string { return "reseal" }
 
 func (c Put) apply(t *Table, _ uint64) error {
+	if err := c.check(t); err != nil {
+		return err
+	}
 	v := Value{Number: t.LastValue + 1, Modified: c.At, By: c.By, Sealed: c.Sealed}
 	before, ok := t.Values.Find(c.Key)
 	if ok && before.Number > c.Base || !ok && t.Removed[removedOf(c.Key)] > c.Base {
@@ -51,6 +71,9 @@ func (c Put) apply(t *Table, _ uint64) error {
 }
 
 func (c Remove) apply(t *Table, _ uint64) error {
+	if err := c.check(t); err != nil {
+		return err
+	}
 	if err := CheckKey(c.Key); err != nil {
 		return err
 	}
@@ -85,6 +108,9 @@ func (c Reseal) apply(t *Table, _ uint64) error {
 	if err := t.Values.check(c.Key, v); err != nil {
 		return err
 	}
-	t.Values.put(c.Key, v) // of the same length: there is room
+	if err := t.Values.room(c.Key, v); err != nil { // of the same length there is
+		return err
+	}
+	t.Values.put(c.Key, v)
 	return nil
 }

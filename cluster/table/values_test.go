@@ -142,6 +142,13 @@ func TestFullOfValues(t *testing.T) {
 		t.Errorf("after %d values: %v", n, err)
 	}
 	apply(t, tab, put("0", tab.LastValue, "small"), put("new", tab.LastValue, "small"))
+	for err = nil; err == nil; n++ {
+		err = tab.Apply(put(fmt.Sprint(n), tab.LastValue, strings.Repeat("x", 64<<10)), 1)
+	}
+	v, _ := tab.Values.Find("new")
+	if err := tab.Apply(table.Reseal{Key: "new", Number: v.Number, By: "s", Sealed: []byte(big)}, 1); !errors.Is(err, table.ErrFull) {
+		t.Errorf("what is sealed anew grows: %v", err)
+	}
 	if tab.Values.Octets() > table.MaxValues {
 		t.Errorf("%d octets", tab.Values.Octets())
 	}
@@ -177,6 +184,29 @@ func TestOldSnapshot(t *testing.T) {
 		t.Errorf("%d values and %d locks in an old snapshot", tab.Values.Len(), len(tab.Locks))
 	}
 	apply(t, tab, put("a", 0, "one"), table.Take{Name: "l", Node: "a", Life: 1, Nonce: 1})
+}
+
+// What is given under a lock is done only while that is had.
+func TestFence(t *testing.T) {
+	tab := newTable(t)
+	fence := table.Fence{Lock: "l", Nonce: 5}
+	key, gone := put("a", 0, "one"), table.Remove{Key: "a", Base: 9, Fence: fence}
+	key.Fence = fence
+	for _, c := range []table.Command{key, gone} {
+		if err := tab.Apply(c, 1); !errors.Is(err, table.ErrNotLocked) {
+			t.Errorf("%T without the lock: %v", c, err)
+		}
+	}
+	apply(t, tab, table.Take{Name: "l", Node: "a", Life: 1, Nonce: 5}, key, gone, table.Drop{Name: "l", Nonce: 5}, put("a", 9, "two"), table.Take{Name: "l", Node: "b", Life: 1, Nonce: 6})
+	key.Base = 9
+	for _, c := range []table.Command{key, gone} {
+		if err := tab.Apply(c, 1); !errors.Is(err, table.ErrNotLocked) {
+			t.Errorf("%T with another's lock: %v", c, err)
+		}
+	}
+	if c, err := table.Decode(table.Encode(gone)); err != nil || c != gone {
+		t.Errorf("on the wire: %+v, %v", c, err)
+	}
 }
 
 // A lock has one holder, who alone can renew and release it; it ends with his life, or
