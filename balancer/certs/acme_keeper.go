@@ -96,6 +96,8 @@ func (r *registrar) renewed(w *work, err error) {
 	defer r.mu.Unlock()
 	if err != nil {
 		w.fresh = ""
+	} else {
+		w.err = nil // whatever a look that is under way has met before
 	}
 	if w.busy {
 		w.again = true
