@@ -25,6 +25,7 @@ func (f *Fleet) keepSealed() {
 			return
 		case <-tick.C:
 			lost = f.keepLost(lost)
+			f.missTickets()
 		case <-f.resealing:
 		}
 		f.reseals()

@@ -35,8 +35,9 @@ type ticketNews struct {
 	changed      chan struct{} // nil until somebody asks
 	epoch, seals uint64
 	secrets      *[]Secret
-	said         uint64    // the epoch of which it was said that it cannot be opened
-	own          TicketKey // this node's own, for that epoch
+	ownFor       uint64    // the epoch that own is for
+	own          TicketKey // this node's own, where the fleet's cannot be opened
+	missed, said uint64    // the looker's: epochs that could not be opened at its last look, and of which it was said
 	unsealed     bool      // the manager's: it was said that there is nothing to seal with
 }
 
@@ -59,15 +60,39 @@ func (f *Fleet) TicketKeys() (keys []TicketKey, changed <-chan struct{}) {
 		case err == nil:
 			keys = append(keys, key)
 		case k.Epoch == now.Epoch:
-			if n.said != now.Epoch {
-				n.said = now.Epoch
+			if n.ownFor != now.Epoch {
+				n.ownFor = now.Epoch
 				_, _ = rand.Read(n.own[:]) // never fails
-				f.log.Warn("session tickets are sealed with this node's own keys: other nodes do not resume its sessions until there are new keys, in an hour, or by usher fleet rotate-tickets", "err", err)
 			}
 			keys = append(keys, n.own) // InUse has the one that seals first
 		}
 	}
 	return keys, n.changed
+}
+
+// missTickets says that the key that seals cannot be opened, if it could not at the look
+// before either: a node that starts has not heard yet of what was sealed anew. It is
+// keepSealed's own.
+func (f *Fleet) missTickets() {
+	f.mu.Lock()
+	n, epoch := &f.tickets, uint64(0)
+	var err error
+	for _, k := range f.table.Tickets.InUse() {
+		if k.Epoch == f.table.Tickets.Epoch {
+			if _, _, err = f.openTicket(k); err != nil {
+				epoch = k.Epoch
+			}
+		}
+	}
+	again := epoch != 0 && epoch == n.missed && epoch != n.said
+	n.missed = epoch
+	if again {
+		n.said = epoch
+	}
+	f.mu.Unlock()
+	if again {
+		f.log.Warn("session tickets are sealed with this node's own keys: other nodes do not resume its sessions until there are new keys, in an hour, or by usher fleet rotate-tickets", "err", err)
+	}
 }
 
 // TicketEpoch tells which keys hold, for logs: it grows with each rotation.

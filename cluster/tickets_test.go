@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -120,8 +121,11 @@ func TestTicketsWithoutTheirSecret(t *testing.T) {
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
+	log := new(lines)
+	o.Log = slog.New(slog.NewTextHandler(log, nil))
 	s, end = startNode(t, o, mainPool(place.Shared, 1))
 	await(t, s)
+	until(t, "a word of it", func() bool { return len(log.find("this node's own keys")) == 1 })
 	own := keysOf(t, s, 1)
 	if again := keysOf(t, s, 1); slices.Contains(before, own[0]) || again[0] != own[0] {
 		t.Error("the key of its own is one of before, or another each time")
