@@ -8,6 +8,9 @@ TESTTIME ?= 15m
 golangci    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 govulncheck := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
+# How many packages' tests run at a time: those with fleets in them mostly wait.
+PACKAGES ?= $(shell expr $$(nproc) + 1)
+
 .PHONY: help
 help: ## say what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -18,7 +21,7 @@ build: ## build bin/usher
 
 .PHONY: test
 test: deps check ## install what the tests need, then check and test everything
-	USHER_REQUIRE_REAL=1 CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout $(TESTTIME) ./...
+	USHER_REQUIRE_REAL=1 CGO_ENABLED=1 $(GO) test -race -shuffle=on -p $(PACKAGES) -timeout $(TESTTIME) ./...
 	$(GO) test -timeout $(TESTTIME) ./cluster/sim # has no goroutines: all of it, at full speed
 
 .PHONY: test-long
