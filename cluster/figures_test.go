@@ -68,7 +68,15 @@ func TestKnownPlaceAsksNobody(t *testing.T) {
 	at, _ := nodes[0].login(t, user)
 	nodes[0].f.Abandon()
 	nodes[1].f.Abandon()
-	written, said := last.raft.LastIndex(), len(last.outbox)
+	const onTheWay = 300 * time.Millisecond // more than what the dead have said takes
+	written, since := last.raft.LastIndex(), time.Now()
+	until(t, "what the others had said to be here", func() bool {
+		if now := last.raft.LastIndex(); now != written {
+			written, since = now, time.Now()
+		}
+		return time.Since(since) > onTheWay
+	})
+	said := len(last.outbox)
 	for logins := range 1000 {
 		b, _, hold, err := last.Place(t.Context(), "main", user)
 		if err != nil || b != at {
