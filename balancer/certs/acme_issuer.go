@@ -188,9 +188,13 @@ func fitsOrder(chain []byte, csr *x509.CertificateRequest, name string) error {
 	return nil
 }
 
+// renewalInfoTime bounds the question when to renew: its answer is a few lines, and the
+// next look asks again.
+const renewalInfoTime = time.Minute
+
 // GetRenewalInfo asks when the CA wants a certificate renewed (RFC 9773 §4).
 func (i *orderer) GetRenewalInfo(ctx context.Context, cert certmagic.Certificate) (acme.RenewalInfo, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, renewalInfoTime)
 	defer cancel()
 	return i.client().GetRenewalInfo(ctx, cert.Leaf)
 }

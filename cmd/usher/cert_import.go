@@ -103,6 +103,9 @@ func warnOpenFile(cmd *cobra.Command, path string) {
 	}
 }
 
+// maxYes bounds the answer to a question in octets: it is yes, or something else.
+const maxYes = 100
+
 func certRemove() *cobra.Command {
 	var yes, asJSON bool
 	c := &cobra.Command{
@@ -116,7 +119,7 @@ files, and those that are obtained, are the configuration's to remove.` + certEx
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !yes {
 				fmt.Fprintf(cmd.ErrOrStderr(), "take the certificate of %s out of the fleet, on all nodes? [y/N] ", cell(args[0]))
-				line, _ := bufio.NewReader(io.LimitReader(cmd.InOrStdin(), 100)).ReadString('\n')
+				line, _ := bufio.NewReader(io.LimitReader(cmd.InOrStdin(), maxYes)).ReadString('\n') // no answer is no
 				if said := strings.ToLower(strings.TrimSpace(line)); said != "y" && said != "yes" {
 					return fmt.Errorf("nothing was removed; say y, or use --yes")
 				}

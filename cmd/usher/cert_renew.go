@@ -65,7 +65,7 @@ func tellTime(cmd *cobra.Command, what string) func() {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(cmd.Context()))
 	ended := make(chan struct{})
 	began := time.Now()
-	go func() {
+	go func() { // ends with what is returned, which waits for it
 		defer close(ended)
 		tick := time.NewTicker(certTell)
 		defer tick.Stop()
