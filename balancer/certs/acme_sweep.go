@@ -60,8 +60,33 @@ func (r *registrar) sweeps(ctx context.Context) {
 	}
 }
 
+var errDoubted = errors.New("the clock is doubted: by it no certificate that is served is good, or one that should have been renewed is over")
+
+// trusted says whether this node's clock is to be believed that a certificate is over: to
+// a wrong one all are, and what is swept is gone for the whole fleet. So one that is
+// served has to be good by it, and none of the configuration's may be over.
+func (r *registrar) trusted(now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	good := false
+	for _, w := range r.works {
+		if p := w.pair.Load(); p != nil {
+			switch is := current(p.Leaf, now); {
+			case is:
+				good = true
+			case !w.demanded:
+				return false
+			}
+		}
+	}
+	return good
+}
+
 // sweep does so once, if no node has within sweepEvery.
 func (r *registrar) sweep(ctx context.Context) error {
+	if !r.trusted(time.Now()) {
+		return errDoubted
+	}
 	ctx, cancel := context.WithTimeout(ctx, sweepTime)
 	defer cancel()
 	var errs []error

@@ -1,6 +1,7 @@
 package certs
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -23,6 +24,29 @@ func TestSweep(t *testing.T) {
 	if err := s.Store(t.Context(), "imported/old/crt", []byte("not ours")); err != nil {
 		t.Fatal(err)
 	}
+	// A clock by which nothing is good, or what is wanted is over, is not believed.
+	shows := func(name string, over time.Duration, demanded bool) {
+		c, _ := selfMade(t, time.Now().Add(-90*day), time.Now().Add(-over), name)
+		w := &work{want: want{name, ECDSA}, demanded: demanded, due: time.Now().Add(day), looked: make(chan struct{})}
+		w.pair.Store(newStock(&c, "ca", time.Time{}))
+		r.registrar.mu.Lock()
+		defer r.registrar.mu.Unlock()
+		r.registrar.works[w.want] = w
+	}
+	doubted := func(what string) {
+		t.Helper()
+		before := len(s.keys(""))
+		if err := r.registrar.sweep(t.Context()); !errors.Is(err, errDoubted) || len(s.keys("")) != before {
+			t.Errorf("%s: %v, and %d of %d keys are left", what, err, len(s.keys("")), before)
+		}
+	}
+	doubted("nothing is served")
+	shows("asked.example.com", day, true)
+	doubted("nothing is good")
+	shows("mail.example.com", -day, false)
+	shows("pop.example.com", day, false)
+	doubted("one that is wanted is over")
+	shows("pop.example.com", -day, false)
 	for range 2 { // the second has nothing to do
 		if err := r.registrar.sweep(t.Context()); err != nil {
 			t.Fatal(err)
