@@ -110,6 +110,7 @@ type Fleet struct {
 	dir     *directory
 	port    *port
 	gossip  *memberlist.Memberlist
+	telling sync.Mutex // see tell
 	raft    *raft.Raft
 	wal     *wal.WAL
 	meta    *metadb.BoltMetaDB         // of the log

@@ -269,9 +269,12 @@ func (f *Fleet) begin() {
 	f.tell()
 }
 
-// tell has gossip spread what is new of us.
+// tell has gossip spread what is new of us. One at a time: memberlist reads its own
+// node outside its lock (UpdateNode), where another call may just be writing it.
 func (f *Fleet) tell() {
 	if f.gossip != nil {
+		f.telling.Lock()
+		defer f.telling.Unlock()
 		_ = f.gossip.UpdateNode(time.Second) // it is told again with every push and pull
 	}
 }

@@ -385,3 +385,19 @@ func TestAloneRestarts(t *testing.T) {
 		t.Errorf("served after %v: nobody else is to be waited for", waited)
 	}
 }
+
+// TestTellAtOnce has several loops tell gossip at the same time, as the manager, the
+// keeper of pins and a change of the secret may: memberlist does not stand that by
+// itself. The race detector is the judge.
+func TestTellAtOnce(t *testing.T) {
+	f := trio(t, nil)[0].f
+	var wg sync.WaitGroup
+	for range 3 {
+		wg.Go(func() {
+			for range 10 {
+				f.tell()
+			}
+		})
+	}
+	wg.Wait()
+}
