@@ -7,6 +7,9 @@
 //	POST /v1/users             the same of many users; it changes nothing
 //	POST /v1/kick              {"user": …} or {"session": …}: end sessions
 //
+//	GET  /v1/whoami            who asks, and what he may do
+//	GET  /v1/openapi.json      this API, for programs
+//
 //	GET  /v1/certificates      the certificates that clients are shown
 //	POST /v1/certificate/{renew,import,remove,export}
 //
@@ -24,6 +27,10 @@
 //     control, and it never exists with another one. The one exception are
 //     private keys, which only root and usher's own user get. The handler of the
 //     metrics, meant for a loopback address, gives no orders and names no user.
+//   - Over TCP nobody is answered, but that the process lives, who has not said by a
+//     token or a certificate who he is; then his role decides (role.go), a path
+//     without a role is closed, and what he orders is signed with his name.
+//   - The description of the API (openapi/) and its handlers say the same.
 //   - A question that is not exactly understood is refused, with what to do
 //     next; nothing is guessed and nothing that a question brings is unbounded.
 //   - No answer has a password in it, since nothing that is asked knows one, and
@@ -102,13 +109,22 @@ type Options struct {
 	// Reloads is told of each attempt to put a configuration into force. Nil:
 	// there was none.
 	Reloads *Reloads
+
+	// Gate knows who may use the API over TCP. Nil: nobody may, and Remote must not be
+	// called.
+	Gate *Gate
+	// Board is the dashboard's page under "/", over TCP also for those who have not said
+	// who they are: it must have no data in it. Nil: there is none.
+	Board http.Handler
 }
 
 // A Server answers questions about one node. Its methods are safe for
 // concurrent use.
 type Server struct {
 	o       Options
-	handler http.Handler
+	known   *router
+	inner   http.Handler // of those whose role is known
+	handler http.Handler // of the unix socket
 	metrics http.Handler
 }
 
@@ -148,7 +164,9 @@ func New(o Options) *Server {
 		o.Reloads = new(Reloads)
 	}
 	s := &Server{o: o}
-	s.handler = s.routes()
+	s.known = s.routes()
+	s.inner = s.known.mux
+	s.handler = onSocket(s.inner)
 	s.metrics = s.newMetrics()
 	return s
 }

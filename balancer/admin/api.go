@@ -59,8 +59,8 @@ type Kicked struct {
 	Kicked int `json:"kicked"`
 }
 
-func (s *Server) routes() http.Handler {
-	mux := http.NewServeMux()
+func (s *Server) routes() *router {
+	mux := &router{mux: http.NewServeMux()}
 	mux.Handle(StatusPath, only(http.MethodGet, s.status))
 	mux.Handle(SessionsPath, only(http.MethodGet, s.sessions))
 	mux.Handle(UserPath, only(http.MethodGet, s.user))
@@ -68,7 +68,8 @@ func (s *Server) routes() http.Handler {
 	mux.Handle(KickPath, only(http.MethodPost, s.kick))
 	s.fleetRoutes(mux)
 	s.certificateRoutes(mux)
-	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+	s.callerRoutes(mux)
+	mux.mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		refuse(w, http.StatusNotFound, "nothing is served under this path",
 			"ask for one of "+strings.Join([]string{StatusPath, SessionsPath, UserPath, KickPath, FleetPath, NodesPath, BackendsPath, CertificatesPath}, ", "))
 	})
@@ -129,28 +130,12 @@ func (s *Server) kick(w http.ResponseWriter, r *http.Request) {
 	var n int
 	if order.User != "" {
 		n = s.o.Node.KickUser(order.User, kicked)
-		s.o.Log.Info("kicked", "user", order.User, "sessions", n)
+		s.o.Log.Info("kicked", "user", order.User, "sessions", n, "by", giver(r))
 	} else {
 		n = s.o.Node.KickSession(order.Session, kicked)
-		s.o.Log.Info("kicked", "session", order.Session, "sessions", n)
+		s.o.Log.Info("kicked", "session", order.Session, "sessions", n, "by", giver(r))
 	}
 	answer(w, Kicked{n})
-}
-
-// only lets one method pass.
-func only(method string, h http.HandlerFunc) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != method {
-			w.Header().Set("Allow", method)
-			refuse(w, http.StatusMethodNotAllowed, "the method is not allowed here", "use "+method)
-			return
-		}
-		if method == http.MethodGet && r.ContentLength != 0 {
-			refuse(w, http.StatusBadRequest, "a question has no body", "send none")
-			return
-		}
-		h(w, r)
-	})
 }
 
 // query returns the parameters, if they are among the known ones, each once.
@@ -210,6 +195,7 @@ func bodyWithin(w http.ResponseWriter, r *http.Request, into any, limit int64) b
 	if err == nil {
 		_, err = d.Token()
 		if errors.Is(err, io.EOF) {
+			sign(r, into)
 			return true
 		}
 		if err == nil {

@@ -121,7 +121,7 @@ type CertificateExported struct {
 	Key         string   `json:"key,omitempty"`
 }
 
-func (s *Server) certificateRoutes(mux *http.ServeMux) {
+func (s *Server) certificateRoutes(mux *router) {
 	route := func(path, method string, h http.HandlerFunc) {
 		mux.Handle(path, only(method, func(w http.ResponseWriter, r *http.Request) {
 			if s.o.Keeper == nil {
@@ -236,7 +236,7 @@ func (s *Server) exportCertificate(w http.ResponseWriter, r *http.Request) {
 	}
 	p, known := peerOf(r.Context())
 	if o.Key && (!known || !p.trusted()) {
-		s.o.Log.Warn("the export of a private key was refused", "name", o.Name, "by", who, "peer", peerName(r.Context()))
+		s.o.Log.Warn("the export of a private key was refused", "name", o.Name, "by", who, "peer", giver(r))
 		refuse(w, http.StatusForbidden, "private keys are given to root and to usher's own user only", "run this as root, or export without the key")
 		return
 	}

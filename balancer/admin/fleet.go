@@ -98,7 +98,7 @@ type FleetStatus struct {
 	Differs map[string][]string `json:"differs,omitempty"`
 }
 
-func (s *Server) fleetRoutes(mux *http.ServeMux) {
+func (s *Server) fleetRoutes(mux *router) {
 	get := func(path string, h http.HandlerFunc) { mux.Handle(path, only(http.MethodGet, h)) }
 	post := func(path string, h http.HandlerFunc) { mux.Handle(path, only(http.MethodPost, h)) }
 	get(FleetPath, s.inFleet(s.fleetStatus))

@@ -26,7 +26,7 @@ func (f *fakeFleet) note(format string, args ...any) error {
 }
 
 func (f *fakeFleet) Overview() cluster.Overview {
-	return cluster.Overview{Fleet: "mail", Node: "u1", Members: []cluster.NodeState{{Node: "u1", State: "alive"}, {Node: "u2", State: "absent"}}}
+	return cluster.Overview{Fleet: "mail", Node: "u1", Vault: cluster.Vault{Seals: []cluster.Seal{}, Locks: []cluster.LockState{}}, Members: []cluster.NodeState{{Node: "u1", State: "alive"}, {Node: "u2", State: "absent"}}}
 }
 func (f *fakeFleet) MissingVoters() []string { return []string{"u2", "u3"} }
 

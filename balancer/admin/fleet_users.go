@@ -140,7 +140,7 @@ func (s *Server) kickUser(w http.ResponseWriter, r *http.Request) {
 	} else {
 		n = s.o.Node.KickUser(o.User, kicked)
 	}
-	s.o.Log.Info("kicked on all nodes", "user", o.User, "sessions", n, "err", err)
+	s.o.Log.Info("kicked on all nodes", "user", o.User, "sessions", n, "by", giver(r), "err", err)
 	answer(w, UserKicked{n, missing(err)})
 }
 

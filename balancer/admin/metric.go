@@ -143,6 +143,11 @@ var (
 	fleetBytes = newMetric(counter, "usher_fleet_bytes_total", "Octets at the fleet port, without headers of TCP, UDP and IP; 0 without a fleet.",
 		label{"dir", "`in`: from other nodes; `out`: to them"})
 
+	apiRefused = newMetric(counter, "usher_api_refused_total", "Callers of the API over TCP who were not let in.",
+		label{"reason", "`missing`: neither token nor certificate; `token` and `certificate`: a wrong one; `subject`: a good certificate without a role; `origin`: sent by a page of another site"})
+	apiConnections = newMetric(gauge, "usher_api_connections", "Connections to the API over TCP now.")
+	apiShed        = newMetric(counter, "usher_api_shed_total", "Connections to the API over TCP that were closed for want of room, before they had said who they are.")
+
 	poolUsable   = newMetric(gauge, "usher_pool_usable_backends", "Back ends of the pool that may serve somebody.", byPool)
 	backendUp    = newMetric(gauge, "usher_backend_up", "Whether the back end is up by health; 1 until it was first checked.", byPool, byBackend)
 	backendState = newMetric(gauge, "usher_backend_state", "1 for the state of the back end, health and administration together, 0 for others.",
@@ -166,6 +171,7 @@ var (
 var metrics = []*metric{
 	buildInfo, ready, degraded, drain, reloadOK, reloadTime, reloads,
 	accepts, current, sessions, sessionEnds, moved, spliced, established, fallbacks, handshakes, certNotAfter, certProblem, logins, loginTime, placements, moves, fleetBytes,
+	apiRefused, apiConnections, apiShed,
 	poolUsable, backendUp, backendState, backendWeight, backendUsers, backendSessions, backendDials, backendFailures,
 	backendDialTime, backendChecks, checkFailures, backendCheckTime, backendTransitions,
 }

@@ -192,6 +192,11 @@ func (m *mailer) ended(t *testing.T) {
 
 // ask has the handler of the unix socket answer.
 func (n *node) ask(method, target, kind, body string) *httptest.ResponseRecorder {
+	return askOf(n.Handler(), method, target, kind, body)
+}
+
+// askOf has a handler of the API answer, and holds the answer to the document.
+func askOf(h http.Handler, method, target, kind, body string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(method, target, strings.NewReader(body))
 	if body == "" {
 		r = httptest.NewRequest(method, target, http.NoBody)
@@ -200,7 +205,8 @@ func (n *node) ask(method, target, kind, body string) *httptest.ResponseRecorder
 		r.Header.Set("Content-Type", kind)
 	}
 	w := httptest.NewRecorder()
-	n.Handler().ServeHTTP(w, r)
+	h.ServeHTTP(w, r)
+	heard(method, target, w.Code, w.Body.Bytes())
 	return w
 }
 

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"os"
@@ -17,10 +18,18 @@ type peer struct {
 
 func (p peer) String() string { return fmt.Sprintf("uid %d, pid %d", p.uid, p.pid) }
 
-type peerKey struct{}
+type (
+	peerKey  struct{}
+	guestKey struct{}
+)
 
 // withPeer keeps with a connection who is at its other end.
 func withPeer(ctx context.Context, c net.Conn) context.Context {
+	if t, ok := c.(*tls.Conn); ok {
+		if g, ok := t.NetConn().(*guest); ok {
+			return context.WithValue(ctx, guestKey{}, g)
+		}
+	}
 	u, ok := c.(*net.UnixConn)
 	if !ok {
 		return ctx

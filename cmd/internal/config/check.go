@@ -105,6 +105,7 @@ func (k *checker) once() {
 }
 
 func (k *checker) admin() {
+	k.api()
 	a := k.c.Admin
 	if a.SocketGroup != "" {
 		if _, err := strconv.Atoi(a.SocketGroup); err != nil {

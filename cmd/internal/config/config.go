@@ -128,6 +128,10 @@ type Admin struct {
 	// Address of /healthz, /readyz and /metrics. Nobody has to log in there, so
 	// it is a loopback address by default. Empty: none.
 	HTTP string `toml:"http" default:"127.0.0.1:9180" form:"listen" reload:"no"`
+
+	// The API of the socket for other machines: over TCP with TLS, for who says by a token
+	// or a certificate who he is.
+	API API `toml:"api"`
 }
 
 // Limits is the [limits] table.

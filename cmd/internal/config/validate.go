@@ -21,6 +21,7 @@ func (b *binder) validate(c *Config) {
 	if c.Users.StripDomain != "" && c.Users.DefaultDomain != "" {
 		b.rule("users.default_domain", "default_domain adds what strip_domain takes away: set one of them")
 	}
+	b.api(c.Admin.API)
 	b.limits(c.Limits)
 	b.fleet(c)
 	b.acme(c)
