@@ -25,7 +25,8 @@ type GateOptions struct {
 	// nobody finishes a handshake.
 	TokenFile string
 	// Operators and Readers say by its subject what role a client's certificate has: "*"
-	// for every one, "CN=ann", "OU=mail" or "O=Example", or a common name alone.
+	// for every one, "CN=ann", "OU=mail" or "O=Example", or a common name alone. No
+	// Readers: all who are no Operators.
 	Operators, Readers []string
 }
 

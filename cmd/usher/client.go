@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"usher.example/balancer/admin"
+	"usher.example/cmd/internal/config"
 )
 
 const (
@@ -29,12 +31,21 @@ const (
 
 // An adminClient asks the running usher over its admin socket.
 type adminClient struct {
-	socket string
+	socket string // or where else it asks, for people
 	http   http.Client
+	base   string        // over TCP: https://host:port
+	token  config.Secret // over TCP: who asks; empty: a certificate says it
 }
 
 // adminOf returns the client of a command, for the socket of its flags.
 func adminOf(cmd *cobra.Command) (*adminClient, error) {
+	said, err := remote(cmd)
+	if err != nil {
+		return nil, err
+	}
+	if said["api"] != "" {
+		return remoteClient(said)
+	}
 	socket, err := cmd.Flags().GetString("socket")
 	if err != nil {
 		return nil, err
@@ -43,7 +54,7 @@ func adminOf(cmd *cobra.Command) (*adminClient, error) {
 		return nil, usageError("--socket is empty; say where the admin socket is, as admin.socket does in the configuration")
 	}
 	var d net.Dialer
-	return &adminClient{socket, http.Client{
+	return &adminClient{socket: socket, http: http.Client{
 		Timeout: answerTime,
 		Transport: &http.Transport{
 			DisableKeepAlives: true, // a command asks once
@@ -70,9 +81,12 @@ func (c *adminClient) post(ctx context.Context, path string, order, answer any) 
 
 func (c *adminClient) do(ctx context.Context, method, target string, body []byte, answer any) error {
 	// The host is of no meaning on a unix socket, but HTTP wants one.
-	r, err := http.NewRequestWithContext(ctx, method, "http://usher"+target, bytes.NewReader(body))
+	r, err := http.NewRequestWithContext(ctx, method, cmp.Or(c.base, "http://usher")+target, bytes.NewReader(body))
 	if err != nil {
 		return err
+	}
+	if c.token != "" {
+		r.Header.Set("Authorization", "Bearer "+string(c.token))
 	}
 	if body != nil {
 		r.Header.Set("Content-Type", "application/json")
@@ -97,6 +111,9 @@ func (c *adminClient) unreachable(err error) error {
 	var failed *url.Error
 	if errors.As(err, &failed) {
 		err = failed.Err // without the method and a host that does not exist
+	}
+	if c.base != "" {
+		return c.unreachableAPI(err)
 	}
 	code, next := exitTemporary, ""
 	switch {

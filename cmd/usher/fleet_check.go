@@ -64,7 +64,7 @@ func loadWitness(ctx context.Context, path string) (*config.Config, config.Probl
 	if err != nil {
 		return nil, nil, err
 	}
-	found := append(cfg.CheckWitness(ctx), checkFleet(cfg)...)
+	found := append(append(cfg.CheckWitness(ctx), checkFleet(cfg)...), checkAPI(cfg)...)
 	if node := nodeName(cfg); !slices.Contains(cfg.Fleet.Voters, node) {
 		found = append(found, cfg.At("fleet.voters", fmt.Errorf("%q, this node, is not among them, and a witness only votes", node)))
 	}

@@ -35,6 +35,7 @@ type node struct {
 	keeper   *certs.Keeper // of the listeners' certificates
 	doors    *doorkeeper   // at which CAs look for answers
 	ready    *health.Endpoint
+	web      *web // once it is open
 
 	reloads  *admin.Reloads
 	draining atomic.Bool

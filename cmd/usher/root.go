@@ -28,10 +28,11 @@ func newRoot() *cobra.Command {
 		return usageError("%w; see %s --help", err, c.CommandPath())
 	})
 	root.PersistentFlags().String("socket", defaultSocket, "admin socket of the running usher")
+	addRemoteFlags(root)
 	root.AddCommand(
 		serveCommand(), checkCommand(), configCommand(), demoCommand(),
 		statusCommand(), sessionsCommand(), kickCommand(), manCommand(),
-		userCommand(), backendCommand(), nodeCommand(), fleetCommand(), witnessCommand(), certCommand(),
+		userCommand(), backendCommand(), nodeCommand(), fleetCommand(), witnessCommand(), certCommand(), adminCommand(),
 	)
 	return root
 }

@@ -159,8 +159,15 @@ func (n *node) reloadFrom(ctx context.Context, path string, first, old *config.C
 		warn(n.log, warnings)
 		err = takeSecrets(n.fleet, first)
 	}
+	var open func()
+	if err == nil {
+		open, err = n.web.reload(cfg.Admin.API)
+	}
 	if err == nil {
 		err = n.apply(cfg)
+	}
+	if err == nil {
+		open()
 	}
 	n.reloads.Record(err)
 	if err != nil {

@@ -22,6 +22,10 @@ type web struct {
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 	health  net.Addr // where /healthz is; nil if nowhere
+
+	ready http.Handler // /healthz and its like
+	gate  *admin.Gate  // of the API over TCP; nil: there is none
+	api   net.Addr     // where that is
 }
 
 // openWeb opens what the configuration asks for.
@@ -31,13 +35,20 @@ func (n *node) openWeb(c config.Admin) (*web, error) {
 		Health: n.health, Spliced: n.engine.Spliced, Adopted: n.engine.Adopted, Fallbacks: n.fallbacks, Draining: n.draining.Load, Reasons: n.ready.Reasons, Degraded: n.ready.Degraded, Reloads: n.reloads,
 		Keeper: n.keeper,
 	}
-	return openWeb(c, n.log, o, n.ready.Handler())
+	w, err := openWeb(c, n.log, o, n.ready.Handler())
+	n.web = w
+	return w, err
 }
 
 // openWeb opens what the configuration asks for, or nothing if any of it fails.
 func openWeb(c config.Admin, log *logger, o admin.Options, health http.Handler) (*web, error) {
+	gate, err := openGate(c.API, log)
+	if err != nil {
+		return nil, err
+	}
+	o.Gate = gate
 	server := admin.New(o)
-	w := &web{log: log}
+	w := &web{log: log, ready: health}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	if c.Socket != "" {
 		gid, err := groupID(c.SocketGroup)
@@ -63,6 +74,10 @@ func openWeb(c config.Admin, log *logger, o admin.Options, health http.Handler) 
 		}
 		w.health = l.Addr()
 		w.serve(l, server.Public(health))
+	}
+	if err := w.openAPI(c.API, server, gate); err != nil {
+		w.close()
+		return nil, err
 	}
 	return w, nil
 }

@@ -34,7 +34,7 @@ func load(ctx context.Context, path string) (*config.Config, config.Problems, er
 	if err != nil {
 		return nil, nil, err
 	}
-	found := append(cfg.Check(ctx), checkFleet(cfg)...)
+	found := append(append(cfg.Check(ctx), checkFleet(cfg)...), checkAPI(cfg)...)
 	if bad := found.Errors(); len(bad) > 0 {
 		return nil, found.Warnings(), bad
 	}

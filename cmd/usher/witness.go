@@ -55,6 +55,7 @@ type voter struct {
 	reloads *admin.Reloads
 	path    string
 	first   *config.Config // that it was started with
+	web     *web           // once it is open
 }
 
 // witness is the life of a witness.
@@ -74,13 +75,14 @@ func witness(ctx context.Context, path string, out io.Writer, reload <-chan os.S
 	if err != nil {
 		return err
 	}
-	v := &voter{log, f, new(admin.Reloads), path, cfg}
+	v := &voter{log, f, new(admin.Reloads), path, cfg, nil}
 	web, err := v.openWeb(cfg.Admin)
 	if err != nil {
 		f.Close()
 		return err
 	}
 	defer web.close()
+	v.web = web
 	v.reloads.Record(nil)
 	log.Info("the witness is ready", "version", version(), "config", path)
 	notify(daemon.SdNotifyReady + "\n" + v.status())
@@ -128,6 +130,12 @@ func (v *voter) reload(ctx context.Context) {
 	if err == nil {
 		warn(v.log, warnings)
 		err = takeSecrets(v.fleet, v.first)
+	}
+	if err == nil {
+		var open func()
+		if open, err = v.web.reload(cfg.Admin.API); err == nil {
+			open()
+		}
 	}
 	v.reloads.Record(err)
 	if err != nil {

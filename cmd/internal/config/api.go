@@ -27,6 +27,7 @@ type API struct {
 	// give orders; private keys stay with the socket.
 	Operators []string `toml:"operators" default:"[]" form:"word" example:"[\"ann\", \"OU=mail\"]"`
 
-	// Those of the role read, which names no user and gives no order.
-	Readers []string `toml:"readers" default:"[\"*\"]" form:"word"`
+	// Those of the role read, which names no user and gives no order. Empty: all others of
+	// client_ca_file.
+	Readers []string `toml:"readers" default:"[]" form:"word" example:"[\"O=Example\"]"`
 }
