@@ -237,7 +237,7 @@ func (s *Server) exportCertificate(w http.ResponseWriter, r *http.Request) {
 	p, known := peerOf(r.Context())
 	if o.Key && (!known || !p.trusted()) {
 		s.o.Log.Warn("the export of a private key was refused", "name", o.Name, "by", who, "peer", giver(r))
-		refuse(w, http.StatusForbidden, "private keys are given to root and to usher's own user only", "run this as root, or export without the key")
+		refuse(w, http.StatusForbidden, "private keys are given on the unix socket, to root and to usher's own user only", "run this as root on the node itself, or export without the key")
 		return
 	}
 	e, err := s.o.Keeper.Export(o.Name, o.Key)

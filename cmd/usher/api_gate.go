@@ -52,7 +52,8 @@ func (w *web) openAPI(a config.API, server *admin.Server, g *admin.Gate) error {
 	if err != nil {
 		return fmt.Errorf("admin.api.address: %w", err)
 	}
-	w.gate, w.api = g, l.Addr()
+	w.gate = g
+	w.log.Info("the API is served over TCP", "address", l.Addr().String())
 	w.serve(l, server.Remote(w.ready))
 	return nil
 }

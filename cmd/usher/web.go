@@ -25,7 +25,6 @@ type web struct {
 
 	ready http.Handler // /healthz and its like
 	gate  *admin.Gate  // of the API over TCP; nil: there is none
-	api   net.Addr     // where that is
 }
 
 // openWeb opens what the configuration asks for.
