@@ -59,7 +59,7 @@ func (l *Listener) accept(srv *Server) {
 		if err != nil {
 			if time.Since(warned) >= acceptWarn {
 				warned = time.Now()
-				srv.log.Warn("accept failed; connections wait", "listener", l.binding.Load().Name, "err", err)
+				srv.log.Warn("accept failed; connections wait", "event", "accept_failed", "listener", l.binding.Load().Name, "err", err)
 			}
 			select {
 			case <-time.After(acceptPause):

@@ -38,7 +38,7 @@ func (f *Fleet) unplaced() {
 	f.mu.Unlock()
 	if err != nil && f.closed && !f.saidClosed {
 		f.saidClosed = true
-		f.log.Error("users cannot be placed: give this node the versions of the fleet's secret that the others have, and restart it", "err", err)
+		f.log.Error("users cannot be placed: give this node the versions of the fleet's secret that the others have, and restart it", "event", "map_key_closed", "err", err)
 	}
 	f.closed = err != nil
 	f.saidClosed = f.saidClosed && f.closed

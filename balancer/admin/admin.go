@@ -6,6 +6,8 @@
 //	GET  /v1/user?user=[&pool=]  where a user's next login would go, and why
 //	POST /v1/users             the same of many users; it changes nothing
 //	POST /v1/kick              {"user": …} or {"session": …}: end sessions
+//	GET  /v1/events            what has happened, on all nodes; also as a stream
+//	GET  /v1/explain?user=     how a user's place comes about, rule by rule
 //
 //	GET  /v1/certificates      the certificates that clients are shown
 //	POST /v1/certificate/{renew,import,remove,export}
@@ -102,6 +104,11 @@ type Options struct {
 	// Reloads is told of each attempt to put a configuration into force. Nil:
 	// there was none.
 	Reloads *Reloads
+
+	// Events are those of this node. Nil: there are none.
+	Events *Events
+	// EventPeers are asked for the events of the other nodes. Nil: there are none.
+	EventPeers EventPeers
 }
 
 // A Server answers questions about one node. Its methods are safe for
@@ -110,6 +117,9 @@ type Server struct {
 	o       Options
 	handler http.Handler
 	metrics http.Handler
+
+	gathering *gathering
+	followers chan struct{} // has an entry for each stream of events
 }
 
 // New returns a Server.
@@ -147,7 +157,10 @@ func New(o Options) *Server {
 	if o.Reloads == nil {
 		o.Reloads = new(Reloads)
 	}
-	s := &Server{o: o}
+	if o.Events == nil {
+		o.Events = NewEvents()
+	}
+	s := &Server{o: o, gathering: newGathering(o.Events, o.EventPeers), followers: make(chan struct{}, maxFollowers)}
 	s.handler = s.routes()
 	s.metrics = s.newMetrics()
 	return s

@@ -68,6 +68,7 @@ func (s *Server) routes() http.Handler {
 	mux.Handle(KickPath, only(http.MethodPost, s.kick))
 	s.fleetRoutes(mux)
 	s.certificateRoutes(mux)
+	s.eventRoutes(mux)
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		refuse(w, http.StatusNotFound, "nothing is served under this path",
 			"ask for one of "+strings.Join([]string{StatusPath, SessionsPath, UserPath, KickPath, FleetPath, NodesPath, BackendsPath, CertificatesPath}, ", "))
@@ -129,10 +130,10 @@ func (s *Server) kick(w http.ResponseWriter, r *http.Request) {
 	var n int
 	if order.User != "" {
 		n = s.o.Node.KickUser(order.User, kicked)
-		s.o.Log.Info("kicked", "user", order.User, "sessions", n)
+		s.o.Log.Info("kicked", "user", order.User, "sessions", n, "event", "user_kicked")
 	} else {
 		n = s.o.Node.KickSession(order.Session, kicked)
-		s.o.Log.Info("kicked", "session", order.Session, "sessions", n)
+		s.o.Log.Info("kicked", "session", order.Session, "sessions", n, "event", "session_kicked")
 	}
 	answer(w, Kicked{n})
 }
