@@ -89,6 +89,14 @@ func (o *ListenerOptions) check() error {
 	return errors.Join(errs...)
 }
 
+// full says why a listener takes no more sessions than n, if so.
+func (b *binding) full(n int64) *Failure {
+	if b.ListenerOptions.Sessions > 0 && n > int64(b.ListenerOptions.Sessions) {
+		return fail(LimitReached, "%d sessions on listener %s", b.ListenerOptions.Sessions, b.Name)
+	}
+	return nil
+}
+
 // offer is what the listener lists before login.
 func (b *binding) offer() sniff.Offer {
 	return b.pool.offer(b.Protocol).Only(func(m sniff.Mechanism) bool {

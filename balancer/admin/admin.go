@@ -109,6 +109,8 @@ type Options struct {
 	Events *Events
 	// EventPeers are asked for the events of the other nodes. Nil: there are none.
 	EventPeers EventPeers
+	// Explainer explains places. Nil: Places, if it does.
+	Explainer Explainer
 }
 
 // A Server answers questions about one node. Its methods are safe for
@@ -159,6 +161,9 @@ func New(o Options) *Server {
 	}
 	if o.Events == nil {
 		o.Events = NewEvents()
+	}
+	if o.Explainer == nil {
+		o.Explainer, _ = o.Places.(Explainer)
 	}
 	s := &Server{o: o, gathering: newGathering(o.Events, o.EventPeers), followers: make(chan struct{}, maxFollowers)}
 	s.handler = s.routes()

@@ -69,6 +69,7 @@ func (s *Server) routes() http.Handler {
 	s.fleetRoutes(mux)
 	s.certificateRoutes(mux)
 	s.eventRoutes(mux)
+	s.explainRoutes(mux)
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		refuse(w, http.StatusNotFound, "nothing is served under this path",
 			"ask for one of "+strings.Join([]string{StatusPath, SessionsPath, UserPath, KickPath, FleetPath, NodesPath, BackendsPath, CertificatesPath}, ", "))

@@ -92,6 +92,7 @@ type follower struct {
 	rc        *http.ResponseController
 	gathering *gathering
 	missing   []string // as was said
+	placed    int      // how many nodes the position had that was said
 }
 
 func (f *follower) run(ctx context.Context) {
@@ -106,7 +107,7 @@ func (f *follower) run(ctx context.Context) {
 		case <-own:
 		case <-others:
 		case <-beat.C:
-			if f.write([]byte(": is there\n\n")) != nil {
+			if f.write([]byte("id: "+f.from.String()+"\n: is there\n\n")) != nil {
 				return
 			}
 		case <-ctx.Done():
@@ -138,6 +139,10 @@ func (f *follower) look() error {
 			return err
 		}
 		b.Reset()
+	}
+	if len(f.from) > f.placed { // who comes again before the first event goes on from here
+		f.placed = len(f.from)
+		b.WriteString("id: " + f.from.String() + "\n\n")
 	}
 	return f.write(b.Bytes())
 }
