@@ -180,11 +180,11 @@ func (r *registrar) serve(w *work, p *stock) {
 		r.log.Debug("certificate loaded", "name", w.name, "key", w.kind, "expires", p.Leaf.NotAfter)
 		return
 	}
-	code := map[string]string{"obtained": "certificate_obtained", "renewed": "certificate_renewed", "": "certificate_taken"}[how]
 	if how == "" {
 		how = "renewed by the fleet"
 	}
-	r.log.Info("certificate "+how, "event", code, "name", w.name, "key", w.kind, "ca", p.ca, "issuer", p.Leaf.Issuer.String(),
+	code := map[string]string{"obtained": "certificate_obtained", "renewed": "certificate_renewed", "renewed by the fleet": "certificate_taken"}
+	r.log.Info("certificate "+how, "event", code[how], "name", w.name, "key", w.kind, "ca", p.ca, "issuer", p.Leaf.Issuer.String(),
 		"serial", p.Leaf.SerialNumber.Text(16), "expires", p.Leaf.NotAfter)
 }
 
