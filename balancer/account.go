@@ -92,10 +92,14 @@ func (s *session) refused(f *Failure) {
 		result = "closed"
 	}
 	i, _ := s.shown()
-	s.srv.logSession(i, s.srv.level(f.Kind), result, []slog.Attr{
+	level, more := s.srv.level(f.Kind), []slog.Attr{
 		slog.String("failure", f.Kind.String()), slog.String("phase", string(s.phase)),
 		slog.Int("attempts", s.attempts),
-	}, f.Err)
+	}
+	if code := kinds[f.Kind].event; code != "" && level == slog.LevelWarn { // once in a while
+		more = append(more, slog.String("event", code))
+	}
+	s.srv.logSession(i, level, result, more, f.Err)
 	s.leave(f.Kind)
 }
 

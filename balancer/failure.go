@@ -47,8 +47,9 @@ type traits struct {
 	name  string
 	code  sniff.Code // of the answer, if the back end gave none
 	level slog.Level
-	retry bool // worth another try on the same back end
-	fault bool // the back end's, which health should know
+	retry bool   // worth another try on the same back end
+	fault bool   // the back end's, which health should know
+	event string // code of the line in the log, where it is a warning
 }
 
 var kinds = [kindCount]traits{
@@ -60,8 +61,8 @@ var kinds = [kindCount]traits{
 	ClientInjection:    {name: "client_injection", code: sniff.BadProtocol, level: slog.LevelWarn},
 	ClientTLS:          {name: "client_tls", code: sniff.BadProtocol},
 	ProxyHeader:        {name: "proxy_header", code: sniff.BadProtocol, level: slog.LevelWarn},
-	LimitReached:       {name: "limit", code: sniff.Limit, level: slog.LevelWarn},
-	Shed:               {name: "shed", code: sniff.Unavailable, level: slog.LevelWarn},
+	LimitReached:       {name: "limit", code: sniff.Limit, level: slog.LevelWarn, event: "limit_reached"},
+	Shed:               {name: "shed", code: sniff.Unavailable, level: slog.LevelWarn, event: "connections_shed"},
 	AuthFailed:         {name: "auth_failed", code: sniff.AuthFailed},
 	Denied:             {name: "denied", code: sniff.NotPermitted},
 	NoBackend:          {name: "no_backend", code: sniff.Unavailable, level: slog.LevelWarn},

@@ -59,7 +59,7 @@ func (l *Listener) accept(srv *Server) {
 		if err != nil {
 			if time.Since(warned) >= acceptWarn {
 				warned = time.Now()
-				srv.log.Warn("accept failed; connections wait", "listener", l.binding.Load().Name, "err", err)
+				srv.log.Warn("accept failed; connections wait", "event", "accept_failed", "listener", l.binding.Load().Name, "err", err)
 			}
 			select {
 			case <-time.After(acceptPause):
@@ -87,6 +87,14 @@ func (o *ListenerOptions) check() error {
 		errs = append(errs, fmt.Errorf("listener %s has no TLS configuration", o.Name))
 	}
 	return errors.Join(errs...)
+}
+
+// full says why a listener takes no more sessions than n, if so.
+func (b *binding) full(n int64) *Failure {
+	if b.ListenerOptions.Sessions > 0 && n > int64(b.ListenerOptions.Sessions) {
+		return fail(LimitReached, "%d sessions on listener %s", b.ListenerOptions.Sessions, b.Name)
+	}
+	return nil
 }
 
 // offer is what the listener lists before login.

@@ -33,13 +33,9 @@ func newRegistry() *registry {
 // connections then drowns itself, not the clients that talk.
 func (r *registry) add(s *session, l Limits) *Failure {
 	r.mu.Lock()
-	if r.closing {
+	if f := r.full(l); f != nil {
 		r.mu.Unlock()
-		return fail(ShuttingDown, "the node is being stopped")
-	}
-	if l.Sessions > 0 && len(r.byID)+r.established >= l.Sessions {
-		r.mu.Unlock()
-		return fail(LimitReached, "%d sessions on this node", l.Sessions)
+		return f
 	}
 	r.byID[s.id] = s
 	s.waiting = r.prelogin.PushBack(s)
@@ -55,13 +51,32 @@ func (r *registry) add(s *session, l Limits) *Failure {
 	return nil
 }
 
+// full says why no connection is taken, if so. It is called with mu held.
+func (r *registry) full(l Limits) *Failure {
+	if r.closing {
+		return fail(ShuttingDown, "the node is being stopped")
+	}
+	if l.Sessions > 0 && len(r.byID)+r.established >= l.Sessions {
+		return fail(LimitReached, "%d sessions on this node", l.Sessions)
+	}
+	return nil
+}
+
+// crowded says why an address gets no more sessions, if so. It is called with mu held.
+func (r *registry) crowded(net netip.Prefix, limit int) *Failure {
+	if limit > 0 && r.perAddr[net] >= limit {
+		return fail(LimitReached, "%d sessions of %s", limit, net)
+	}
+	return nil
+}
+
 // claim counts the session for its client's address.
 func (r *registry) claim(s *session, limit int) *Failure {
 	net := network(s.client.Addr())
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if limit > 0 && r.perAddr[net] >= limit {
-		return fail(LimitReached, "%d sessions of %s", limit, net)
+	if f := r.crowded(net, limit); f != nil {
+		return f
 	}
 	r.perAddr[net]++
 	s.claimed = net

@@ -233,12 +233,12 @@ func (s *session) route(ctx context.Context, giveUp context.CancelCauseFunc, use
 	b := s.srv.backend(s.b.pool, name)
 	if b == nil {
 		s.srv.deps.Placer.Release(hold)
-		return nil, fail(NoBackend, "back end %s is not in this node's configuration of pool %s", name, pool)
+		return nil, unknownBackend(pool, name)
 	}
-	if n := b.state.sessions.Add(1); b.Sessions > 0 && n > int64(b.Sessions) {
+	if f := b.full(b.state.sessions.Add(1)); f != nil {
 		b.state.sessions.Add(-1)
 		s.srv.deps.Placer.Release(hold)
-		return nil, fail(NoBackend, "back end %s has its %d sessions", name, b.BackendOptions.Sessions)
+		return nil, f
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -247,15 +247,37 @@ func (s *session) route(ctx context.Context, giveUp context.CancelCauseFunc, use
 	return b, nil
 }
 
+func unknownBackend(pool, name string) *Failure {
+	return fail(NoBackend, "back end %s is not in this node's configuration of pool %s", name, pool)
+}
+
+// full says why a back end takes no more sessions than n, if so.
+func (b *Backend) full(n int64) *Failure {
+	if b.Sessions > 0 && n > int64(b.Sessions) {
+		return fail(NoBackend, "back end %s has its %d sessions", b.Name, b.Sessions)
+	}
+	return nil
+}
+
 // place asks the directory, then the places.
 func (s *session) place(ctx context.Context, pool, user string) (backend, why string, hold uint64, err error) {
-	if d := s.srv.deps.Directory; d != nil {
-		backend, ok, err := d.Lookup(ctx, pool, user)
-		if err != nil || ok {
-			return backend, "directory", 0, err
-		}
+	backend, ok, err := s.srv.Lookup(ctx, pool, user)
+	if err != nil || ok {
+		return backend, byDirectory, 0, err
 	}
 	return s.srv.deps.Placer.Place(ctx, pool, user)
+}
+
+// byDirectory is why a user is where a directory says.
+const byDirectory = "directory"
+
+// Lookup asks the directory, if there is one, for the back end of a user; ok is false if
+// it does not know him, or is not there.
+func (srv *Server) Lookup(ctx context.Context, pool, user string) (backend string, ok bool, err error) {
+	if srv.deps.Directory == nil {
+		return "", false, nil
+	}
+	return srv.deps.Directory.Lookup(ctx, pool, user)
 }
 
 // master is who logs in for a user without a password.

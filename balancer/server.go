@@ -100,6 +100,7 @@ func (srv *Server) Apply(o Options) error {
 			srv.listeners[address] = l
 			l.binding.Store(b)
 			go l.accept(srv) // ends when the socket is closed; Drain waits for done
+			srv.log.Info("a listener is open", "event", "listener_opened", "listener", b.Name, "address", l.socket.Addr().String(), "pool", b.Pool)
 			continue
 		}
 		l.binding.Store(b)
@@ -109,6 +110,7 @@ func (srv *Server) Apply(o Options) error {
 	for _, l := range closing {
 		_ = l.socket.Close()
 		<-l.done
+		srv.closed(l)
 	}
 	return nil
 }
@@ -223,7 +225,7 @@ func (srv *Server) serve(b *binding, raw *net.TCPConn) {
 	srv.running.Go(func() {
 		defer func() {
 			if p := recover(); p != nil {
-				srv.log.Error("a session panicked", "session", s.id, "panic", p, "stack", string(debug.Stack()))
+				srv.log.Error("a session panicked", "event", "session_panicked", "session", s.id, "panic", p, "stack", string(debug.Stack()))
 				s.broken()
 			}
 		}()
@@ -263,7 +265,13 @@ func (srv *Server) StopAccepting() {
 	for _, l := range listeners {
 		_ = l.socket.Close()
 		<-l.done
+		srv.closed(l)
 	}
+}
+
+// closed tells of a listener that is.
+func (srv *Server) closed(l *Listener) {
+	srv.log.Info("a listener is closed", "event", "listener_closed", "listener", l.binding.Load().Name, "address", l.socket.Addr().String())
 }
 
 // Addr is where the listener of that name listens, nil if it does not. It

@@ -152,8 +152,8 @@ func (s *session) proxyHeader() error {
 
 // admit holds the limits that are about one client or one listener.
 func (s *session) admit() error {
-	if s.b.Sessions > 0 && s.b.stats.Open.Load() > int64(s.b.Sessions) {
-		return fail(LimitReached, "%d sessions on listener %s", s.b.Sessions, s.b.Name)
+	if f := s.b.full(s.b.stats.Open.Load()); f != nil {
+		return f
 	}
 	if s.trusted = contains(s.b.TrustedNetworks, s.client.Addr()); s.trusted {
 		return nil // many users are behind it

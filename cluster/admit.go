@@ -28,7 +28,7 @@ func (f *Fleet) admit() {
 			if f.raft.RemoveServer(s.ID, 0, applyTime).Error() != nil {
 				return
 			}
-			f.log.Info("a node that was forgotten is no part of the fleet's log any more", "server", s.ID)
+			f.log.Info("a node that was forgotten is no part of the fleet's log any more", "event", "node_removed", "server", s.ID)
 		}
 	}
 	for _, name := range sortedKeys(alive) {
@@ -47,17 +47,17 @@ func (f *Fleet) admit() {
 			if err == nil {
 				err = f.raft.AddNonvoter(id, raft.ServerAddress(p.address), 0, applyTime).Error()
 			}
-			f.log.Info("a node is admitted to the fleet", "peer", name, "address", p.address, "err", err)
+			f.log.Info("a node is admitted to the fleet", "event", "node_admitted", "peer", name, "address", p.address, "err", err)
 		case string(s.Address) != p.address && s.Suffrage == raft.Voter:
 			err = f.raft.AddVoter(id, raft.ServerAddress(p.address), 0, applyTime).Error()
 		case string(s.Address) != p.address:
 			err = f.raft.AddNonvoter(id, raft.ServerAddress(p.address), 0, applyTime).Error()
 		case f.voter(name) && s.Suffrage != raft.Voter && f.caughtUp(name):
 			err = f.raft.AddVoter(id, s.Address, 0, applyTime).Error()
-			f.log.Info("a node votes", "peer", name, "err", err)
+			f.log.Info("a node votes", "event", "voter_added", "peer", name, "err", err)
 		case !f.voter(name) && s.Suffrage == raft.Voter && name != f.o.Node:
 			err = f.raft.DemoteVoter(id, 0, applyTime).Error()
-			f.log.Info("a node votes no more", "peer", name, "err", err)
+			f.log.Info("a node votes no more", "event", "voter_removed", "peer", name, "err", err)
 		}
 		if err != nil {
 			return // not the leader any more, most likely

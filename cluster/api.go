@@ -23,6 +23,8 @@ import (
 const (
 	// maxBody is a command, in base64, and then some.
 	maxBody = 2 * table.MaxCommand
+	// MaxAnswer is what one node says to another at a time, in octets.
+	MaxAnswer = maxBody
 	// askTime bounds a question to another node.
 	askTime = 3 * time.Second
 )
@@ -112,6 +114,7 @@ func (f *Fleet) serveAPI() {
 	})
 	f.steering(mux)
 	f.looking(mux)
+	f.eventing(mux)
 	f.sharing(mux)
 	f.server = &http.Server{Handler: mux, ReadHeaderTimeout: handshakeTime, ReadTimeout: 4 * askTime, IdleTimeout: time.Minute}
 	f.serving.Go(func() { _ = f.server.Serve(f.port.layer(f.port.api)) }) // until shut

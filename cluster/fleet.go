@@ -21,6 +21,7 @@ package cluster
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -86,6 +87,9 @@ type FleetOptions struct {
 	MaxHeld int
 
 	Local Local
+	// Events answers what another node asks about this one's events; both are JSON. Its
+	// answer has MaxAnswer octets at most. Nil: there are none.
+	Events func(question json.RawMessage) (answer json.RawMessage, err error)
 	// Prober is told what this node has to probe. Nil: it probes all.
 	Prober Prober
 	Log    *slog.Logger
@@ -155,12 +159,15 @@ type Fleet struct {
 	untaken bool // nobody took the last report
 	drained bool // by an administrator
 	tickets ticketNews
-	unkeyed error    // why the map key cannot be opened
-	filed   filed    // pins of files
-	leased  bool     // at the last look
-	owing   []string // nodes that were named, while we lead
-	applied uint64
-	lost    map[string]int // values that cannot be opened here, by what they are sealed with
+	unkeyed error // why the map key cannot be opened
+	filed   filed // pins of files
+	leased  bool  // at the last look
+	// lostOnce: the lease has been lost, so that it is news when it is back.
+	lostOnce bool
+	views    map[string]uint64 // epochs of pools as they were said, while we lead; nil before
+	owing    []string          // nodes that were named, while we lead
+	applied  uint64
+	lost     map[string]int // values that cannot be opened here, by what they are sealed with
 	// What was said last about configurations that do not agree: here, of other nodes
 	// while we lead, and of what is in the way of all.
 	differed, disagreed, problem string

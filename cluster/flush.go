@@ -69,7 +69,7 @@ func (f *Fleet) flushOne(one lead.Flush) {
 	if ctx.Err() != nil {
 		err = fmt.Errorf("it took longer than %v and was killed", flushTime)
 	}
-	f.log.Warn("the flush of a user who is moved has failed; he is moved nevertheless",
+	f.log.Warn("the flush of a user who is moved has failed; he is moved nevertheless", "event", "user_flush_failed",
 		"user", one.User, "pool", one.Pool, "from", one.From, "to", one.To, "err", err, "output", out.String())
 }
 

@@ -108,7 +108,7 @@ func (d *delegate) NotifyLeave(n *memberlist.Node) {
 	delete(f.peers, n.Name)
 	f.peersMu.Unlock()
 	if n.Name != f.o.Node {
-		f.log.Info("a node left", "peer", n.Name, "address", n.Address())
+		f.log.Info("a node left", "event", "node_absent", "peer", n.Name, "address", n.Address())
 	}
 	f.wake()
 }
@@ -127,7 +127,7 @@ func (f *Fleet) seen(what string, n *memberlist.Node) {
 		f.port.meet(n.Address())
 	}
 	if n.Name != f.o.Node && what != "" {
-		f.log.Info("a node "+what, "peer", n.Name, "address", n.Address())
+		f.log.Info("a node "+what, "event", "node_present", "peer", n.Name, "address", n.Address())
 	}
 	f.wake()
 }
@@ -262,10 +262,10 @@ func (f *Fleet) begin() {
 		servers = append(servers, raft.Server{ID: serverID(v, p.Dir), Address: raft.ServerAddress(p.address)})
 	}
 	if err := f.raft.BootstrapCluster(raft.Configuration{Servers: servers}).Error(); err != nil {
-		f.log.Warn("the fleet could not be started", "err", err)
+		f.log.Warn("the fleet could not be started", "event", "fleet_start_failed", "err", err)
 		return
 	}
-	f.log.Info("the fleet is started", "voters", strings.Join(f.o.Voters, " "))
+	f.log.Info("the fleet is started", "event", "fleet_started", "voters", strings.Join(f.o.Voters, " "))
 	f.tell()
 }
 
@@ -296,6 +296,6 @@ func (f *Fleet) keepPeers(known map[string]string) {
 		b.WriteString(name + " " + known[name] + "\n")
 	}
 	if err := f.dir.write(peersFile, b.String()); err != nil {
-		f.log.Warn("known nodes are not kept", "err", err)
+		f.log.Warn("known nodes are not kept", "event", "peers_not_kept", "err", err)
 	}
 }

@@ -135,7 +135,9 @@ func (f *Fleet) look() {
 	e := f.node.Effects()
 	until := f.node.Deadline()
 	f.leased = f.node.Leased(now)
-	lost := before && !f.leased
+	lost, regained := before && !f.leased, !before && f.leased && f.lostOnce
+	f.lostOnce = f.lostOnce || lost
+	f.sayViews()
 	commands := e.Commands
 	if f.leader != nil {
 		commands = append(commands, f.leader.Look(now)...)
@@ -150,7 +152,10 @@ func (f *Fleet) look() {
 
 	if lost {
 		f.stats.Isolated.Add(1)
-		f.log.Warn("the node has lost its fleet: its word does not count until it has entered anew", "strict", f.o.Strict)
+		f.log.Warn("the node has lost its fleet: its word does not count until it has entered anew", "event", "node_isolated", "strict", f.o.Strict)
+	}
+	if regained {
+		f.log.Info("the node is part of its fleet again", "event", "node_rejoined")
 	}
 	if f.o.Strict && f.o.Local != nil {
 		f.o.Local.Gate(until)
@@ -180,7 +185,7 @@ func (f *Fleet) look() {
 func (f *Fleet) complain(what string, err error) {
 	if now := bootTime(); f.complained == 0 || now-f.complained > int64(complainEvery) {
 		f.complained = now
-		f.log.Error(what, "err", err)
+		f.log.Error(what, "event", "life_not_kept", "err", err)
 	}
 }
 
@@ -268,7 +273,7 @@ func (f *Fleet) lead(on bool) {
 		f.mu.Unlock()
 		f.wake()
 		if was {
-			f.log.Info("another node leads the fleet, or nobody")
+			f.log.Info("another node leads the fleet, or nobody", "event", "leader_resigned")
 		}
 		return
 	}
@@ -293,7 +298,7 @@ func (f *Fleet) lead(on bool) {
 	clear(f.extra)
 	f.wake()
 	if f.gossip != nil {
-		f.log.Info("this node leads the fleet", "term", term)
+		f.log.Info("this node leads the fleet", "event", "leader_elected", "term", term)
 	}
 }
 
@@ -401,7 +406,7 @@ func (f *Fleet) reconcile() {
 			f.mu.Lock()
 			f.defined = "" // it is said again
 			f.mu.Unlock()
-			f.log.Warn("the fleet does not take what this node's configuration says", "err", err)
+			f.log.Warn("the fleet does not take what this node's configuration says", "event", "config_refused", "err", err)
 		}
 	}
 	f.sealTickets()
@@ -465,7 +470,7 @@ func (f *Fleet) judge(term uint64, now int64) []table.Command {
 			}
 			if up, ok := judged(site{name, b.Name}, counting, wanted); ok && up != b.Up {
 				v.Up[id] = up
-				f.log.Info("the fleet's verdict about a back end", "pool", name, "backend", b.Name, "up", up)
+				f.log.Info("the fleet's verdict about a back end", "event", map[bool]string{true: "backend_verdict_up", false: "backend_verdict_down"}[up], "pool", name, "backend", b.Name, "up", up)
 			}
 		}
 		if len(v.Up) > 0 {

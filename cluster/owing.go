@@ -25,7 +25,7 @@ func (f *Fleet) nameOwing(now int64) {
 	late := f.leader.Owing(now)
 	for _, name := range late {
 		if m := f.table.Members[name]; m != nil && !slices.Contains(f.owing, name) {
-			f.log.Warn("a node does not do what others wait for: it gets no lease, and they go on when its last one is over; see its log, restart it if need be",
+			f.log.Warn("a node does not do what others wait for: it gets no lease, and they go on when its last one is over; see its log, restart it if need be", "event", "node_owes",
 				"peer", name, "owes", strings.Join(f.owes(m), ", "))
 		}
 	}

@@ -128,7 +128,7 @@ func (f *Fleet) stage() {
 	f.filed.again = later
 	f.mu.Unlock()
 	if tell {
-		f.log.Warn("pins files differ from this node's: nobody is unpinned before they are the same", "peers", strings.Join(others, " "))
+		f.log.Warn("pins files differ from this node's: nobody is unpinned before they are the same", "event", "pins_differ", "peers", strings.Join(others, " "))
 	}
 	for _, w := range todo {
 		if err := f.bring(term, k, w.pool, w.mark, len(others) == 0, w.again); err != nil {
@@ -137,7 +137,7 @@ func (f *Fleet) stage() {
 			f.mu.Unlock()
 			if f.ctx.Err() == nil && time.Since(f.filed.said) >= pinsDiffer {
 				f.filed.said = time.Now()
-				f.log.Warn("pins of a file are not in force yet; they are brought again", "pool", w.pool.Name, "err", err)
+				f.log.Warn("pins of a file are not in force yet; they are brought again", "event", "pins_late", "pool", w.pool.Name, "err", err)
 			}
 		}
 	}
@@ -231,7 +231,7 @@ func (f *Fleet) bring(term uint64, k *keyer, pool Pool, mark string, agreed, aga
 	if err := say(); err != nil {
 		return err
 	}
-	f.log.Info("pins of a file are brought", "pool", pool.Name, "pins", len(pool.Pins), "changes", changes, "left_to_administrators", overruled)
+	f.log.Info("pins of a file are brought", "event", "pins_brought", "pool", pool.Name, "pins", len(pool.Pins), "changes", changes, "left_to_administrators", overruled)
 	return nil
 }
 

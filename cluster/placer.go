@@ -38,7 +38,7 @@ func (f *Fleet) unplaced() {
 	f.mu.Unlock()
 	if err != nil && f.closed && !f.saidClosed {
 		f.saidClosed = true
-		f.log.Error("users cannot be placed: give this node the versions of the fleet's secret that the others have, and restart it", "err", err)
+		f.log.Error("users cannot be placed: give this node the versions of the fleet's secret that the others have, and restart it", "event", "map_key_closed", "err", err)
 	}
 	f.closed = err != nil
 	f.saidClosed = f.saidClosed && f.closed
@@ -193,19 +193,38 @@ func (f *Fleet) try(k *keyer, pool, user string) placement {
 		}
 		key = k.keys.Key(pool, k.names.Normal(user))
 	}
+	return f.decide(pool, key, nil)
+}
+
+// decide answers a login, and registers it if it has a place. With a Trace it does not:
+// it is asked for an explanation then, notes what each rule said, and changes nothing. It
+// is called with mu held.
+func (f *Fleet) decide(pool string, key place.Key, tr *place.Trace) placement {
 	if f.leaving {
+		tr.Note(ByStop, place.Refuses, 0, "", "the node is being stopped")
 		return placement{err: fmt.Errorf("pool %q: %w: it is being stopped", pool, ErrIsolated)}
 	}
 	p := f.table.Pools[pool]
 	if p != nil && removed(p) && !f.pending(pool) {
+		tr.Note(member.ByPool, place.Refuses, 0, "", "the pool is configured no more")
 		return placement{err: fmt.Errorf("pool %q: %w", pool, ErrNoPool)}
 	}
-	d := f.node.Place(bootTime(), pool, key)
+	var d member.Decision
+	if tr == nil {
+		d = f.node.Place(bootTime(), pool, key)
+	} else {
+		d = f.node.Explain(bootTime(), pool, key, tr)
+	}
 	switch d.Verdict {
 	case member.Placed:
 		if !f.reaches(p, d.Backend) {
 			f.node.Release(bootTime(), d.Hold)
+			tr.Note(ByServer, place.Waits, d.Backend, "", "this node's configuration has no back end of that name at that address: logins wait until it has, or until he is brought away")
 			return placement{changed: f.changed, removed: f.mayLeave(p, d.Backend)}
+		}
+		tr.Note(ByServer, place.Passed, d.Backend, "", "this node's configuration has it, at the address that the fleet knows")
+		if tr != nil {
+			return placement{backend: nameOf(p, d.Backend), why: d.Why}
 		}
 		switch d.Why {
 		case place.ByStay:
@@ -220,6 +239,7 @@ func (f *Fleet) try(k *keyer, pool, user string) placement {
 		return placement{changed: f.changed}
 	case member.NoPool:
 		if f.pending(pool) {
+			tr.Note(member.ByPool, place.Waits, 0, "", "it is configured here, and the fleet will know it in a moment")
 			return placement{changed: f.changed}
 		}
 		return placement{err: fmt.Errorf("pool %q: %w", pool, ErrNoPool)}
@@ -227,7 +247,9 @@ func (f *Fleet) try(k *keyer, pool, user string) placement {
 		return placement{err: fmt.Errorf("pool %q: %w", pool, ErrIsolated)}
 	case member.NoPlace:
 	}
-	f.stats.Refused.Add(1)
+	if tr == nil {
+		f.stats.Refused.Add(1)
+	}
 	return placement{err: f.noBackend(pool, key, nameOf(p, d.Backend))}
 }
 

@@ -18,6 +18,8 @@ type Pool struct {
 	Backends []Backend
 	// Pins are those of a file; see [Fleet.Update]. They must not be changed.
 	Pins Pins
+	// PinsFile is where Pins are from, for explanations. Empty: not known.
+	PinsFile string
 	// Mark is what [MarkPins] makes of Pins, or empty: then Update does it.
 	Mark string
 }

@@ -166,12 +166,12 @@ func (m *machine) ApplyBatch(logs []*raft.Log) []any {
 		c, err := entries[i].c, entries[i].err
 		if errors.Is(err, errDamaged) {
 			f.fatal = fmt.Errorf("entry %d of the fleet's log: %w: move the state directory away, and the node joins anew", l.Index, err)
-			f.log.Error("the node cannot follow its fleet any more", "err", f.fatal)
+			f.log.Error("the node cannot follow its fleet any more", "event", "node_stuck", "err", f.fatal)
 		}
 		if errors.Is(err, table.ErrUnknown) {
 			// To go on would make this table another than the others'.
 			f.fatal = fmt.Errorf("entry %d of the fleet's log: %w: this node is older than its fleet; upgrade it", l.Index, err)
-			f.log.Error("the node cannot follow its fleet any more", "err", f.fatal)
+			f.log.Error("the node cannot follow its fleet any more", "event", "node_stuck", "err", f.fatal)
 		}
 		if err == nil {
 			err = f.table.Apply(c, l.Term)

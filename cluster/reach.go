@@ -20,14 +20,14 @@ func (f *Fleet) reach(now int64, alone bool, failing []string) {
 	switch {
 	case !alone:
 		if f.saidAlone {
-			f.log.Info("most back ends can be reached from this node again")
+			f.log.Info("most back ends can be reached from this node again", "event", "node_reaching")
 		}
 		f.alone, f.saidAlone = 0, false
 	case f.alone == 0:
 		f.alone = now
 	case !f.saidAlone && now-f.alone >= int64(aloneAfter):
 		f.saidAlone = true
-		f.log.Warn(notReached, "backends", strings.Join(failing, " "))
+		f.log.Warn(notReached, "event", "node_unreaching", "backends", strings.Join(failing, " "))
 	}
 }
 

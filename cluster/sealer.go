@@ -108,7 +108,7 @@ func (f *Fleet) needSealer() error {
 	}
 	f.own.key.Store(&key)
 	if n := f.foreignValues(); n > 0 {
-		f.log.Error("a new key for values was made, and there are values that it does not open: if their key is found, add its line to the file of the new one, below it, and start usher again; otherwise they have to be obtained anew", "values", n, "file", filepath.Join(f.dir.path, sealerFile))
+		f.log.Error("a new key for values was made, and there are values that it does not open: if their key is found, add its line to the file of the new one, below it, and start usher again; otherwise they have to be obtained anew", "event", "values_lost", "values", n, "file", filepath.Join(f.dir.path, sealerFile))
 	}
 	return nil
 }

@@ -47,7 +47,7 @@ func (f *Fleet) keyBy(s table.Settings, pool, user string) (place.Key, bool) {
 func (f *Fleet) differs() {
 	list := strings.Join(f.o.config().Differs(f.table.Settings), "; ")
 	if list != "" && list != f.differed && !f.o.Witness {
-		f.log.Warn("the fleet does otherwise than this node's configuration says; the fleet's way holds until all nodes say the same", "differs", list)
+		f.log.Warn("the fleet does otherwise than this node's configuration says; the fleet's way holds until all nodes say the same", "event", "config_overruled", "differs", list)
 	}
 	f.differed = list
 }
@@ -59,13 +59,13 @@ func (f *Fleet) disagreements() {
 	said := fmt.Sprint(differ)
 	if said != f.disagreed {
 		for _, node := range sortedKeys(differ) {
-			f.log.Warn("a node is configured otherwise than its fleet", "peer", node, "differs", strings.Join(differ[node], "; "))
+			f.log.Warn("a node is configured otherwise than its fleet", "event", "config_differs", "peer", node, "differs", strings.Join(differ[node], "; "))
 		}
 		f.disagreed = said
 	}
 	if problem := f.leader.Problem(); problem != f.problem {
 		if f.problem = problem; problem != "" {
-			f.log.Warn("users' names are not normalised as all nodes say", "err", problem)
+			f.log.Warn("users' names are not normalised as all nodes say", "event", "names_differ", "err", problem)
 		}
 	}
 }

@@ -106,7 +106,7 @@ func (f *Fleet) foreign(was, is string) {
 		return
 	}
 	f.fatal = fmt.Errorf("this node was of the fleet %s, and its log is of the fleet %s, which has the same name: move its state directory away, and it joins anew", was, is)
-	f.log.Error("the node cannot follow its fleet any more", "err", f.fatal)
+	f.log.Error("the node cannot follow its fleet any more", "event", "node_stuck", "err", f.fatal)
 }
 
 // stranger says whether a node that gossip sees is of another fleet of the same name
@@ -118,7 +118,7 @@ func (f *Fleet) stranger(name string, p peer) bool {
 	}
 	if now := time.Now(); now.Sub(f.warned) >= complainEvery {
 		f.warned = now
-		f.log.Warn("a node has the state of another fleet, or of when it was alone, and is not admitted: move its state directory away, and it joins anew", "peer", name, "address", p.address)
+		f.log.Warn("a node has the state of another fleet, or of when it was alone, and is not admitted: move its state directory away, and it joins anew", "event", "node_stranger", "peer", name, "address", p.address)
 	}
 	return true
 }

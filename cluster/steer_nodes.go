@@ -77,5 +77,5 @@ func (f *Fleet) setDrained(on bool) {
 		return
 	}
 	f.drained = on
-	f.log.Info("an administrator has set whether the node is drained", "drained", on)
+	f.log.Info("an administrator has set whether the node is drained", "event", map[bool]string{true: "node_drained", false: "node_resumed"}[on], "drained", on)
 }

@@ -89,7 +89,7 @@ func (p *port) refused(from string, err error) {
 	if time.Since(p.complain) < complainEvery {
 		return
 	}
-	p.log.Warn("a connection to the fleet port was refused", "client", from, "err", err, "since_last", p.kept)
+	p.log.Warn("a connection to the fleet port was refused", "event", "fleet_port_refused", "client", from, "err", err, "since_last", p.kept)
 	p.complain, p.kept = time.Now(), 0
 }
 

@@ -79,11 +79,11 @@ func (t *tail) Append(entries []types.LogEntry) error {
 		t.failed, t.tried = err, now
 		if t.said == 0 || now-t.said > int64(complainEvery) {
 			t.said = now
-			t.m.log.Error("the fleet's log cannot be written: this node follows its fleet no more until it can; look at the disk with the state directory", "err", err)
+			t.m.log.Error("the fleet's log cannot be written: this node follows its fleet no more until it can; look at the disk with the state directory", "event", "log_unwritable", "err", err)
 		}
 	case t.said != 0:
 		t.said = 0
-		t.m.log.Info("the fleet's log can be written again")
+		t.m.log.Info("the fleet's log can be written again", "event", "log_writable")
 	}
 	return err
 }

@@ -91,7 +91,7 @@ func (f *Fleet) missTickets() {
 	}
 	f.mu.Unlock()
 	if again {
-		f.log.Warn("session tickets are sealed with this node's own keys: other nodes do not resume its sessions until there are new keys, in an hour, or by usher fleet rotate-tickets", "err", err)
+		f.log.Warn("session tickets are sealed with this node's own keys: other nodes do not resume its sessions until there are new keys, in an hour, or by usher fleet rotate-tickets", "event", "tickets_unread", "err", err)
 	}
 }
 
@@ -155,7 +155,7 @@ func wallClock() int64 { return time.Now().Unix() }
 func (f *Fleet) sealTickets() {
 	if err := f.needSealer(); err != nil { // the leader makes no keys until then
 		if !f.tickets.unsealed {
-			f.log.Warn("session tickets are sealed with keys that are gone after a restart", "err", err)
+			f.log.Warn("session tickets are sealed with keys that are gone after a restart", "event", "tickets_volatile", "err", err)
 		}
 		f.tickets.unsealed = true
 		return

@@ -115,7 +115,7 @@ func (f *Fleet) keepLost(before map[string]int) map[string]int {
 	why := f.unopened()
 	f.mu.Unlock()
 	if why != "" && !maps.Equal(said, lost) {
-		f.log.Error(why)
+		f.log.Error(why, "event", "values_closed")
 	}
 	return now
 }

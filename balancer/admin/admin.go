@@ -6,6 +6,8 @@
 //	GET  /v1/user?user=[&pool=]  where a user's next login would go, and why
 //	POST /v1/users             the same of many users; it changes nothing
 //	POST /v1/kick              {"user": …} or {"session": …}: end sessions
+//	GET  /v1/events            what has happened, on all nodes; also as a stream
+//	GET  /v1/explain?user=     how a user's place comes about, rule by rule
 //
 //	GET  /v1/whoami            who asks, and what he may do
 //	GET  /v1/openapi.json      this API, for programs
@@ -116,6 +118,12 @@ type Options struct {
 	// Board is the dashboard's page under "/", over TCP also for those who have not said
 	// who they are: it must have no data in it. Nil: there is none.
 	Board http.Handler
+	// Events are those of this node. Nil: there are none.
+	Events *Events
+	// EventPeers are asked for the events of the other nodes. Nil: there are none.
+	EventPeers EventPeers
+	// Explainer explains places. Nil: Places, if it does.
+	Explainer Explainer
 }
 
 // A Server answers questions about one node. Its methods are safe for
@@ -126,6 +134,9 @@ type Server struct {
 	inner   http.Handler // of those whose role is known
 	handler http.Handler // of the unix socket
 	metrics http.Handler
+
+	gathering *gathering
+	followers chan struct{} // has an entry for each stream of events
 }
 
 // New returns a Server.
@@ -163,7 +174,13 @@ func New(o Options) *Server {
 	if o.Reloads == nil {
 		o.Reloads = new(Reloads)
 	}
-	s := &Server{o: o}
+	if o.Events == nil {
+		o.Events = NewEvents()
+	}
+	if o.Explainer == nil {
+		o.Explainer, _ = o.Places.(Explainer)
+	}
+	s := &Server{o: o, gathering: newGathering(o.Events, o.EventPeers), followers: make(chan struct{}, maxFollowers)}
 	s.known = s.routes()
 	s.inner = s.known.mux
 	s.handler = onSocket(s.inner)

@@ -69,6 +69,8 @@ func (s *Server) routes() *router {
 	s.fleetRoutes(mux)
 	s.certificateRoutes(mux)
 	s.callerRoutes(mux)
+	s.eventRoutes(mux)
+	s.explainRoutes(mux)
 	mux.mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		refuse(w, http.StatusNotFound, "nothing is served under this path",
 			"ask for one of "+strings.Join([]string{StatusPath, SessionsPath, UserPath, KickPath, FleetPath, NodesPath, BackendsPath, CertificatesPath, OpenAPIPath}, ", "))
@@ -130,10 +132,10 @@ func (s *Server) kick(w http.ResponseWriter, r *http.Request) {
 	var n int
 	if order.User != "" {
 		n = s.o.Node.KickUser(order.User, kicked)
-		s.o.Log.Info("kicked", "user", order.User, "sessions", n, "by", giver(r))
+		s.o.Log.Info("kicked", "user", order.User, "sessions", n, "by", giver(r), "event", "user_kicked")
 	} else {
 		n = s.o.Node.KickSession(order.Session, kicked)
-		s.o.Log.Info("kicked", "session", order.Session, "sessions", n, "by", giver(r))
+		s.o.Log.Info("kicked", "session", order.Session, "sessions", n, "by", giver(r), "event", "session_kicked")
 	}
 	answer(w, Kicked{n})
 }

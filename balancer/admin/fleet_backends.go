@@ -118,6 +118,6 @@ func (s *Server) adjust(w http.ResponseWriter, r *http.Request, pool, backend, b
 	ctx, cancel := context.WithTimeoutCause(r.Context(), patience, errPatience)
 	defer cancel()
 	err := change(ctx, pools[0], who)
-	s.o.Log.Info("change of a back end", "pool", pools[0], "backend", backend, "to", what, "by", who, "err", err)
+	s.o.Log.Info("change of a back end", "event", outcomeOf(err, "backend_changed", "backend_change_failed"), "pool", pools[0], "backend", backend, "to", what, "by", who, "err", err)
 	s.ordered(w, err, hint)
 }

@@ -39,7 +39,7 @@ func (s *Server) drainNode(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	err := s.o.Fleet.DrainNode(o.Node, !o.Undo)
-	s.o.Log.Info("drain of a node", "peer", o.Node, "undo", o.Undo, "by", giver(r), "err", err)
+	s.o.Log.Info("drain of a node", "event", outcomeOf(err, "node_drain_ordered", "node_drain_failed"), "peer", o.Node, "undo", o.Undo, "by", giver(r), "err", err)
 	s.ordered(w, err, s.nodesHint())
 }
 
@@ -55,7 +55,7 @@ func (s *Server) forgetNode(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	err := s.o.Fleet.Forget(o.Node)
-	s.o.Log.Info("forget a node", "peer", o.Node, "by", giver(r), "err", err)
+	s.o.Log.Info("forget a node", "event", outcomeOf(err, "node_forgotten", "node_forget_failed"), "peer", o.Node, "by", giver(r), "err", err)
 	s.ordered(w, err, s.nodesHint())
 }
 

@@ -18,6 +18,6 @@ func (s *Server) rotateTickets(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	err := s.o.Fleet.RotateTickets(o.Drop)
-	s.o.Log.Info("new keys of session tickets", "drop", o.Drop, "by", who, "err", err)
+	s.o.Log.Info("new keys of session tickets", "event", outcomeOf(err, "tickets_rotated", "tickets_rotate_failed"), "drop", o.Drop, "by", who, "err", err)
 	s.ordered(w, err, "")
 }

@@ -58,7 +58,7 @@ func (s *Server) move(w http.ResponseWriter, r *http.Request) {
 	if !order(w, r, &o) {
 		return
 	}
-	s.steer(w, r, "move", o, func(ctx context.Context, where cluster.Whereabouts, who string) error {
+	s.steer(w, r, "move", moveCode, o, func(ctx context.Context, where cluster.Whereabouts, who string) error {
 		if o.Backend == "" {
 			return s.o.Fleet.Home(ctx, where.Pool, o.User, who)
 		}
@@ -71,7 +71,7 @@ func (s *Server) pin(w http.ResponseWriter, r *http.Request) {
 	if !order(w, r, &o) {
 		return
 	}
-	s.steer(w, r, "pin", o, func(ctx context.Context, where cluster.Whereabouts, who string) error {
+	s.steer(w, r, "pin", pinCode, o, func(ctx context.Context, where cluster.Whereabouts, who string) error {
 		target := o.Backend
 		if target == "" {
 			target = where.Place
@@ -91,7 +91,7 @@ func (s *Server) unpin(w http.ResponseWriter, r *http.Request) {
 	if !order(w, r, &o) {
 		return
 	}
-	s.steer(w, r, "unpin", Move{Pool: o.Pool, User: o.User, By: o.By}, func(ctx context.Context, where cluster.Whereabouts, who string) error {
+	s.steer(w, r, "unpin", unpinCode, Move{Pool: o.Pool, User: o.User, By: o.By}, func(ctx context.Context, where cluster.Whereabouts, who string) error {
 		if where.Pin == "" {
 			return errNoPin
 		}
@@ -100,7 +100,7 @@ func (s *Server) unpin(w http.ResponseWriter, r *http.Request) {
 }
 
 // steer finds the user, has him moved and tells how that went.
-func (s *Server) steer(w http.ResponseWriter, r *http.Request, what string, o Move, do func(ctx context.Context, where cluster.Whereabouts, by string) error) {
+func (s *Server) steer(w http.ResponseWriter, r *http.Request, what string, code func(error) string, o Move, do func(ctx context.Context, where cluster.Whereabouts, by string) error) {
 	who, ok := by(w, o.By)
 	if !ok || !named(w, o.User) || o.Backend != "" && !named(w, o.Backend) {
 		return
@@ -112,7 +112,7 @@ func (s *Server) steer(w http.ResponseWriter, r *http.Request, what string, o Mo
 	ctx, cancel := context.WithTimeoutCause(r.Context(), patience, errPatience)
 	defer cancel()
 	err := do(ctx, where, who)
-	s.o.Log.Info(what, "pool", where.Pool, "user", o.User, "backend", o.Backend, "by", who, "err", err)
+	s.o.Log.Info(what, "event", code(err), "pool", where.Pool, "user", o.User, "backend", o.Backend, "by", who, "err", err)
 	if errors.Is(err, errNoPin) {
 		refuse(w, http.StatusNotFound, err.Error(), "usher user where shows what decides his place")
 		return
@@ -140,7 +140,7 @@ func (s *Server) kickUser(w http.ResponseWriter, r *http.Request) {
 	} else {
 		n = s.o.Node.KickUser(o.User, kicked)
 	}
-	s.o.Log.Info("kicked on all nodes", "user", o.User, "sessions", n, "by", giver(r), "err", err)
+	s.o.Log.Info("kicked on all nodes", "event", "user_kicked", "user", o.User, "sessions", n, "by", giver(r), "err", err)
 	answer(w, UserKicked{n, missing(err)})
 }
 

@@ -32,6 +32,9 @@ var roles = map[string]Role{
 	LookupPath:   RoleOperate,
 	KickPath:     RoleOperate,
 
+	EventsPath:  RoleRead, // without users: see mayNameUsers
+	ExplainPath: RoleOperate,
+
 	FleetPath:        RoleRead,
 	NodesPath:        RoleRead,
 	BackendsPath:     RoleRead,

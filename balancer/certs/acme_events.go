@@ -57,7 +57,7 @@ func (r *registrar) madeUpFor(w *work) {
 	}
 	what, do := r.trouble(w, nil)
 	if r.said.first(fmt.Sprint(w.kind, w.name, do), time.Now()) {
-		r.log.Warn("an issuer failed, the next one gave the certificate", "name", w.name, "key", w.kind, "err", what, "do", do)
+		r.log.Warn("an issuer failed, the next one gave the certificate", "event", "certificate_issuer_failed", "name", w.name, "key", w.kind, "err", what, "do", do)
 	}
 }
 
@@ -120,6 +120,6 @@ func (r *registrar) complain(w *work, err error) {
 	if p := w.pair.Load(); p != nil {
 		served = "until " + p.Leaf.NotAfter.UTC().Format(time.DateTime) + " UTC"
 	}
-	r.log.Warn("certificate not obtained", "name", w.name, "key", w.kind, "err", what, "do", do,
+	r.log.Warn("certificate not obtained", "event", "certificate_failed", "name", w.name, "key", w.kind, "err", what, "do", do,
 		"served", served, "again", w.due.UTC().Format(time.DateTime)+" UTC")
 }

@@ -183,7 +183,8 @@ func (r *registrar) serve(w *work, p *stock) {
 	if how == "" {
 		how = "renewed by the fleet"
 	}
-	r.log.Info("certificate "+how, "name", w.name, "key", w.kind, "ca", p.ca, "issuer", p.Leaf.Issuer.String(),
+	code := map[string]string{"obtained": "certificate_obtained", "renewed": "certificate_renewed", "renewed by the fleet": "certificate_taken"}
+	r.log.Info("certificate "+how, "event", code[how], "name", w.name, "key", w.kind, "ca", p.ca, "issuer", p.Leaf.Issuer.String(),
 		"serial", p.Leaf.SerialNumber.Text(16), "expires", p.Leaf.NotAfter)
 }
 
@@ -251,7 +252,7 @@ func (r *registrar) repair(ctx context.Context, w *work, torn []string) ([]strin
 		if err := s.Delete(ctx, certmagic.StorageKeys.CertsSitePrefix(ca, w.name)); err != nil {
 			return torn, storageError{fmt.Errorf("take away a torn certificate: %w", err)}
 		}
-		r.log.Warn("a stored certificate did not fit its key and is taken away; what is served stays, and a new one is obtained",
+		r.log.Warn("a stored certificate did not fit its key and is taken away; what is served stays, and a new one is obtained", "event", "certificate_torn",
 			"name", w.name, "key", w.kind, "ca", ca)
 	}
 	return nil, nil

@@ -172,7 +172,7 @@ func (k *Keeper) warn(now time.Time) {
 		case !s.Current(now):
 			message = "a certificate has expired and is shown for want of a better one: renew it, or see whether the clock of this host is right"
 		}
-		k.options.Log.Warn(message, "certificate", s.name(), "listeners", strings.Join(s.Listeners, " "),
+		k.options.Log.Warn(message, "event", "certificate_expiring", "certificate", s.name(), "listeners", strings.Join(s.Listeners, " "),
 			"from", s.From, "key", s.Key, "not_after", s.NotAfter, "left", lasts(&s, now), "problem", cmp.Or(s.Problem, "none is known"))
 	}
 	k.told = told

@@ -134,7 +134,7 @@ func (f *files) adopt(r reading, now time.Time) {
 		if len(old.pairs) == 0 { // at a start they are no news
 			level = slog.LevelDebug
 		}
-		f.log.Log(context.Background(), level, "certificate loaded", "names", strings.Join(p.status.Names[:min(len(p.status.Names), namesLogged)], " "), "file", p.status.From,
+		f.log.Log(context.Background(), level, "certificate loaded", "event", "certificate_loaded", "names", strings.Join(p.status.Names[:min(len(p.status.Names), namesLogged)], " "), "file", p.status.From,
 			"key", p.status.Key, "serial", p.status.Serial, "not_after", p.status.NotAfter)
 	}
 	slices.SortStableFunc(pairs, func(a, b *pair) int {
@@ -232,7 +232,7 @@ func (f *files) tell(final bool) (unsaid bool) {
 			continue
 		}
 		f.said[file] = text
-		f.log.Warn("a file of certificates needs somebody; what can be shown is", "file", file, "problem", text)
+		f.log.Warn("a file of certificates needs somebody; what can be shown is", "event", "certificate_file_bad", "file", file, "problem", text)
 	}
 	for file := range f.said {
 		if troubles[file] == "" {

@@ -166,18 +166,18 @@ func (s *imported) read(ctx context.Context) (unread, useless error) {
 			keep(key, "a newer one is of no use: "+err.Error()+"; import it again")
 			said[key] = sha256.Sum256(value)
 			if s.said[key] != said[key] {
-				s.log.Warn("an imported certificate is of no use; import it again with usher cert import", "key", key, "err", err)
+				s.log.Warn("an imported certificate is of no use; import it again with usher cert import", "event", "certificate_import_useless", "key", key, "err", err)
 			}
 			continue
 		}
 		entries[key] = e
 		if was == nil || was.status.Fingerprint != e.status.Fingerprint {
-			s.log.Info("imported certificate is served", "names", e.status.Names, "id", e.status.ID, "until", e.status.NotAfter)
+			s.log.Info("imported certificate is served", "event", "certificate_served", "names", e.status.Names, "id", e.status.ID, "until", e.status.NotAfter)
 		}
 	}
 	for key, was := range before.entries {
 		if entries[key] == nil {
-			s.log.Info("imported certificate is no longer served", "names", was.status.Names, "id", was.status.ID)
+			s.log.Info("imported certificate is no longer served", "event", "certificate_withdrawn", "names", was.status.Names, "id", was.status.ID)
 		}
 	}
 	s.said = said
@@ -193,7 +193,7 @@ func (s *imported) keys(ctx context.Context) ([]string, error) {
 	if err != nil || len(all) <= maxImported {
 		return all, err
 	}
-	s.log.Warn("more imported certificates than are served; remove some with usher cert remove", "there", len(all), "served", maxImported)
+	s.log.Warn("more imported certificates than are served; remove some with usher cert remove", "event", "certificates_too_many", "there", len(all), "served", maxImported)
 	served := s.board.Load().entries
 	var kept, others []string
 	for _, key := range all {

@@ -29,70 +29,94 @@ type Decision struct {
 
 // Place places a login and registers it, in one step.
 func (n *Node) Place(now int64, pool string, k place.Key) Decision {
+	d, closing := n.decide(now, pool, k, nil)
+	if closing != nil { // old connections go first
+		n.kick(now, k, closing)
+	}
+	if d.Verdict == Placed {
+		d.Hold = n.register(pool, k, d.Backend)
+	}
+	return d
+}
+
+// Explain says what Place would, and notes in tr what each rule said. It registers
+// nothing and asks for nothing to be closed.
+func (n *Node) Explain(now int64, pool string, k place.Key, tr *place.Trace) Decision {
+	d, _ := n.decide(now, pool, k, tr)
+	return d
+}
+
+// Rules that are the member's own, in a Trace.
+const (
+	ByPool     = "pool"     // there is one of the name
+	ByLease    = "lease"    // the node's word counts
+	BySessions = "sessions" // what the user has open on this node
+)
+
+// decide says what becomes of a login, and what of the user's has to be closed before.
+func (n *Node) decide(now int64, pool string, k place.Key, tr *place.Trace) (d Decision, closing *record) {
 	n.turn()
 	p := n.t.Pools[pool]
 	if p == nil || len(p.Active.List()) == 0 && p.Next == nil && len(p.Backends) == 0 {
-		return Decision{Verdict: NoPool}
+		tr.Note(ByPool, place.Refuses, 0, "", "the fleet has no such pool")
+		return Decision{Verdict: NoPool}, nil
 	}
-	if !n.Leased(now) {
-		return n.onLast(now, p, k)
+	var w table.Place
+	switch leased := n.Leased(now); {
+	case !leased && n.o.Strict:
+		tr.Note(ByLease, place.Refuses, 0, "", "the node is isolated from its fleet, and refuses logins then (when_isolated)")
+		return Decision{Verdict: Isolated}, nil
+	case !leased: // on the last view, and nothing is held
+		tr.Note(ByLease, place.Passed, 0, "", "the node is isolated from its fleet: it places by the last view that it has, and nothing is waited for (when_isolated)")
+		if n.me() == nil { // once it is counted, what does not fit the table keeps it alone
+			w = n.t.PresentButTraced(p, k, n.down, tr)
+		} else {
+			w = n.t.PresentTraced(p, k, tr)
+		}
+	case n.o.Strict && n.cut(now):
+		tr.Note(ByLease, place.Refuses, 0, "", "the node's lease is about to end, and it refuses logins then (when_isolated)")
+		return Decision{Verdict: Isolated}, nil
+	default:
+		tr.Note(ByLease, place.Passed, 0, "", "the node's word counts")
+		w = n.t.WhereTraced(p, k, tr)
 	}
-	if n.o.Strict && n.cut(now) {
-		return Decision{Verdict: Isolated}
-	}
-	w := n.t.Where(p, k)
 	switch {
 	case w.Hold != table.Free:
-		return Decision{Verdict: Held, Backend: w.Backend, Why: w.Why, Cause: w.Hold}
+		return Decision{Verdict: Held, Backend: w.Backend, Why: w.Why, Cause: w.Hold}, nil
 	case !w.OK:
-		return Decision{Verdict: NoPlace, Backend: w.Backend, Why: w.Why}
+		return Decision{Verdict: NoPlace, Backend: w.Backend, Why: w.Why}, nil
 	}
-	return n.register(now, pool, k, w)
-}
-
-// onLast places a login without a lease: on the last view, and nothing is held.
-func (n *Node) onLast(now int64, p *table.Pool, k place.Key) Decision {
-	if n.o.Strict {
-		return Decision{Verdict: Isolated}
+	d = Decision{Verdict: Placed, Backend: w.Backend, Why: w.Why}
+	if old := n.old[k]; old != nil {
+		d.Verdict, closing = Held, old
+		tr.Note(BySessions, place.Waits, old.backend, "", "his connections of before users' keys changed are closed first")
+	} else if r := n.records[k]; r != nil && r.backend != w.Backend && r.holds > 0 {
+		d.Verdict, closing = Held, r
+		tr.Note(BySessions, place.Waits, r.backend, "", "his connections to where he is no more to be are closed first")
+	} else {
+		tr.Note(BySessions, place.Passed, 0, "", "nothing of his is open elsewhere on this node")
 	}
-	w := n.t.Present(p, k)
-	if n.me() == nil { // once it is counted, what does not fit the table keeps it alone
-		w = n.t.PresentBut(p, k, n.down)
-	}
-	if !w.OK {
-		return Decision{Verdict: NoPlace, Backend: w.Backend, Why: w.Why}
-	}
-	return n.register(now, p.Name, k, w)
+	return d, closing
 }
 
 // See tells what back ends this node sees as down, by id. It counts while the node
 // is alone; else the fleet's verdict does. The map is the Node's from then on.
 func (n *Node) See(down map[uint16]bool) { n.down = down }
 
-// register makes or extends the record of a user.
-func (n *Node) register(now int64, pool string, k place.Key, w table.Place) Decision {
-	if old := n.old[k]; old != nil {
-		n.kick(now, k, old)
-		return Decision{Verdict: Held, Backend: w.Backend, Why: w.Why}
-	}
+// register makes or extends the record of a user who may be on a back end, and returns
+// his hold.
+func (n *Node) register(pool string, k place.Key, backend uint16) (hold uint64) {
 	r := n.records[k]
-	if r != nil && r.backend != w.Backend {
-		if r.holds > 0 { // old connections go first
-			n.kick(now, k, r)
-			return Decision{Verdict: Held, Backend: w.Backend, Why: w.Why}
-		}
-		r = nil
-	}
-	if r == nil {
+	if r == nil || r.backend != backend {
 		r = n.fresh()
-		r.pool, r.backend = n.poolNumber(pool), w.Backend
+		r.pool, r.backend = n.poolNumber(pool), backend
 		n.note(pool, k)
 	}
 	if n.o.Broken.Kept(rule.LoginIsRecord) {
 		r.holds++
 		n.records[k] = r
 	}
-	return Decision{Verdict: Placed, Backend: w.Backend, Why: w.Why, Hold: n.holds.take(k, w.Backend)}
+	return n.holds.take(k, backend)
 }
 
 // Still says whether a login with a hold may send its credentials: the node's word

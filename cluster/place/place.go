@@ -92,17 +92,43 @@ func (s State) String() string {
 // back would show the user an empty mailbox. Drain has no effect there, for
 // nobody else could serve him.
 func Base(v View, pin string, k Key) (b Backend, why string, ok bool) {
-	if pin != "" {
+	return BaseTraced(v, pin, k, nil)
+}
+
+// BaseTraced is Base, and notes in t what each rule said.
+func BaseTraced(v View, pin string, k Key, t *Trace) (b Backend, why string, ok bool) {
+	if pin == "" {
+		t.Note(ByPin, Passed, 0, "", "he has no pin")
+	} else {
 		b, known := v.Find(pin)
 		switch {
 		case v.storage == Local && !known:
+			t.Note(ByPin, Refuses, 0, pin, "the pool has no such back end, and with local storage nobody else has his mail")
 			return Backend{}, ByPin, false
+		case v.storage == Local && b.State == Down:
+			t.Note(ByPin, Refuses, b.ID, pin, "it is down, and with local storage nobody else has his mail")
+			return b, ByPin, false
 		case v.storage == Local:
-			return b, ByPin, b.State != Down
-		case known && b.State == Up:
+			t.Note(ByPin, Matched, b.ID, pin, "he is pinned there")
 			return b, ByPin, true
+		case known && b.State == Up:
+			t.Note(ByPin, Matched, b.ID, pin, "he is pinned there")
+			return b, ByPin, true
+		case !known:
+			t.Note(ByPin, Passed, 0, pin, "he is pinned there, and the pool has no such back end now")
+		default:
+			t.Note(ByPin, Passed, b.ID, pin, "he is pinned there, and it takes no new users now")
 		}
 	}
 	b, found := Home(k, v)
-	return b, ByHome, found && (v.storage == Shared || b.State != Down)
+	ok = found && (v.storage == Shared || b.State != Down)
+	switch {
+	case !found:
+		t.Note(ByHome, Refuses, 0, "", "no back end may be a home")
+	case !ok:
+		t.Note(ByHome, Refuses, b.ID, b.Name, "it is down, and with local storage nobody else has his mail")
+	default:
+		t.Note(ByHome, Matched, b.ID, b.Name, "the hash of his name says so")
+	}
+	return b, ByHome, ok
 }

@@ -49,6 +49,13 @@ func (v View) Home(k place.Key) (uint16, bool) {
 	return b.ID, ok
 }
 
+// Rank lists the candidates for a user's home, and Left who is no candidate and why: see
+// place.Rank and place.Left.
+func (v View) Rank(k place.Key) []place.Candidate { return place.Rank(k, v.place) }
+
+// Left is as Rank says.
+func (v View) Left() map[string]string { return place.Left(v.place) }
+
 // Storage is the kind of storage that the view is for.
 func (v View) Storage() place.Storage { return v.place.Storage() }
 
@@ -77,17 +84,32 @@ type Place struct {
 }
 
 // Present is a user's place by the active view, whatever is under way.
-func (t *Table) Present(p *Pool, k place.Key) Place {
+func (t *Table) Present(p *Pool, k place.Key) Place { return t.PresentTraced(p, k, nil) }
+
+// PresentTraced is Present, and notes in tr what each rule said.
+func (t *Table) PresentTraced(p *Pool, k place.Key, tr *place.Trace) Place {
 	if id, ok := p.Stays[k]; ok {
-		return Place{Backend: id, Why: place.ByStay, OK: p.Active.Usable(id)}
+		now := Place{Backend: id, Why: place.ByStay, OK: p.Active.Usable(id)}
+		if now.OK {
+			tr.Note(place.ByStay, place.Matched, id, "", "he was live there when the view changed, and stays until his last session has ended")
+		} else {
+			tr.Note(place.ByStay, place.Refuses, id, "", "he was live there when the view changed, and it serves nobody now")
+		}
+		return now
 	}
-	return t.base(p.Active, k)
+	tr.Note(place.ByStay, place.Passed, 0, "", "no change of the view has found him live elsewhere than at his pin or home")
+	return t.base(p.Active, k, tr)
 }
 
 // PresentBut is Present for a node that is alone and sees for itself that some back
 // ends are down: with shared storage their users go where they would if they were.
 func (t *Table) PresentBut(p *Pool, k place.Key, down map[uint16]bool) Place {
-	now := t.Present(p, k)
+	return t.PresentButTraced(p, k, down, nil)
+}
+
+// PresentButTraced is PresentBut, and notes in tr what each rule said.
+func (t *Table) PresentButTraced(p *Pool, k place.Key, down map[uint16]bool, tr *place.Trace) Place {
+	now := t.PresentTraced(p, k, tr)
 	if !down[now.Backend] || p.Active.Storage() == place.Local {
 		return now
 	}
@@ -101,16 +123,20 @@ func (t *Table) PresentBut(p *Pool, k place.Key, down map[uint16]bool) Place {
 	if err != nil {
 		return now // it was good a moment ago
 	}
-	if other := t.base(v, k); other.OK {
+	tr.Note(BySight, place.Passed, now.Backend, "", "this node is alone and sees it down: the rules are asked again without what it sees down")
+	if other := t.base(v, k, tr); other.OK {
 		return other
 	}
+	tr.Note(BySight, place.Passed, now.Backend, "", "nobody else is left: it is tried all the same")
 	return now
 }
 
-func (t *Table) base(v View, k place.Key) Place { return based(v, t.Pins.Backend(k), k) }
+func (t *Table) base(v View, k place.Key, tr *place.Trace) Place {
+	return based(v, t.Pins.Backend(k), k, tr)
+}
 
-func based(v View, pin string, k place.Key) Place {
-	b, why, ok := place.Base(v.place, pin, k)
+func based(v View, pin string, k place.Key, tr *place.Trace) Place {
+	b, why, ok := place.BaseTraced(v.place, pin, k, tr)
 	return Place{Backend: b.ID, Why: why, OK: ok}
 }
 
@@ -118,9 +144,9 @@ func based(v View, pin string, k place.Key) Place {
 // active one if none is.
 func (t *Table) Base(p *Pool, k place.Key) Place {
 	if p.Next != nil {
-		return based(p.Next.View, t.pinned(p, k), k)
+		return based(p.Next.View, t.pinned(p, k), k, nil)
 	}
-	return t.base(p.Active, k)
+	return t.base(p.Active, k, nil)
 }
 
 // coming is a user's place by the view in preparation.
@@ -131,21 +157,43 @@ func (t *Table) coming(p *Pool, k place.Key) Place {
 	if id, ok := p.Stays[k]; ok && !t.broken.Kept(rule.HoldUnconfirmed) && p.Next.View.Usable(id) {
 		return Place{Backend: id, Why: place.ByStay, OK: true}
 	}
-	return based(p.Next.View, t.pinned(p, k), k)
+	return based(p.Next.View, t.pinned(p, k), k, nil)
 }
 
 // Where is a user's place now.
-func (t *Table) Where(p *Pool, k place.Key) Place {
-	now := t.Present(p, k)
-	switch {
-	case t.moving[k] != 0 && t.broken.Kept(rule.HoldInMove):
+func (t *Table) Where(p *Pool, k place.Key) Place { return t.WhereTraced(p, k, nil) }
+
+// Rules that are the table's own, in a Trace.
+const (
+	ByMove   = "move"   // he is moved
+	ByChange = "change" // the pool's view changes, and with it his place
+	BySight  = "sight"  // the node is alone, and sees for itself who is down
+)
+
+// WhereTraced is Where, and notes in tr what each rule said.
+func (t *Table) WhereTraced(p *Pool, k place.Key, tr *place.Trace) Place {
+	now := t.PresentTraced(p, k, tr)
+	moving := t.moving[k] != 0 && t.broken.Kept(rule.HoldInMove)
+	if moving {
 		now.Hold = Moving
+		tr.Note(ByMove, place.Waits, 0, "", "he is being moved: logins wait until his connections are closed on all nodes")
+	} else {
+		tr.Note(ByMove, place.Passed, 0, "", "he is not being moved")
+	}
+	switch {
+	case moving:
+		tr.Note(ByChange, place.Skipped, 0, "", "the move decides")
 	case p.Next == nil || !t.broken.Kept(rule.HoldInChange):
+		tr.Note(ByChange, place.Passed, 0, "", "the pool's view is not being changed")
 	case p.Next.All:
 		now.Hold = Changing
+		tr.Note(ByChange, place.Waits, 0, "", "what makes places is being changed for everybody: logins wait")
 	default:
 		if next := t.coming(p, k); next.Backend != now.Backend || next.OK != now.OK {
 			now.Hold = Changing
+			tr.Note(ByChange, place.Waits, next.Backend, "", "the pool's view is being changed and his place with it: logins wait until all nodes are ready for it")
+		} else {
+			tr.Note(ByChange, place.Passed, next.Backend, "", "the pool's view is being changed, and his place stays what it is")
 		}
 	}
 	return now

@@ -33,12 +33,13 @@ func (n *node) openFleet(c *config.Config) (volatile bool, err error) {
 	}
 	o.Local, o.Prober, o.Log = (*local)(n), (*local)(n), n.log.Logger
 	if o.Fleet != "" {
+		o.Events = n.log.events.Answer(o.Node)
 		o.Log = n.log.With("fleet", o.Fleet)
 	}
 	n.fleet, err = cluster.OpenFleet(o)
 	if err != nil && o.Fleet == "" && c.Fleet.StateDir == "" && mayForget(o.State, err) {
 		// Nobody has asked for it to be kept, and a node alone can do without.
-		n.log.Warn("pins, what administrators set, and certificates that are obtained are kept in memory, and lost with the next start; say with fleet.state_dir where to keep them", "err", err)
+		n.log.Warn("pins, what administrators set, and certificates that are obtained are kept in memory, and lost with the next start; say with fleet.state_dir where to keep them", "event", "state_volatile", "err", err)
 		o.State, volatile = "", true
 		n.fleet, err = cluster.OpenFleet(o)
 	}
@@ -103,7 +104,7 @@ type local node
 // Leave implements cluster.Local.
 func (l *local) Leave(pool, backend string, holds []uint64) {
 	if ended := l.server.LeaveHolds(holds, noMove); ended > 0 {
-		l.log.Info("sessions closed so that a user can be moved", "pool", pool, "backend", backend, "sessions", ended)
+		l.log.Info("sessions closed so that a user can be moved", "event", "sessions_moved", "pool", pool, "backend", backend, "sessions", ended)
 	}
 }
 
@@ -126,6 +127,6 @@ func (n *node) awaitFleet(ctx context.Context) {
 	ctx, cancel := context.WithTimeoutCause(ctx, joinTime, fmt.Errorf("not within %v", joinTime))
 	defer cancel()
 	if err := n.fleet.Await(ctx); err != nil {
-		n.log.Warn("the node starts without its fleet", "err", err)
+		n.log.Warn("the node starts without its fleet", "event", "fleet_not_joined", "err", err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/coreos/go-systemd/v22/journal"
 
 	"usher.example/balancer"
+	"usher.example/balancer/admin"
 	"usher.example/cmd/internal/config"
 )
 
@@ -16,7 +17,8 @@ import (
 // their own in text, which fail2ban knows.
 type logger struct {
 	*slog.Logger
-	level slog.LevelVar // SIGHUP changes it
+	level  slog.LevelVar // SIGHUP changes it
+	events *admin.Events
 
 	mu     sync.Mutex // one line at a time
 	out    io.Writer
@@ -26,7 +28,7 @@ type logger struct {
 }
 
 func newLogger(out io.Writer, c config.Log) *logger {
-	l := &logger{out: out, json: c.Format == config.LogJSON, stamp: !intoJournal(out)}
+	l := &logger{events: admin.NewEvents(), out: out, json: c.Format == config.LogJSON, stamp: !intoJournal(out)}
 	if c.DovecotPrefix {
 		l.prefix = "dovecot: "
 	}
@@ -34,9 +36,9 @@ func newLogger(out io.Writer, c config.Log) *logger {
 	o := &slog.HandlerOptions{Level: &l.level}
 	if l.json {
 		o.ReplaceAttr = inSeconds
-		l.Logger = slog.New(slog.NewJSONHandler(l, o))
+		l.Logger = slog.New(l.events.Handler(slog.NewJSONHandler(l, o)))
 	} else {
-		l.Logger = slog.New(slog.NewTextHandler(l, o))
+		l.Logger = slog.New(l.events.Handler(slog.NewTextHandler(l, o)))
 	}
 	return l
 }

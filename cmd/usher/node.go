@@ -59,6 +59,8 @@ type running struct {
 	check check
 	stop  context.CancelFunc
 	done  chan struct{} // closed when it has stopped
+
+	damped bool // that was said; the checker's own
 }
 
 func (r *running) ended() bool {
@@ -154,6 +156,7 @@ func newNode(c *config.Config, log *logger) (*node, error) {
 	n.running.Go(n.tidy)
 	n.running.Go(func() { n.fleet.Run(n.ctx) })
 	n.running.Go(n.keepTickets)
+	n.running.Go(n.watchReady)
 	return n, nil
 }
 
@@ -281,7 +284,7 @@ func (n *node) apply(c *config.Config) error {
 	ctx, cancel := context.WithTimeoutCause(n.ctx, pinsTime, fmt.Errorf("not within %v", pinsTime))
 	defer cancel()
 	if err := n.fleet.Pinned(ctx); err != nil {
-		n.log.Warn("users are not yet placed by the new pins", "err", err)
+		n.log.Warn("users are not yet placed by the new pins", "event", "places_late", "err", err)
 	}
 	return nil
 }
@@ -302,7 +305,7 @@ func (n *node) replace(w *wiring) error {
 	ctx, cancel := context.WithTimeoutCause(n.ctx, settleTime, fmt.Errorf("not within %v", settleTime))
 	defer cancel()
 	if err := n.fleet.Settle(ctx); err != nil {
-		n.log.Warn("users are not yet placed by the new configuration", "err", err)
+		n.log.Warn("users are not yet placed by the new configuration", "event", "places_late", "err", err)
 	}
 	return nil
 }
@@ -359,16 +362,19 @@ func (n *node) run(c check, before *running) *running {
 	o.OnChange = func(ch health.Change) {
 		up := ch.New == health.Up
 		if up {
-			n.log.Info("back end is up", "pool", c.pool, "backend", c.backend)
+			n.log.Info("back end is up", "event", "backend_up", "pool", c.pool, "backend", c.backend)
 		} else {
-			n.log.Warn("back end is down", "pool", c.pool, "backend", c.backend, "err", ch.Err)
+			n.log.Warn("back end is down", "event", "backend_down", "pool", c.pool, "backend", c.backend, "err", ch.Err)
 		}
 		n.fleet.SetHealth(c.pool, c.backend, up)
 	}
-	o.OnProbe = func(good bool) { n.probed(c.pool, c.backend, good) }
 	ctx, stop := context.WithCancel(n.ctx)
 	probe := func(ctx context.Context) error { return n.server.Probe(ctx, c.pool, c.backend, c.how) }
 	r := &running{check: c, stop: stop, done: make(chan struct{})}
+	o.OnProbe = func(good bool) {
+		n.sayDamped(r)
+		n.probed(c.pool, c.backend, good)
+	}
 	if before != nil && before.check.address == c.address {
 		r.Checker = health.Continue(before.Checker, probe, o)
 	} else {

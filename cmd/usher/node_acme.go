@@ -79,7 +79,7 @@ func (d *doorkeeper) try() {
 	}
 	if text := err.Error(); text != d.told {
 		d.told = text
-		d.log.Warn("CAs find no answer here; certificates that are served stay",
+		d.log.Warn("CAs find no answer here; certificates that are served stay", "event", "acme_port_closed",
 			"err", err, "do", "end what has the port, or set another in [acme]; it is tried again every minute")
 	}
 	select {

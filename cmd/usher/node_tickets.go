@@ -30,7 +30,7 @@ func (n *node) takeTickets() (changed <-chan struct{}) {
 		list[i] = handshake.TicketKey(k)
 	}
 	if n.server.Tickets().Set(list) {
-		n.log.Info("session tickets are sealed with another key", "epoch", n.fleet.TicketEpoch(), "keys", len(list))
+		n.log.Info("session tickets are sealed with another key", "event", "tickets_changed", "epoch", n.fleet.TicketEpoch(), "keys", len(list))
 	}
 	return changed
 }

@@ -84,7 +84,7 @@ func live(ctx context.Context, path string, out io.Writer, o orders) error {
 		return err
 	}
 	defer web.close() // last: an operator can watch the drain
-	log.Info("usher is ready", "version", version(), "listeners", len(cfg.Listeners), "config", path)
+	log.Info("usher is ready", "event", "usher_started", "version", version(), "listeners", len(cfg.Listeners), "config", path)
 	notify(daemon.SdNotifyReady + "\n" + n.statusLine())
 	stopWatchdog := watchdog(n.statusLine)
 	defer stopWatchdog()
@@ -97,12 +97,12 @@ func live(ctx context.Context, path string, out io.Writer, o orders) error {
 		case <-ctx.Done():
 		}
 	}
-	log.Info("stopping", "drain", cfg.Drain)
+	log.Info("stopping", "event", "usher_stopping", "drain", cfg.Drain)
 	notify(daemon.SdNotifyStopping + "\nSTATUS=draining")
 	drain, cancel := context.WithTimeout(now, cfg.Drain)
 	defer cancel()
 	n.stop(drain)
-	log.Info("stopped")
+	log.Info("stopped", "event", "usher_stopped")
 	return nil
 }
 
@@ -171,13 +171,13 @@ func (n *node) reloadFrom(ctx context.Context, path string, first, old *config.C
 	}
 	n.reloads.Record(err)
 	if err != nil {
-		n.log.Error("the configuration is not good; the one in force stays", "config", path, "err", err)
+		n.log.Error("the configuration is not good; the one in force stays", "event", "reload_failed", "config", path, "err", err)
 		return old
 	}
 	for _, key := range config.NeedsRestart(first, cfg) {
-		n.log.Warn("a change takes a restart to come into force", "key", key)
+		n.log.Warn("a change takes a restart to come into force", "event", "restart_needed", "key", key)
 	}
-	n.log.Info("configuration reloaded", "config", path)
+	n.log.Info("configuration reloaded", "event", "reload_done", "config", path)
 	return cfg
 }
 

@@ -158,8 +158,14 @@ func printJSON(out io.Writer, v any) error {
 	if err != nil {
 		return err
 	}
+	_, err = fmt.Fprintln(out, printable(string(encoded)))
+	return err
+}
+
+// printable escapes in JSON what cannot be printed.
+func printable(encoded string) string {
 	var s strings.Builder
-	for _, r := range string(encoded) {
+	for _, r := range encoded {
 		switch {
 		case r == '\n' || unicode.IsPrint(r):
 			s.WriteRune(r)
@@ -170,6 +176,5 @@ func printJSON(out io.Writer, v any) error {
 			fmt.Fprintf(&s, `\u%04x`, r)
 		}
 	}
-	_, err = fmt.Fprintln(out, s.String())
-	return err
+	return s.String()
 }

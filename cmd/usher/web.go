@@ -33,6 +33,7 @@ func (n *node) openWeb(c config.Admin) (*web, error) {
 		Version: version(), Started: n.started, Log: n.log.Logger, Node: n.server, Places: n.fleet, Fleet: n.fleet,
 		Health: n.health, Spliced: n.engine.Spliced, Adopted: n.engine.Adopted, Fallbacks: n.fallbacks, Draining: n.draining.Load, Reasons: n.ready.Reasons, Degraded: n.ready.Degraded, Reloads: n.reloads,
 		Keeper: n.keeper,
+		Events: n.log.events, EventPeers: n.fleet,
 	}
 	w, err := openWeb(c, n.log, o, n.ready.Handler())
 	n.web = w
@@ -84,7 +85,7 @@ func openWeb(c config.Admin, log *logger, o admin.Options, health http.Handler) 
 func (w *web) serve(l net.Listener, h http.Handler) {
 	w.running.Go(func() {
 		if err := admin.Serve(w.ctx, l, h, w.log.Logger); err != nil {
-			w.log.Error("an admin listener has ended", "err", err)
+			w.log.Error("an admin listener has ended", "event", "admin_listener_failed", "err", err)
 		}
 	})
 }

@@ -184,7 +184,7 @@ func (w *wiring) addPool(c *config.Config, p config.Pool) error {
 	if p.PinsFile != "" {
 		pins, err := cluster.ReadPins(p.PinsFile, names(c.Users), places)
 		errs = append(errs, err)
-		places.Pins, places.Mark = pins, cluster.MarkPins(pins)
+		places.Pins, places.Mark, places.PinsFile = pins, cluster.MarkPins(pins), p.PinsFile
 	}
 	w.places = append(w.places, places)
 	return errors.Join(errs...)

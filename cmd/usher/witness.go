@@ -71,6 +71,7 @@ func witness(ctx context.Context, path string, out io.Writer, reload <-chan os.S
 	log := newLogger(out, cfg.Log)
 	warn(log, warnings)
 	o.Witness, o.Log = true, log.With("fleet", cfg.Fleet.Name)
+	o.Events = log.events.Answer(o.Node)
 	f, err := cluster.OpenFleet(o)
 	if err != nil {
 		return err
@@ -84,7 +85,7 @@ func witness(ctx context.Context, path string, out io.Writer, reload <-chan os.S
 	defer web.close()
 	v.web = web
 	v.reloads.Record(nil)
-	log.Info("the witness is ready", "version", version(), "config", path)
+	log.Info("the witness is ready", "event", "usher_started", "version", version(), "config", path)
 	notify(daemon.SdNotifyReady + "\n" + v.status())
 	defer watchdog(v.status)()
 	var running sync.WaitGroup
@@ -98,7 +99,7 @@ func witness(ctx context.Context, path string, out io.Writer, reload <-chan os.S
 		case <-ctx.Done():
 		}
 	}
-	log.Info("stopping")
+	log.Info("stopping", "event", "usher_stopping")
 	notify(daemon.SdNotifyStopping)
 	return nil
 }
@@ -118,6 +119,7 @@ func (v *voter) openWeb(c config.Admin) (*web, error) {
 	return openWeb(c, v.log, admin.Options{
 		Version: version(), Started: time.Now(), Log: v.log.Logger, Node: idle, Places: v.fleet, Fleet: v.fleet,
 		Reasons: ready.Reasons, Degraded: ready.Degraded, Reloads: v.reloads,
+		Events: v.log.events, EventPeers: v.fleet,
 	}, ready.Handler())
 }
 
@@ -139,14 +141,14 @@ func (v *voter) reload(ctx context.Context) {
 	}
 	v.reloads.Record(err)
 	if err != nil {
-		v.log.Error("the configuration is not good; the one in force stays", "config", v.path, "err", err)
+		v.log.Error("the configuration is not good; the one in force stays", "event", "reload_failed", "config", v.path, "err", err)
 		return
 	}
 	v.log.setLevel(cfg.Log.Level)
 	for _, key := range config.NeedsRestart(v.first, cfg) {
-		v.log.Warn("a change takes a restart to come into force", "key", key)
+		v.log.Warn("a change takes a restart to come into force", "event", "restart_needed", "key", key)
 	}
-	v.log.Info("configuration reloaded", "config", v.path)
+	v.log.Info("configuration reloaded", "event", "reload_done", "config", v.path)
 }
 
 // status is what systemctl status shows.

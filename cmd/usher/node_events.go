@@ -1,0 +1,65 @@
+package main
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// readyEvery is the time between two looks whether the node is ready: those who ask
+// /readyz, as balancers do, ask about as often.
+const readyEvery = time.Second
+
+// watchReady tells when what /readyz answers is another, until the node ends.
+func (n *node) watchReady() {
+	tick := time.NewTicker(readyEvery)
+	defer tick.Stop()
+	var was readiness
+	for {
+		select {
+		case <-n.ctx.Done():
+			return
+		case <-tick.C:
+		}
+		now := readiness{was.known, n.ready.Reasons(), n.ready.Degraded()}
+		now.known = was.known || len(now.reasons) == 0
+		now.say(was, n.log)
+		was = now
+	}
+}
+
+// readiness is what /readyz answers.
+type readiness struct {
+	known             bool // it has been ready
+	reasons, degraded []string
+}
+
+// say tells what is otherwise than before.
+func (r readiness) say(was readiness, log *logger) {
+	if !r.known {
+		return // it is being started
+	}
+	switch {
+	case len(r.reasons) > 0 && !slices.Equal(r.reasons, was.reasons):
+		log.Warn("the node is not ready", "event", "node_unready", "reasons", strings.Join(r.reasons, "; "))
+	case len(r.reasons) == 0 && (!was.known || len(was.reasons) > 0):
+		log.Info("the node is ready", "event", "node_ready")
+	}
+	switch {
+	case len(r.degraded) > 0 && !slices.Equal(r.degraded, was.degraded):
+		log.Warn("the node is degraded", "event", "node_degraded", "reasons", strings.Join(r.degraded, "; "))
+	case len(r.degraded) == 0 && len(was.degraded) > 0:
+		log.Info("the node is degraded no more", "event", "node_well")
+	}
+}
+
+// sayDamped tells, once a fall, that a back end answers and is kept down. The checker
+// calls it.
+func (n *node) sayDamped(r *running) {
+	st := r.Status()
+	if st.Damped && !r.damped {
+		n.log.Warn("back end answers and is kept down, as it has fallen too often", "event", "backend_damped",
+			"pool", r.check.pool, "backend", r.check.backend, "until", st.Until)
+	}
+	r.damped = st.Damped
+}
