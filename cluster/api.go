@@ -111,6 +111,7 @@ func (f *Fleet) serveAPI() {
 		reply(w, json.RawMessage(b))
 	})
 	f.steering(mux)
+	f.asking(mux)
 	f.looking(mux)
 	f.sharing(mux)
 	f.server = &http.Server{Handler: mux, ReadHeaderTimeout: handshakeTime, ReadTimeout: 4 * askTime, IdleTimeout: time.Minute}
