@@ -40,13 +40,15 @@ const (
 	FlowEvacuated = "evacuated"
 	// FlowClosed: their sessions are closed at once.
 	FlowClosed = "closed"
+	// FlowRefused: their sessions go on, and logins are refused: nobody else has their mail.
+	FlowRefused = "refused"
 )
 
 // A Flow is users who have the same way.
 type Flow struct {
 	From     string `json:"from"`         // back end
 	To       string `json:"to,omitempty"` // empty: nobody may serve them then
-	How      string `json:"how"`          // stays, later, next_login, evacuated or closed
+	How      string `json:"how"`          // stays, later, next_login, evacuated, closed or refused
 	Users    int    `json:"users"`        // live, each once
 	Sessions int    `json:"sessions"`     // of theirs, logins on their way included
 }
@@ -175,13 +177,15 @@ func (o *Outlook) add(t *table.Table, p *table.Pool, users map[place.Key]whereab
 func (o *Outlook) way(t *table.Table, p *table.Pool, key place.Key, id uint16) (how string, to table.Place) {
 	base := t.Base(p, key)
 	b := p.Backends[id]
-	switch {
-	case t.Loses(p, id):
+	switch fate := t.Fate(p, key, id); {
+	case fate == table.Close:
 		return FlowClosed, base
+	case fate == table.Belongs && !base.OK:
+		return FlowRefused, base
+	case fate == table.Belongs:
+		return FlowStays, base
 	case b == nil || b.Removed:
 		return FlowLogin, base
-	case base.Backend == id && base.OK:
-		return FlowStays, base
 	case b.Admin == table.Evacuate:
 		return FlowEvacuated, base
 	}

@@ -84,7 +84,7 @@ func newPlan(what, pool string, o cluster.Outlook, missed error) Plan {
 	if p.Flows == nil {
 		p.Flows = []cluster.Flow{}
 	}
-	p.Users, p.Sessions = o.Has(cluster.FlowLater, cluster.FlowLogin, cluster.FlowEvacuated, cluster.FlowClosed)
+	p.Users, p.Sessions = o.Has(cluster.FlowLater, cluster.FlowLogin, cluster.FlowEvacuated, cluster.FlowClosed, cluster.FlowRefused)
 	p.Stay, _ = o.Has(cluster.FlowStays)
 	closed, closes := o.Has(cluster.FlowClosed)
 	evacuated, evacuates := o.Has(cluster.FlowEvacuated)

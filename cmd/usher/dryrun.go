@@ -48,7 +48,7 @@ func giveOrPlan(cmd *cobra.Command, path string, order any, dry, asJSON bool) er
 // hows are what becomes of users, in the words of a table.
 var hows = map[string]string{
 	cluster.FlowStays: "stay", cluster.FlowLater: "later", cluster.FlowLogin: "at the next login",
-	cluster.FlowEvacuated: "closed bit by bit", cluster.FlowClosed: "closed at once",
+	cluster.FlowEvacuated: "closed bit by bit", cluster.FlowClosed: "closed at once", cluster.FlowRefused: "go on, logins refused",
 }
 
 func printPlan(cmd *cobra.Command, p admin.Plan, asJSON bool) error {
