@@ -48,17 +48,20 @@ func (e *edge) stateOf(name string) (state, from string) {
 // homeAt finds a user whose home is a back end.
 func (e *edge) homeAt(backend, prefix string) string {
 	e.t.Helper()
-	for i := range 200 {
-		user := fmt.Sprintf("%s%d", prefix, i)
-		var w []struct{ Home string }
-		if err := json.Unmarshal([]byte(e.mustOrder("user", "where", user, "--json")), &w); err != nil {
-			e.t.Fatal(err)
-		}
-		if w[0].Home == backend {
-			return user
+	args := []string{"user", "where", "--json"}
+	for i := range 60 {
+		args = append(args, fmt.Sprintf("%s%d", prefix, i))
+	}
+	var list []struct{ User, Home string }
+	if err := json.Unmarshal([]byte(e.mustOrder(args...)), &list); err != nil {
+		e.t.Fatal(err)
+	}
+	for _, w := range list {
+		if w.Home == backend {
+			return w.User
 		}
 	}
-	e.t.Fatalf("of 200 users none has its home on %s", backend)
+	e.t.Fatalf("of %d users none has its home on %s", len(list), backend)
 	return ""
 }
 
@@ -168,6 +171,7 @@ func (r *rig) addRefused(t *testing.T, add []string) {
 		{"backend add a/b --host 192.0.2.1 --imap-port 143", "want a name"},
 		{"backend add mail4 --host " + first.host + " --imap-port " + portOf(t, first.imap), "one server, one name"},
 		{"backend add mail4 --pool none --host 192.0.2.1 --imap-port 143", `pool "none"`},
+		{"backend add mail4 --host 192.0.2.1 --pop3-port 110", "imap_port is missing"},
 		{"backend remove mail1", "not added by command: it is in the configuration of edge-1, edge-2, edge-3"},
 		{"backend remove mail9", "no back end"},
 	} {

@@ -88,6 +88,11 @@ func (c *Config) With(a Addition) (*Config, error) {
 	b.inherit(path, &be.Link, p.Link)
 	p.Backends = append(slices.Clip(p.Backends), be)
 	b.pool(at, *p, &n)
+	for j, l := range n.Listeners {
+		if l.Pool == a.Pool {
+			b.listenerPool(element("listener", j), l, &n) // it must serve what they do
+		}
+	}
 	if len(b.found) > 0 {
 		for i := range b.found { // they are of no line
 			b.found[i].File, b.found[i].Line = "", 0
