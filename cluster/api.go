@@ -113,6 +113,7 @@ func (f *Fleet) serveAPI() {
 		reply(w, json.RawMessage(b))
 	})
 	f.steering(mux)
+	f.asking(mux)
 	f.looking(mux)
 	f.eventing(mux)
 	f.sharing(mux)

@@ -138,6 +138,7 @@ type Fleet struct {
 	stats    FleetStats
 	leads    chan bool
 	nudges   atomic.Int64 // orders since the last empty entry
+	topics   sync.Map     // what Answer was told, by topic
 
 	mu      sync.Mutex // guards what follows; never held while waiting
 	table   *table.Table

@@ -435,6 +435,9 @@ func (f *Fleet) define(term uint64) []table.Command {
 	for _, p := range f.pools {
 		dp := table.Defined{Name: p.Name, Storage: p.Storage}
 		for _, b := range p.Backends {
+			if b.Pending {
+				continue
+			}
 			up, looked := f.health[p.Name][b.Name]
 			dp.Backends = append(dp.Backends, table.Server{Name: b.Name, Address: b.Address, Weight: b.Weight, Down: looked && !up})
 		}

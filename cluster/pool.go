@@ -34,6 +34,9 @@ type Backend struct {
 	Address string
 	// Weight is its share of the users. Zero: it takes no new ones.
 	Weight int
+	// Pending: this node can reach it, and the fleet is not to place users there, as
+	// others may not be so far yet.
+	Pending bool
 }
 
 // Validate reports everything for which [Fleet.Update] would refuse the pools.

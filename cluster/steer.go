@@ -100,6 +100,9 @@ func (f *Fleet) inForce() bool {
 		}
 		known := make(map[uint16]bool)
 		for _, b := range c.Backends {
+			if b.Pending {
+				continue
+			}
 			id, ok := backendOf(p, b)
 			v, active := p.Active.Find(id)
 			if known[id] = true; !ok || !active || p.Backends[id].Over == nil && v.Weight != b.Weight {

@@ -24,7 +24,16 @@ type FleetBackend struct {
 	Holds    int    `json:"holds"`           // their sessions and logins
 	Since    int64  `json:"since,omitempty"` // when it last changed, in Unix seconds
 	By       string `json:"by,omitempty"`    // and by whom
+	// From is where it is defined, FromFile or FromCommand. The fleet does not know it:
+	// who lists them fills it in.
+	From string `json:"from,omitempty"`
 }
+
+// What FleetBackend.From says.
+const (
+	FromFile    = "file"
+	FromCommand = "command"
+)
 
 // Backends lists the back ends of all pools. The error names the nodes whose users
 // are missing in the counts.

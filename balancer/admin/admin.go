@@ -43,12 +43,14 @@
 package admin
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"time"
 
 	"usher.example/balancer"
 	"usher.example/cluster"
+	"usher.example/cluster/place"
 	"usher.example/health"
 )
 
@@ -124,6 +126,14 @@ type Options struct {
 	EventPeers EventPeers
 	// Explainer explains places. Nil: Places, if it does.
 	Explainer Explainer
+	// Additions takes orders about back ends that come and go by command. Nil: there are
+	// none, and orders are refused.
+	Additions Additions
+	// Names finds the names of users who are live, of keys that a plan is about. The error
+	// names nodes that did not answer. Nil: plans name nobody.
+	Names func(ctx context.Context, pool string, keys []place.Key) ([]string, error)
+	// Search finds sessions of all nodes. Nil: only those of this one.
+	Search func(ctx context.Context, q balancer.Search) ([]FleetFound, error)
 }
 
 // A Server answers questions about one node. Its methods are safe for

@@ -74,6 +74,7 @@ type Fleet interface {
 	FleetNodes
 	FleetBackends
 	FleetUsers
+	FleetPlans
 }
 
 // patience is how long an order waits until all nodes have done their part.
@@ -114,6 +115,8 @@ func (s *Server) fleetRoutes(mux *router) {
 	post(UnpinPath, s.inFleet(s.unpin))
 	post(UserKickPath, s.kickUser)
 	get(UserSessionsPath, s.userSessions)
+	s.additionRoutes(mux)
+	s.fleetSessionRoutes(mux)
 }
 
 // inFleet lets only a node pass that is in one.

@@ -15,6 +15,8 @@ import (
 // Backends is the answer of BackendsPath.
 type Backends struct {
 	Backends []cluster.FleetBackend `json:"backends"`
+	// Additions are those that were added by command.
+	Additions []Addition `json:"additions"`
 	// Missing tells of nodes whose users are not in the counts.
 	Missing []string `json:"missing"`
 }
@@ -25,6 +27,7 @@ type BackendState struct {
 	Backend string `json:"backend"`
 	State   string `json:"state"` // active, drain, evacuate or down
 	By      string `json:"by,omitempty"`
+	DryRun
 }
 
 // Weight is the order of WeightPath.
@@ -33,6 +36,7 @@ type Weight struct {
 	Backend string `json:"backend"`
 	Weight  *int   `json:"weight"` // below zero: the configuration's
 	By      string `json:"by,omitempty"`
+	DryRun
 }
 
 func (s *Server) backends(w http.ResponseWriter, r *http.Request) {
@@ -40,7 +44,8 @@ func (s *Server) backends(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	list, err := s.listBackends()
-	answer(w, Backends{list, missing(err)})
+	added, missed := s.listAdditions(r.Context(), list)
+	answer(w, Backends{list, added, append(missing(err), missed...)})
 }
 
 // listBackends lists those of the fleet, or of this node if it is in none.
@@ -69,7 +74,7 @@ func (s *Server) setState(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, fmt.Sprintf("state %q is none", o.State), "say active, drain, evacuate or down")
 		return
 	}
-	s.adjust(w, r, o.Pool, o.Backend, o.By, o.State, func(ctx context.Context, pool, who string) error {
+	s.adjust(w, r, o.Pool, o.Backend, o.By, o.State, o.DryRun, cluster.PlanRequest{Admin: &state}, func(ctx context.Context, pool, who string) error {
 		return s.o.Fleet.SetAdmin(ctx, pool, o.Backend, state, who)
 	})
 }
@@ -83,15 +88,15 @@ func (s *Server) setWeight(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, "no weight that could be", fmt.Sprintf("say a number up to %d; below zero, the configuration's holds again", place.MaxWeight))
 		return
 	}
-	s.adjust(w, r, o.Pool, o.Backend, o.By, fmt.Sprintf("weight %d", *o.Weight), func(ctx context.Context, pool, who string) error {
+	s.adjust(w, r, o.Pool, o.Backend, o.By, fmt.Sprintf("weight %d", *o.Weight), o.DryRun, cluster.PlanRequest{Weight: o.Weight}, func(ctx context.Context, pool, who string) error {
 		return s.o.Fleet.SetWeight(ctx, pool, o.Backend, *o.Weight, who)
 	})
 }
 
 // adjust finds the back end, has it changed and tells how that went.
-func (s *Server) adjust(w http.ResponseWriter, r *http.Request, pool, backend, by0, what string, change func(ctx context.Context, pool, by string) error) {
+func (s *Server) adjust(w http.ResponseWriter, r *http.Request, pool, backend, by0, what string, dry DryRun, plan cluster.PlanRequest, change func(ctx context.Context, pool, by string) error) {
 	who, ok := by(w, by0)
-	if !ok {
+	if !ok || !sampled(w, dry) {
 		return
 	}
 	list, _ := s.o.Fleet.Backends() // without the counts of who did not answer
@@ -113,6 +118,11 @@ func (s *Server) adjust(w http.ResponseWriter, r *http.Request, pool, backend, b
 		return
 	case len(pools) > 1:
 		refuse(w, http.StatusBadRequest, fmt.Sprintf("back end %q is in several pools", backend), "say the pool: "+strings.Join(pools, ", "))
+		return
+	}
+	if dry.DryRun {
+		plan.Pool, plan.Backend = pools[0], backend
+		s.planned(w, r, dry, "backend "+backend+": "+what, plan, hint)
 		return
 	}
 	ctx, cancel := context.WithTimeoutCause(r.Context(), patience, errPatience)

@@ -18,6 +18,8 @@ type Nodes struct {
 type NodeDrain struct {
 	Node string `json:"node"`
 	Undo bool   `json:"undo,omitempty"`
+	// DryRun: nothing is done, and the answer is a Plan.
+	DryRun bool `json:"dry_run,omitempty"`
 }
 
 // NodeForget is the order of NodeForgetPath.
@@ -36,6 +38,10 @@ func (s *Server) nodes(w http.ResponseWriter, r *http.Request) {
 func (s *Server) drainNode(w http.ResponseWriter, r *http.Request) {
 	var o NodeDrain
 	if !order(w, r, &o) || !thing(w, "node", o.Node) {
+		return
+	}
+	if o.DryRun {
+		s.plannedDrain(w, o)
 		return
 	}
 	err := s.o.Fleet.DrainNode(o.Node, !o.Undo)

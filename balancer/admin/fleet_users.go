@@ -20,6 +20,8 @@ type Move struct {
 	// where his pin or the hash says, PinPath pins him where he is.
 	Backend string `json:"backend,omitempty"`
 	By      string `json:"by,omitempty"`
+	// DryRun: nothing is done, and the answer is a Plan.
+	DryRun bool `json:"dry_run,omitempty"`
 }
 
 // Unpin is the order of UnpinPath.
@@ -27,11 +29,15 @@ type Unpin struct {
 	Pool string `json:"pool,omitempty"`
 	User string `json:"user"`
 	By   string `json:"by,omitempty"`
+	// DryRun: nothing is done, and the answer is a Plan.
+	DryRun bool `json:"dry_run,omitempty"`
 }
 
 // UserKick is the order of UserKickPath.
 type UserKick struct {
 	User string `json:"user"`
+	// DryRun: nothing is done, and the answer is a Plan.
+	DryRun bool `json:"dry_run,omitempty"`
 }
 
 // UserKicked is the answer of UserKickPath.
@@ -72,15 +78,9 @@ func (s *Server) pin(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.steer(w, r, "pin", pinCode, o, func(ctx context.Context, where cluster.Whereabouts, who string) error {
-		target := o.Backend
-		if target == "" {
-			target = where.Place
-		}
-		switch {
-		case target == "":
-			return fmt.Errorf("he has no place to be pinned to: %s", where.Error)
-		case target == where.Pin && !where.File: // a file's becomes the administrator's
-			return nil
+		target, there, err := pinTo(o, where)
+		if err != nil || there {
+			return err
 		}
 		return s.o.Fleet.Move(ctx, where.Pool, o.User, target, who)
 	})
@@ -91,7 +91,7 @@ func (s *Server) unpin(w http.ResponseWriter, r *http.Request) {
 	if !order(w, r, &o) {
 		return
 	}
-	s.steer(w, r, "unpin", unpinCode, Move{Pool: o.Pool, User: o.User, By: o.By}, func(ctx context.Context, where cluster.Whereabouts, who string) error {
+	s.steer(w, r, "unpin", unpinCode, Move{Pool: o.Pool, User: o.User, By: o.By, DryRun: o.DryRun}, func(ctx context.Context, where cluster.Whereabouts, who string) error {
 		if where.Pin == "" {
 			return errNoPin
 		}
@@ -109,6 +109,10 @@ func (s *Server) steer(w http.ResponseWriter, r *http.Request, what string, code
 	if !ok {
 		return
 	}
+	if o.DryRun {
+		s.rehearse(w, r, what, o, where)
+		return
+	}
 	ctx, cancel := context.WithTimeoutCause(r.Context(), patience, errPatience)
 	defer cancel()
 	err := do(ctx, where, who)
@@ -117,20 +121,29 @@ func (s *Server) steer(w http.ResponseWriter, r *http.Request, what string, code
 		refuse(w, http.StatusNotFound, err.Error(), "usher user where shows what decides his place")
 		return
 	}
+	s.ordered(w, err, s.backendsHint(where.Pool))
+}
+
+// backendsHint says what back ends a pool has.
+func (s *Server) backendsHint(pool string) string {
 	var names []string
 	for _, p := range s.o.Places.Status() {
 		for _, b := range p.Backends {
-			if p.Name == where.Pool && b.State != "removed" {
+			if p.Name == pool && b.State != "removed" {
 				names = append(names, b.Name)
 			}
 		}
 	}
-	s.ordered(w, err, "pool "+where.Pool+" has: "+strings.Join(names, ", "))
+	return "pool " + pool + " has: " + strings.Join(names, ", ")
 }
 
 func (s *Server) kickUser(w http.ResponseWriter, r *http.Request) {
 	var o UserKick
 	if !order(w, r, &o) || !named(w, o.User) {
+		return
+	}
+	if o.DryRun {
+		s.plannedKick(w, o.User)
 		return
 	}
 	var n int
@@ -149,24 +162,30 @@ func (s *Server) userSessions(w http.ResponseWriter, r *http.Request) {
 	if !ok || !named(w, q.Get("user")) {
 		return
 	}
-	list := UserSessions{Sessions: []FleetSession{}, Missing: []string{}}
+	sessions, err := s.sessionsOf(q.Get("user"))
+	answer(w, UserSessions{sessions, missing(err)})
+}
+
+// sessionsOf lists a user's sessions on all nodes. The error has a line for each node
+// whose sessions are missing.
+func (s *Server) sessionsOf(user string) ([]FleetSession, error) {
+	list := []FleetSession{}
 	if s.o.Fleet == nil {
-		for _, i := range s.o.Node.Sessions(q.Get("user")) {
-			list.Sessions = append(list.Sessions, FleetSession{"", i})
+		for _, i := range s.o.Node.Sessions(user) {
+			list = append(list, FleetSession{"", i})
 		}
-		answer(w, list)
-		return
+		return list, nil
 	}
-	nodes, err := s.o.Fleet.Sessions(q.Get("user"))
-	list.Missing = missing(err)
+	nodes, err := s.o.Fleet.Sessions(user)
+	errs := []error{err}
 	for _, n := range nodes {
 		var sessions []balancer.SessionInfo
 		if err := json.Unmarshal(n.Sessions, &sessions); err != nil {
-			list.Missing = append(list.Missing, fmt.Sprintf("node %s: its answer is not understood: %v", n.Node, err))
+			errs = append(errs, fmt.Errorf("node %s: its answer is not understood: %w", n.Node, err))
 		}
 		for _, i := range sessions {
-			list.Sessions = append(list.Sessions, FleetSession{n.Node, i})
+			list = append(list, FleetSession{n.Node, i})
 		}
 	}
-	answer(w, list)
+	return list, errors.Join(errs...)
 }

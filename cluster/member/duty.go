@@ -150,15 +150,12 @@ func (n *Node) change(now int64, p *table.Pool) {
 		if r == nil || n.poolOf(r) != p.Name || r.checked == epoch {
 			continue
 		}
-		base := n.t.Base(p, k)
-		switch {
-		case n.t.Loses(p, r.backend):
-			closing = n.close(now, k, r, epoch) || closing
-		case base.Backend == r.backend && base.Why != "" && !n.parted(p, k, r), p.Keeps(k, r.backend):
+		switch n.t.Fate(p, k, r.backend) {
+		case table.Belongs:
 			r.checked = epoch
-		case n.t.MayStay(p, k, r.backend):
+		case table.Stay:
 			staying = append(staying, table.Seat{Key: k, Backend: r.backend})
-		default:
+		case table.Close:
 			closing = n.close(now, k, r, epoch) || closing
 		}
 		if r.checked != epoch {
@@ -191,12 +188,6 @@ func (n *Node) close(now int64, k place.Key, r *record, epoch uint64) bool {
 	}
 	n.kick(now, k, r)
 	return true
-}
-
-// parted says whether a user who belongs to his back end by the coming view is
-// there against the present one: then he may not be there now.
-func (n *Node) parted(p *table.Pool, k place.Key, r *record) bool {
-	return n.t.Present(p, k).Backend != r.backend
 }
 
 // moves does what users on their way ask of the node.

@@ -34,7 +34,7 @@ when their last session elsewhere has ended.`),
 		backendState("down", "down", "take a back end out of service at once",
 			`down closes all sessions on a back end. Where storage is shared its users log in on the
 others; where it is local they are refused until it is active again.`),
-		backendWeight(),
+		backendWeight(), backendAdd(), backendRemove(),
 	)
 	return c
 }
@@ -47,7 +47,9 @@ func backendList() *cobra.Command {
 		Long: `list shows the back ends of all pools: the weight ("*" if an administrator has set it);
 ADMIN, what an administrator wants; HEALTH, what most nodes see; STATE, which comes of
 both and holds for new users, with "..." while nodes are brought in line with it; the
-users that are live on all nodes and their sessions; since when it is so, and by whom.
+users that are live on all nodes and their sessions; where it is defined, in the file or
+by command; since when it is so, and by whom. Below stands what is wrong with those that
+were added by command.
 Nodes whose users are not counted are named on standard error.` + exitText,
 		Example: "  usher backend list",
 		Args:    usageArgs(cobra.NoArgs),
@@ -64,7 +66,10 @@ Nodes whose users are not counted are named on standard error.` + exitText,
 			if asJSON {
 				return printJSON(cmd.OutOrStdout(), all)
 			}
-			return printFleetBackends(cmd.OutOrStdout(), all.Backends)
+			if err := printFleetBackends(cmd.OutOrStdout(), all.Backends); err != nil {
+				return err
+			}
+			return printAdditions(cmd.OutOrStdout(), all.Additions)
 		},
 	}
 	jsonFlag(c, &asJSON)
@@ -72,7 +77,7 @@ Nodes whose users are not counted are named on standard error.` + exitText,
 }
 
 func printFleetBackends(out io.Writer, list []cluster.FleetBackend) error {
-	t := newTable(out, "POOL", "BACK END", "WEIGHT", "ADMIN", "HEALTH", "STATE", "USERS", "SESSIONS", "SINCE", "BY")
+	t := newTable(out, "POOL", "BACK END", "WEIGHT", "ADMIN", "HEALTH", "STATE", "USERS", "SESSIONS", "FROM", "SINCE", "BY")
 	for _, b := range list {
 		weight, health, state, since := strconv.Itoa(b.Weight), "down", cell(b.State), "-"
 		if b.Override {
@@ -87,7 +92,7 @@ func printFleetBackends(out io.Writer, list []cluster.FleetBackend) error {
 		if b.Since > 0 {
 			since = moment(time.Unix(b.Since, 0))
 		}
-		t.row(cell(b.Pool), cell(b.Name), weight, cell(b.Admin), health, state, strconv.Itoa(b.Users), strconv.Itoa(b.Holds), since, text(b.By))
+		t.row(cell(b.Pool), cell(b.Name), weight, cell(b.Admin), health, state, strconv.Itoa(b.Users), strconv.Itoa(b.Holds), cell(b.From), since, text(b.By))
 	}
 	return t.print()
 }
@@ -109,18 +114,22 @@ Interrupted, it ends with status 75, and what was ordered goes on.`
 		Long: long + `
 
 It returns when all nodes go by it, which takes kick_delay and more if sessions have to
-be closed first.` + waits + exitText,
+be closed first.` + waits + dryText + exitText,
 		Example: "  usher backend " + verb + " mail2",
 		Args:    usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			order.Backend, order.State, order.By = args[0], state, whoAmI()
+			if wait && order.DryRun.DryRun {
+				return usageError("--wait and --dry-run exclude each other")
+			}
 			if !wait {
-				return give(cmd, admin.BackendStatePath, order, asJSON)
+				return giveOrPlan(cmd, admin.BackendStatePath, order, order.DryRun.DryRun, asJSON)
 			}
 			return emptyBackend(cmd, verb, order).order(admin.BackendStatePath, order, asJSON)
 		},
 	}
 	poolFlag(c, &order.Pool)
+	dryFlags(c, &order.DryRun, true)
 	jsonFlag(c, &asJSON)
 	if empties {
 		c.Flags().BoolVar(&wait, "wait", false, "wait until no user is left on any node, with progress; ^C ends the wait only")
@@ -176,7 +185,7 @@ func backendWeight() *cobra.Command {
 		Short: "set how many users a back end gets",
 		Long: `weight sets a back end's share of users, in relation to the weights of the others. 0 is
 none. It comes before the weight of the configuration, until "config" takes it back.
-Only users whose home changes are moved, each when his last session has ended.` + exitText,
+Only users whose home changes are moved, each when his last session has ended.` + dryText + exitText,
 		Example: "  usher backend weight mail2 50\n  usher backend weight mail2 config",
 		Args:    usageArgs(cobra.ExactArgs(2)),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -188,9 +197,10 @@ Only users whose home changes are moved, each when his last session has ended.` 
 				}
 			}
 			order.Backend, order.Weight, order.By = args[0], &n, whoAmI()
-			return give(cmd, admin.WeightPath, order, asJSON)
+			return giveOrPlan(cmd, admin.WeightPath, order, order.DryRun.DryRun, asJSON)
 		},
 	}
+	dryFlags(c, &order.DryRun, true)
 	poolFlag(c, &order.Pool)
 	jsonFlag(c, &asJSON)
 	return c

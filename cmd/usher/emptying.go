@@ -23,8 +23,6 @@ const (
 	drainSoon = 100 * time.Millisecond
 	// drainFew are the last ones.
 	drainFew = 100
-	// drainTell is the least time between two lines of progress.
-	drainTell = 2 * time.Second
 )
 
 // left is what is still there.
@@ -41,7 +39,8 @@ type emptying struct {
 	goesOn string
 	look   func(ctx context.Context) (left, error)
 
-	began, told time.Time
+	meter       *meter
+	json        bool
 	first, last int
 }
 
@@ -53,6 +52,7 @@ func (e *emptying) order(path string, order any, asJSON bool) error {
 	if err != nil {
 		return err
 	}
+	e.json = asJSON
 	var done admin.Done
 	if err := client.post(ctx, path, order, &done); err != nil {
 		return e.interrupted(ctx, err)
@@ -73,7 +73,9 @@ func (e *emptying) order(path string, order any, asJSON bool) error {
 
 // wait looks again and again.
 func (e *emptying) wait(ctx context.Context) error {
-	e.began = time.Now()
+	e.meter = newMeter(e.cmd.ErrOrStderr(), e.json)
+	e.meter.first = true // it is waited for
+	defer e.meter.end()
 	pause := drainSoon
 	for n := 0; ; n++ {
 		l, err := e.look(ctx)
@@ -85,7 +87,14 @@ func (e *emptying) wait(ctx context.Context) error {
 			count = l.sessions
 		}
 		if count == 0 && l.unheard == "" {
-			fmt.Fprintf(e.cmd.ErrOrStderr(), "no %s is left\n", e.what)
+			e.meter.end()
+			if !e.json {
+				fmt.Fprintf(e.cmd.ErrOrStderr(), "no %s is left\n", e.what)
+				return nil
+			}
+			e.meter.told = time.Time{} // the last one is always told
+			now := time.Now()
+			e.meter.tell(now, e.meter.pace(now, max(e.first, 0), max(e.first, 0), ""), "")
 			return nil
 		}
 		if n == 0 {
@@ -107,13 +116,13 @@ func (e *emptying) wait(ctx context.Context) error {
 	}
 }
 
-// tell says how far it is, if that is news.
+// tell says how far it is, if that is news. More may come than were there at first.
 func (e *emptying) tell(now time.Time, count int, l left) {
-	if count == e.last && l.unheard == "" || !e.told.IsZero() && now.Sub(e.told) < drainTell {
+	if count == e.last && l.unheard == "" && !e.meter.terminal {
 		return
 	}
-	e.told = now
-	fmt.Fprintln(e.cmd.ErrOrStderr(), remaining(e.what, e.first-count, now.Sub(e.began), l))
+	e.first = max(e.first, count)
+	e.meter.tell(now, e.meter.pace(now, e.first-count, e.first, l.unheard), remaining(e.what, e.first-count, now.Sub(e.meter.began), l))
 }
 
 // remaining is a line of progress, of something that some have left since it began.

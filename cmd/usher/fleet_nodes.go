@@ -18,7 +18,7 @@ func nodeCommand() *cobra.Command {
 		Short: "see the nodes of the fleet, drain them, forget them",
 		Long:  "node has the commands about the nodes of the fleet. Any node can be asked.",
 	}
-	c.AddCommand(nodeList(), nodeDrain(), nodeForget())
+	c.AddCommand(nodeList(), nodeDrain(), nodeResume(), nodeForget())
 	return c
 }
 
@@ -82,11 +82,11 @@ func nodeDrain() *cobra.Command {
 		Short: "have no new clients sent to a node",
 		Long: `drain has a node say on /readyz that it is not ready, so that whoever spreads clients
 over the nodes (keepalived, a balancer, DNS checks) sends it no new ones. Its sessions
-go on, and clients that come nevertheless are served. It lasts until --undo or a
-restart of that node. To stop a node, stop its service: that drains as well.
+go on, and clients that come nevertheless are served. It lasts until usher node resume
+(the same as --undo) or a restart of that node. To stop a node, stop its service: that drains as well.
 
 --wait waits until the node has no session left, and tells how many there are and at what
-rate they end. Interrupted, it ends with status 75, and the drain goes on.` + exitText,
+rate they end. Interrupted, it ends with status 75, and the drain goes on.` + dryText + exitText,
 		Example: "  usher node drain usher2 --wait && ssh usher2 apt upgrade usher",
 		Args:    usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -94,13 +94,17 @@ rate they end. Interrupted, it ends with status 75, and the drain goes on.` + ex
 			if wait && order.Undo {
 				return usageError("--wait and --undo exclude each other")
 			}
+			if wait && order.DryRun {
+				return usageError("--wait and --dry-run exclude each other")
+			}
 			if !wait {
-				return give(cmd, admin.NodeDrainPath, order, asJSON)
+				return giveOrPlan(cmd, admin.NodeDrainPath, order, order.DryRun, asJSON)
 			}
 			return emptyNode(cmd, order.Node).order(admin.NodeDrainPath, order, asJSON)
 		},
 	}
 	c.Flags().BoolVar(&order.Undo, "undo", false, "let the node get clients again")
+	c.Flags().BoolVar(&order.DryRun, "dry-run", false, "say what would be done, and do nothing")
 	c.Flags().BoolVar(&wait, "wait", false, "wait until the node has no session left, with progress; ^C ends the wait only")
 	jsonFlag(c, &asJSON)
 	return c
@@ -110,7 +114,7 @@ rate they end. Interrupted, it ends with status 75, and the drain goes on.` + ex
 func emptyNode(cmd *cobra.Command, name string) *emptying {
 	return &emptying{
 		cmd: cmd, what: "session",
-		goesOn: fmt.Sprintf("the drain goes on; usher node list shows how many sessions are left, usher node drain %s --undo takes it back", name),
+		goesOn: fmt.Sprintf("the drain goes on; usher node list shows how many sessions are left, usher node resume %s takes it back", name),
 		look: func(ctx context.Context) (l left, err error) {
 			all, err := askNodes(ctx, cmd)
 			if err != nil {

@@ -47,6 +47,12 @@ type node struct {
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 
+	applying sync.Mutex              // held while a configuration is put into force; guards base and cfg
+	base     *wiring                 // of the file in force, without what was added by command
+	cfg      *config.Config          // that file
+	over     atomic.Pointer[overlay] // what is in force of that
+	open     atomic.Bool             // listeners are
+
 	mu       sync.Mutex // guards what follows
 	checkers map[checkKey]*running
 }
@@ -145,11 +151,13 @@ func newNode(c *config.Config, log *logger) (*node, error) {
 		return nil, err
 	}
 	n.entrance.Placer = n.fleet // before anything listens
+	n.answerFleet()
 	n.keeper = certs.New(certs.Options{Log: log.Logger, Storage: certstore.New(n.fleet), Volatile: volatile})
 	n.doors = newDoorkeeper(n.keeper, log.Logger)
 	n.ready.Add("listeners", n.notDraining)
 	n.ready.Add("pools", n.poolsUsable)
 	n.ready.AddDegraded("certificates", n.keeper.Degraded)
+	n.ready.AddDegraded("added back ends", n.addedUnusable)
 	n.runKeeper()
 	n.running.Go(func() { n.doors.run(n.ctx) })
 	n.running.Go(func() { n.engine.Run(n.ctx) })
@@ -229,34 +237,53 @@ func (n *node) start(ctx context.Context, c *config.Config) error {
 	}
 	w.shown(n.keeper)
 	n.engine.SetIdle(c.Limits.Idle)
-	quiet := w.balancer
+	watch := n.fleet.Watch(config.DefinitionDir)
+	n.applying.Lock()
+	defer n.applying.Unlock()
+	n.base, n.cfg = w, c
+	over := n.layOver(w, c)
+	quiet := over.balancer
 	quiet.Listeners = nil
 	if err := n.server.Apply(quiet); err != nil {
 		shown.Drop()
 		return err
 	}
-	n.examine(w.checks)
+	n.examine(over.checks)
 	n.awaitVerdicts(ctx)
-	if err := n.fleet.Update(w.places); err != nil { // when it is known who is down
+	if err := n.fleet.Update(over.places); err != nil { // when it is known who is down
 		shown.Drop()
 		return err
 	}
+	n.noteAdded(over)
 	n.awaitFleet(ctx)
+	if now := n.layOver(w, c); !now.same(over) { // the fleet has brought more
+		if over = now; n.enact(over) == nil {
+			n.noteAdded(over)
+		}
+	}
 	n.takeTickets() // before the first client comes
 	n.doors.apply(c.ACME)
 	shown.Commit() // now that there may be a fleet to keep what is obtained
 	n.awaitCertificates(ctx)
-	return n.server.Apply(w.balancer)
+	if err := n.server.Apply(over.balancer); err != nil {
+		return err
+	}
+	n.open.Store(true)
+	n.running.Go(func() { n.watchAdded(watch) })
+	return nil
 }
 
 // apply puts a later configuration into force. On an error the one before
 // stays, whole: all that can be wrong is found before anything changes, and
 // what the kernel may refuse, a new socket, comes first.
 func (n *node) apply(c *config.Config) error {
-	w, err := translate(c)
+	n.applying.Lock()
+	defer n.applying.Unlock()
+	base, err := translate(c)
 	if err != nil {
 		return err
 	}
+	w := n.layOver(base, c)
 	shown, err := n.keeper.Prepare(w.certs)
 	if err != nil {
 		return err
@@ -271,12 +298,14 @@ func (n *node) apply(c *config.Config) error {
 		shown.Drop()
 		return err
 	}
+	n.base, n.cfg = base, c
 	n.doors.apply(c.ACME)
 	shown.Commit()
 	n.retire(w.checks)
-	if err := n.replace(w); err != nil {
+	if err := n.replace(w.wiring); err != nil {
 		return fmt.Errorf("after it was found good: %w", err)
 	}
+	n.noteAdded(w)
 	open() // what is left is nothing that a login has to wait for
 	n.engine.SetIdle(c.Limits.Idle)
 	n.log.setLevel(c.Log.Level)

@@ -15,6 +15,7 @@ import (
 func sessionsCommand() *cobra.Command {
 	var user string
 	var asJSON bool
+	var fleet sought
 	c := &cobra.Command{
 		Use:   "sessions",
 		Short: "show who is connected",
@@ -27,13 +28,18 @@ and the time without data from the client; and the octets from and to the client
 With --user only the sessions of one user are listed. His name may be written in
 any way in which he could log in.
 
+With --all-nodes all nodes of the fleet are asked, and the first 100 of all are shown, the
+oldest first: --top says how many, --by what makes them the first. --pool, --backend,
+--node and --older choose among those of all nodes. However many there are, no node keeps
+more in memory for it than are shown. Nodes that do not answer are named on standard error.
+
 Names that are not plain text are quoted, and cut when they are long; --json has
 them whole, and more columns.
 
 The exit status is 0 if usher answered, also with no session, 75 if nobody
 answered and a later try may help, 1 for other faults and 2 for a command line
 that was not understood.`,
-		Example: "  usher sessions --user joe@example.org\n  usher sessions --json | jq '.sessions | group_by(.backend) | map({(.[0].backend): length}) | add'",
+		Example: "  usher sessions --all-nodes --backend mail2 --older 1h --top 20\n  usher sessions --user joe@example.org\n  usher sessions --json | jq '.sessions | group_by(.backend) | map({(.[0].backend): length}) | add'",
 		Args:    usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			client, err := adminOf(cmd)
@@ -47,6 +53,10 @@ that was not understood.`,
 				}
 				query.Set("user", user)
 			}
+			if fleet.wanted(cmd) {
+				fleet.user = user
+				return fleet.show(cmd, client, asJSON)
+			}
 			var answer admin.Sessions
 			if err := client.get(cmd.Context(), admin.SessionsPath, query, &answer); err != nil {
 				return err
@@ -58,6 +68,7 @@ that was not understood.`,
 		},
 	}
 	c.Flags().StringVar(&user, "user", "", "only the sessions of this user")
+	fleet.flags(c)
 	jsonFlag(c, &asJSON)
 	return c
 }

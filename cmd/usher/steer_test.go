@@ -96,7 +96,7 @@ func TestSteer(t *testing.T) {
 		{"user where joe", 0, []string{"joe   main  mail2     pin  mail2"}},
 		{"user move joe mail3", exitNotFound, []string{"no such back end; pool main has: mail1, mail2"}},
 		{"user move joe", exitUsage, []string{"say USER BACKEND, --home USER or --map FILE"}},
-		{"user move --home joe --dry-run", 0, []string{"joe: mail2 -> mail2\n"}},
+		{"user move --home joe --dry-run", 0, []string{"nothing was done; user move joe would concern 0 users", "his next login goes to mail2\n"}},
 		{"user move --map " + moves + " --dry-run", 0, []string{"USER  PLACE  WHY   TARGET  DO\n", "\njoe   mail2  pin   mail2   -\n", "\nbob   ", "1 there already\n"}},
 		{"user move --map " + moves + " --dry-run --json", 0, []string{`"line": 4`, `"do": "none"`, `"target": "mail1"`}},
 		{"user where bob", 0, []string{"home  -"}},

@@ -154,7 +154,7 @@ func warnMissing(cmd *cobra.Command, missing []string) {
 }
 
 func userKick() *cobra.Command {
-	var asJSON bool
+	var asJSON, dry bool
 	c := &cobra.Command{
 		Use:   "kick USER...",
 		Short: "end the sessions of users on all nodes",
@@ -163,13 +163,24 @@ many that were. Mail clients connect again by themselves: to keep somebody out, 
 the account where passwords are checked first.
 
 The exit status is 0 if a session was ended, 67 if there was none, and 75 if a node
-did not answer, where the user may still be connected.`,
+did not answer, where the user may still be connected.` + dryText,
 		Example: "  usher user kick joe@example.org",
 		Args:    usageArgs(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, users []string) error {
 			client, err := adminOf(cmd)
 			if err != nil {
 				return err
+			}
+			for _, u := range users {
+				if !dry {
+					break
+				}
+				if err := giveOrPlan(cmd, admin.UserKickPath, admin.UserKick{User: u, DryRun: true}, true, asJSON); err != nil {
+					return err
+				}
+			}
+			if dry {
+				return nil
 			}
 			all := admin.UserKicked{Missing: []string{}}
 			for _, u := range users {
@@ -196,6 +207,7 @@ did not answer, where the user may still be connected.`,
 			return nil
 		},
 	}
+	c.Flags().BoolVar(&dry, "dry-run", false, "say what would be done, and do nothing")
 	jsonFlag(c, &asJSON)
 	return c
 }

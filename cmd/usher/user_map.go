@@ -16,8 +16,6 @@ import (
 )
 
 const (
-	// quietTime is how long a run says nothing of its progress.
-	quietTime = 2 * time.Second
 	// maxTold bounds the failures that are told one by one; --json has all.
 	maxTold = 100
 )
@@ -82,7 +80,7 @@ feed:
 		select {
 		case users <- p:
 		case <-interrupted.Done():
-			fmt.Fprintf(o.cmd.ErrOrStderr(), "usher: interrupted: %d are not begun; waiting for those that are under way\n", len(work)-i)
+			fmt.Fprintf(o.cmd.ErrOrStderr(), "usher: interrupted: %d are not begun, and who has been moved stays so; waiting for those that are under way\n", len(work)-i)
 			break feed
 		}
 	}
@@ -121,11 +119,12 @@ func (o *bulk) move(p *planned) {
 
 // progress tells how far a run is that takes longer.
 func (o *bulk) progress(all int) (end func()) {
-	began := time.Now()
+	m := newMeter(o.cmd.ErrOrStderr(), o.asJSON)
 	over := make(chan struct{})
 	var telling sync.WaitGroup
 	telling.Go(func() {
-		tick := time.NewTicker(quietTime)
+		defer m.end()
+		tick := time.NewTicker(redrawEvery)
 		defer tick.Stop()
 		for {
 			select {
@@ -136,7 +135,8 @@ func (o *bulk) progress(all int) (end func()) {
 			o.mu.Lock()
 			n := o.moved + o.skipped + o.pending + len(o.failed)
 			o.mu.Unlock()
-			fmt.Fprintln(o.cmd.ErrOrStderr(), pace(n, all, time.Since(began)))
+			now := time.Now()
+			m.tell(now, m.pace(now, n, all, ""), pace(n, all, now.Sub(m.began)))
 		}
 	})
 	return func() { close(over); telling.Wait() }

@@ -7,7 +7,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"usher.example/balancer/admin"
-	"usher.example/cluster"
 )
 
 func userMove() *cobra.Command {
@@ -26,12 +25,13 @@ empty lines and lines with # are skipped). All of the file is checked before any
 moved: back ends that do not exist or take nobody, and users who are there twice, also
 in two spellings that are one user to the fleet. Users who are pinned there already are
 skipped, so a run that was interrupted can be repeated. After two seconds, progress goes
-to standard error. Who cannot be moved is passed over, and listed at the end; if nobody
-can be, since there is no quorum, the run ends. With ^C it begins no more moves and waits
-for those under way.
+to standard error: how many, at what rate, how long still; with --json as lines of JSON.
+Who cannot be moved is passed over, and listed at the end; if nobody can be, since there
+is no quorum, the run ends. With ^C it begins no more moves and waits for those under way.
 
---dry-run changes nothing and shows for each user where he is and why, where he is to
-go, and what has to be done: "move", "pin" for one who is there and not pinned, "-".
+--dry-run changes nothing. Of one user it shows what would be closed and where he would
+go. With --map it shows for each user where he is and why, where he is to go, and what has
+to be done: "move", "pin" for one who is there and not pinned, "-".
 
 With --map the exit status is 0 if all are moved or were there, 1 if some could not be
 moved or the file is not good, and 75 if not all were tried or waited for.` + exitText,
@@ -64,26 +64,7 @@ moved or the file is not good, and 75 if not all were tried or waited for.` + ex
 
 // one moves one user.
 func (o *bulk) one(name, backend string) error {
-	if o.dry {
-		var w cluster.Whereabouts
-		if err := o.client.where(o.cmd, o.pool, name, &w); err != nil {
-			return err
-		}
-		to := backend
-		if to == "" {
-			if to = w.Pin; to == "" {
-				to = w.Home
-			}
-		}
-		_, err := fmt.Fprintf(o.cmd.OutOrStdout(), "%s: %s -> %s\n", cell(name), cell(w.Place), cell(to))
-		return err
-	}
-	var done admin.Done
-	order := admin.Move{Pool: o.pool, User: name, Backend: backend, By: whoAmI()}
-	if err := o.client.post(o.cmd.Context(), admin.MovePath, order, &done); err != nil {
-		return err
-	}
-	return printDone(o.cmd, done, o.asJSON)
+	return giveOrPlan(o.cmd, admin.MovePath, admin.Move{Pool: o.pool, User: name, Backend: backend, By: whoAmI(), DryRun: o.dry}, o.dry, o.asJSON)
 }
 
 // printDone tells how an order went.
@@ -111,7 +92,7 @@ func userPin() *cobra.Command {
 		Short: "keep a user on a back end",
 		Long: `pin gives a user a place of his own, which comes before the hash: the back end, or
 without one that where he is now. If he is elsewhere he is moved, as by user move. A
-pin lasts until user unpin, also over restarts, and comes before what a pins_file says.` + exitText,
+pin lasts until user unpin, also over restarts, and comes before what a pins_file says.` + dryText + exitText,
 		Example: "  usher user pin joe@example.org",
 		Args:    usageArgs(cobra.RangeArgs(1, 2)),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -119,10 +100,11 @@ pin lasts until user unpin, also over restarts, and comes before what a pins_fil
 			if len(args) > 1 {
 				order.Backend = args[1]
 			}
-			return give(cmd, admin.PinPath, order, asJSON)
+			return giveOrPlan(cmd, admin.PinPath, order, order.DryRun, asJSON)
 		},
 	}
 	poolFlag(c, &order.Pool)
+	c.Flags().BoolVar(&order.DryRun, "dry-run", false, "say what would be done, and do nothing")
 	jsonFlag(c, &asJSON)
 	return c
 }
@@ -136,12 +118,12 @@ func userUnpin() *cobra.Command {
 		Long: `unpin takes a user's pin away and moves him home, as by user move. A user who is in a
 pins_file gets that pin with the next reload: take him out there too.
 
-The exit status is 67 if he has no pin.` + exitText,
+The exit status is 67 if he has no pin.` + dryText + exitText,
 		Example: "  usher user unpin joe@example.org",
 		Args:    usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			order.User, order.By = args[0], whoAmI()
-			err := give(cmd, admin.UnpinPath, order, asJSON)
+			err := giveOrPlan(cmd, admin.UnpinPath, order, order.DryRun, asJSON)
 			var refusal *admin.Refusal
 			var exit *exitError
 			if errors.As(err, &refusal) && errors.As(err, &exit) && refusal.Message == admin.NoPin {
@@ -151,6 +133,7 @@ The exit status is 67 if he has no pin.` + exitText,
 		},
 	}
 	poolFlag(c, &order.Pool)
+	c.Flags().BoolVar(&order.DryRun, "dry-run", false, "say what would be done, and do nothing")
 	jsonFlag(c, &asJSON)
 	return c
 }

@@ -34,6 +34,8 @@ func (n *node) openWeb(c config.Admin) (*web, error) {
 		Health: n.health, Spliced: n.engine.Spliced, Adopted: n.engine.Adopted, Fallbacks: n.fallbacks, Draining: n.draining.Load, Reasons: n.ready.Reasons, Degraded: n.ready.Degraded, Reloads: n.reloads,
 		Keeper: n.keeper,
 		Events: n.log.events, EventPeers: n.fleet,
+
+		Additions: (*adder)(n), Names: n.names, Search: n.search,
 	}
 	w, err := openWeb(c, n.log, o, n.ready.Handler())
 	n.web = w
