@@ -19,7 +19,7 @@ func TestAPIRules(t *testing.T) {
 		{"nobody", "address = \":9181\"\n" + good, []string{"2:1: nobody could use the API"}},
 		{"plaintext", "address = \"127.0.0.1:9181\"\ntoken_file = \"t\"\n", []string{"2:1: cert_file is missing", "2:1: key_file is missing"}},
 		{"no address", "token_file = \"t\"\n", []string{"2:1: token_file is for nothing"}},
-		{"no address that could be", "address = \"x\"\ntoken_file = \"t\"\n", []string{"2:11: address: "}},
+		{"no address that could be", "address = \"x\"\ntoken_file = \"t\"\n", []string{"2:1: address: want an address and a port"}},
 		{"subject", "address = \":9181\"\nclient_ca_file = \"c\"\noperators = [\"DN=x\", \"OU=\"]\n" + good, []string{`operators: "DN=x" is about no subject`, `operators: "OU=" is about no subject`}},
 		{"port of a listener", "address = \":993\"\ntoken_file = \"t\"\n" + good, []string{"is taken by admin.api"}},
 	} {
