@@ -258,7 +258,7 @@ func (f fields) same(at string, s *shape, typ reflect.Type) {
 	case typ.Implements(reflect.TypeFor[encoding.TextMarshaler]()):
 		want = "string"
 	default:
-		switch typ.Kind() { //nolint:exhaustive // what JSON of ours has
+		switch typ.Kind() {
 		case reflect.String:
 			want = "string"
 		case reflect.Bool:

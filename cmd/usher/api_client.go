@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-
 	"crypto/tls"
 	"crypto/x509"
 	"errors"

@@ -5,17 +5,20 @@ import "strings"
 // api reports the impossible in [admin.api].
 func (b *binder) api(a API) {
 	at := func(key string) string { return join("admin.api", key) }
+	files := []struct{ key, file string }{
+		{"cert_file", a.CertFile}, {"key_file", a.KeyFile}, {"client_ca_file", a.ClientCAFile}, {"token_file", a.TokenFile},
+	}
 	if a.Address == "" {
-		for key, v := range map[string]string{"cert_file": a.CertFile, "key_file": a.KeyFile, "client_ca_file": a.ClientCAFile, "token_file": a.TokenFile} {
-			if v != "" {
-				b.rule(at(key), "%s: admin.api has no address, so it is for nothing: set address, or take it out", key)
+		for _, f := range files {
+			if f.file != "" && !b.bad[at("address")] {
+				b.rule(at(f.key), "%s is for nothing, since admin.api has no address: set address, or take it out", f.key)
 			}
 		}
 		return
 	}
-	for key, v := range map[string]string{"cert_file": a.CertFile, "key_file": a.KeyFile} {
-		if v == "" && !b.bad[at(key)] {
-			b.rule(at("address"), "%s is missing in [admin.api]: the API is served with TLS only", key)
+	for _, f := range files[:2] {
+		if f.file == "" && !b.bad[at(f.key)] {
+			b.rule(at("address"), "%s is missing in [admin.api]: the API is served with TLS only", f.key)
 		}
 	}
 	if a.ClientCAFile == "" && a.TokenFile == "" && !b.bad[at("client_ca_file")] && !b.bad[at("token_file")] {
@@ -27,10 +30,10 @@ func (b *binder) api(a API) {
 
 // subjects wants rules about the subjects of certificates.
 func (b *binder) subjects(path string, rules []string) {
-	for i, r := range rules {
+	for _, r := range rules {
 		kind, value, ok := strings.Cut(r, "=")
 		if r == "" || ok && (value == "" || kind != "CN" && kind != "OU" && kind != "O") {
-			b.rule(element(path, i), `%s: %q is about no subject: want "CN=…", "OU=…" or "O=…", a common name alone, or "*"`, lastKey(path), r)
+			b.rule(path, `%s: %q is about no subject: want "CN=…", "OU=…" or "O=…", a common name alone, or "*"`, lastKey(path), r)
 		}
 	}
 }
