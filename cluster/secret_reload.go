@@ -65,7 +65,7 @@ func (f *Fleet) SetSecrets(list []Secret) error {
 	f.tellManager()
 	f.tell()
 	f.sealAnew()
-	f.log.Info("the fleet's secret is another", "event", "secret_changed", "versions", len(list), "used", list[0].Print())
+	f.log.Info("the fleet's secret is another", "versions", len(list), "used", list[0].Print(), "event", "secret_changed")
 	return nil
 }
 

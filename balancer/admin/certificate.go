@@ -177,7 +177,7 @@ func (s *Server) renewCertificate(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), RenewTime)
 	defer cancel()
 	err := s.o.Keeper.Renew(ctx, o.Name, o.Force)
-	s.outcome(err, "certificate renewed by order", "the order to renew a certificate came to nothing", "event", outcomeOf(err, "certificate_renew_ordered", "certificate_renew_failed"), "name", o.Name, "force", o.Force, "by", who)
+	s.outcome(err, "certificate renewed by order", "the order to renew a certificate came to nothing", "name", o.Name, "force", o.Force, "by", who, "event", outcomeOf(err, "certificate_renew_ordered", "certificate_renew_failed"))
 	if err != nil {
 		s.certificateError(w, err)
 		return
@@ -197,7 +197,7 @@ func (s *Server) importCertificate(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), storeTime)
 	defer cancel()
 	result, err := s.o.Keeper.Import(ctx, []byte(o.Certificate), []byte(o.Key))
-	s.outcome(err, "certificate imported", "the import of a certificate came to nothing", "event", outcomeOf(err, "certificate_imported", "certificate_import_failed"), "names", result.Status.Names, "id", result.Status.ID, "by", who)
+	s.outcome(err, "certificate imported", "the import of a certificate came to nothing", "names", result.Status.Names, "id", result.Status.ID, "by", who, "event", outcomeOf(err, "certificate_imported", "certificate_import_failed"))
 	if err != nil {
 		s.certificateError(w, err)
 		return
@@ -217,7 +217,7 @@ func (s *Server) removeCertificate(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), storeTime)
 	defer cancel()
 	gone, err := s.o.Keeper.Remove(ctx, o.Name)
-	s.outcome(err, "certificate removed", "the order to remove a certificate came to nothing", "event", outcomeOf(err, "certificate_removed", "certificate_remove_failed"), "name", o.Name, "id", gone.ID, "by", who)
+	s.outcome(err, "certificate removed", "the order to remove a certificate came to nothing", "name", o.Name, "id", gone.ID, "by", who, "event", outcomeOf(err, "certificate_removed", "certificate_remove_failed"))
 	if err != nil {
 		s.certificateError(w, err)
 		return
@@ -241,7 +241,7 @@ func (s *Server) exportCertificate(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	e, err := s.o.Keeper.Export(o.Name, o.Key)
-	s.outcome(err, "certificate exported", "the export of a certificate came to nothing", "event", outcomeOf(err, "certificate_exported", "certificate_export_failed"), "name", o.Name, "id", e.Status.ID, "with_key", o.Key, "by", who, "peer", peerName(r.Context()))
+	s.outcome(err, "certificate exported", "the export of a certificate came to nothing", "name", o.Name, "id", e.Status.ID, "with_key", o.Key, "by", who, "peer", peerName(r.Context()), "event", outcomeOf(err, "certificate_exported", "certificate_export_failed"))
 	if err != nil {
 		s.certificateError(w, err)
 		return

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"slices"
 	"time"
@@ -118,7 +119,7 @@ func (f *follower) run(ctx context.Context) {
 
 // look writes what is new.
 func (f *follower) look() error {
-	was := clonePosition(f.from)
+	was := maps.Clone(f.from)
 	list, lost, missing := f.gathering.after(f.from, f.since)
 	var b bytes.Buffer
 	if lost > 0 {
@@ -175,12 +176,4 @@ func (f *follower) write(b []byte) error {
 		return err
 	}
 	return f.rc.Flush()
-}
-
-func clonePosition(p position) position {
-	c := make(position, len(p))
-	for node, m := range p {
-		c[node] = m
-	}
-	return c
 }

@@ -120,6 +120,6 @@ func (r *registrar) complain(w *work, err error) {
 	if p := w.pair.Load(); p != nil {
 		served = "until " + p.Leaf.NotAfter.UTC().Format(time.DateTime) + " UTC"
 	}
-	r.log.Warn("certificate not obtained", "event", "certificate_failed", "name", w.name, "key", w.kind, "err", what, "do", do,
-		"served", served, "again", w.due.UTC().Format(time.DateTime)+" UTC")
+	r.log.Warn("certificate not obtained", "name", w.name, "key", w.kind, "err", what, "do", do,
+		"served", served, "again", w.due.UTC().Format(time.DateTime)+" UTC", "event", "certificate_failed")
 }

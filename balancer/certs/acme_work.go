@@ -184,8 +184,8 @@ func (r *registrar) serve(w *work, p *stock) {
 		how = "renewed by the fleet"
 	}
 	code := map[string]string{"obtained": "certificate_obtained", "renewed": "certificate_renewed", "renewed by the fleet": "certificate_taken"}
-	r.log.Info("certificate "+how, "event", code[how], "name", w.name, "key", w.kind, "ca", p.ca, "issuer", p.Leaf.Issuer.String(),
-		"serial", p.Leaf.SerialNumber.Text(16), "expires", p.Leaf.NotAfter)
+	r.log.Info("certificate "+how, "name", w.name, "key", w.kind, "ca", p.ca, "issuer", p.Leaf.Issuer.String(),
+		"serial", p.Leaf.SerialNumber.Text(16), "expires", p.Leaf.NotAfter, "event", code[how])
 }
 
 // due says whether certmagic would renew a certificate now: by the CA's wish, or
