@@ -26,9 +26,6 @@ type plannedOrder struct {
 	give    func(t *testing.T, s *sitter)
 }
 
-func admin(a table.Admin) *table.Admin { return &a }
-func weight(n int) *int                { return &n }
-
 // fourth is a pool of one back end more, which answers.
 func fourth(t *testing.T, s *sitter) {
 	s.f.SetHealth("main", "store4", true)
@@ -50,17 +47,17 @@ func TestPlanIsWhatHappens(t *testing.T) {
 		}
 	}
 	for _, o := range []plannedOrder{
-		{name: "drain", request: PlanRequest{Backend: "store1", Admin: admin(table.Draining)}, give: setAdmin(table.Draining)},
-		{name: "evacuate", request: PlanRequest{Backend: "store1", Admin: admin(table.Evacuate)}, give: setAdmin(table.Evacuate)},
-		{name: "down", request: PlanRequest{Backend: "store1", Admin: admin(table.Down)}, give: setAdmin(table.Down)},
-		{name: "activate", before: setAdmin(table.Draining), request: PlanRequest{Backend: "store1", Admin: admin(table.Active)}, give: setAdmin(table.Active)},
-		{name: "weight 0", request: PlanRequest{Backend: "store1", Weight: weight(0)}, give: setWeight(0)},
-		{name: "weight 400", request: PlanRequest{Backend: "store1", Weight: weight(400)}, give: setWeight(400)},
-		{name: "weight of the file", before: setWeight(7), request: PlanRequest{Backend: "store1", Weight: weight(-1)}, give: setWeight(-1)},
+		{name: "drain", request: PlanRequest{Backend: "store1", Admin: new(table.Draining)}, give: setAdmin(table.Draining)},
+		{name: "evacuate", request: PlanRequest{Backend: "store1", Admin: new(table.Evacuate)}, give: setAdmin(table.Evacuate)},
+		{name: "down", request: PlanRequest{Backend: "store1", Admin: new(table.Down)}, give: setAdmin(table.Down)},
+		{name: "activate", before: setAdmin(table.Draining), request: PlanRequest{Backend: "store1", Admin: new(table.Active)}, give: setAdmin(table.Active)},
+		{name: "weight 0", request: PlanRequest{Backend: "store1", Weight: new(0)}, give: setWeight(0)},
+		{name: "weight 400", request: PlanRequest{Backend: "store1", Weight: new(400)}, give: setWeight(400)},
+		{name: "weight of the file", before: setWeight(7), request: PlanRequest{Backend: "store1", Weight: new(-1)}, give: setWeight(-1)},
 		{name: "add", request: PlanRequest{Add: &place.Backend{Name: "store4", Weight: 100}}, give: fourth},
 		{name: "remove", before: fourth, request: PlanRequest{Remove: "store4"}, give: func(t *testing.T, s *sitter) { s.update(t, mainPool(place.Shared, 3)) }},
-		{name: "down, local", storage: place.Local, request: PlanRequest{Backend: "store1", Admin: admin(table.Down)}, give: setAdmin(table.Down)},
-		{name: "drain, local", storage: place.Local, request: PlanRequest{Backend: "store1", Admin: admin(table.Draining)}, give: setAdmin(table.Draining)},
+		{name: "down, local", storage: place.Local, request: PlanRequest{Backend: "store1", Admin: new(table.Down)}, give: setAdmin(table.Down)},
+		{name: "drain, local", storage: place.Local, request: PlanRequest{Backend: "store1", Admin: new(table.Draining)}, give: setAdmin(table.Draining)},
 	} {
 		t.Run(o.name, func(t *testing.T) {
 			t.Parallel()
@@ -216,7 +213,7 @@ func TestPlanOfThree(t *testing.T) {
 	for _, s := range nodes {
 		at, _ = s.login(t, user)
 	}
-	down := PlanRequest{Pool: "main", Backend: at, Admin: admin(table.Down)}
+	down := PlanRequest{Pool: "main", Backend: at, Admin: new(table.Down)}
 	plan, missing, err := nodes[2].f.Plan(t.Context(), down)
 	if err := errors.Join(missing, err); err != nil {
 		t.Fatal(err)

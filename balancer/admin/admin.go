@@ -20,8 +20,12 @@
 //	GET  /v1/fleet  /v1/nodes  /v1/backends   the fleet, with counts of all nodes
 //	POST /v1/node/{drain,forget}              a node
 //	POST /v1/backend/{state,weight}           a back end, on all nodes
+//	POST /v1/backend/{add,remove}             back ends that come and go by command
 //	POST /v1/user/{move,pin,unpin,kick}       a user, on all nodes
 //	GET  /v1/user/sessions?user=              where he is connected
+//	GET  /v1/fleet/sessions[?backend=…]       the first of those on all nodes
+//
+// Orders that move people or close sessions take "dry_run": true, and answer a [Plan].
 //
 // Laws, each held by a test:
 //

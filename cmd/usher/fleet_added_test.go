@@ -106,6 +106,7 @@ func TestFleetAdded(t *testing.T) {
 	}
 
 	live := r.session(one, user)
+	r.seenFromAfar(t, two, one, user)
 	if out, err := two.order("backend", "remove", "mail3"); err == nil || !strings.Contains(out, "has 1 users") {
 		t.Errorf("removed under a user's feet: %v %s", err, out)
 	}
@@ -128,9 +129,13 @@ func TestFleetAdded(t *testing.T) {
 	for _, e := range r.nodes {
 		e.stop()
 	}
-	for _, e := range r.nodes {
-		e.begin()
-	}
+	two.begin() // without a majority it goes by what it has
+	eventually(t, "a node without the others sends him to mail3", func() bool {
+		ok, _ := two.tries(user)
+		return ok && strings.Contains(two.mustOrder("user", "where", user), "mail3")
+	})
+	one.begin()
+	three.begin()
 	for _, e := range r.nodes {
 		e.ready()
 	}
@@ -163,13 +168,13 @@ func (r *rig) addRefused(t *testing.T, add []string) {
 		want string
 	}{
 		{"backend add mail1 --host 192.0.2.1 --imap-port 143", `"mail1" is in the configuration of edge-1, edge-2, edge-3`},
-		{"backend add mail4 --host no-such-host.invalid --imap-port 143", "node edge-2 cannot use it"},
+		{"backend add mail4 --host no-such-host.invalid --imap-port 143 --pop3-port 110", `node edge-2 cannot use it: `},
 		{"backend add mail4 --host no/host --imap-port 143", "want a host name or address"},
 		{"backend add mail4 --host 192.0.2.1 --imap-port 65536", "out of range"},
 		{"backend add mail4 --host 192.0.2.1 --imap-port 143 --weight 1001", "out of range"},
 		{"backend add mail4 --host 192.0.2.1", "a port is missing"},
 		{"backend add a/b --host 192.0.2.1 --imap-port 143", "want a name"},
-		{"backend add mail4 --host " + first.host + " --imap-port " + portOf(t, first.imap), "one server, one name"},
+		{"backend add mail4 --host " + first.host + " --imap-port " + portOf(t, first.imap) + " --pop3-port 110", "one server, one name"},
 		{"backend add mail4 --pool none --host 192.0.2.1 --imap-port 143", `pool "none"`},
 		{"backend add mail4 --host 192.0.2.1 --pop3-port 110", "imap_port is missing"},
 		{"backend remove mail1", "not added by command: it is in the configuration of edge-1, edge-2, edge-3"},
@@ -187,7 +192,7 @@ func (r *rig) addRefused(t *testing.T, add []string) {
 	outs, errs := make([]string, 2), make([]error, 2)
 	for i := range 2 {
 		wg.Go(func() {
-			outs[i], errs[i] = r.nodes[i].order("backend", "add", "mail5", "--host", fmt.Sprintf("127.0.0.%d", 5+i), "--imap-port", "9", "--weight", "0")
+			outs[i], errs[i] = r.nodes[i].order("backend", "add", "mail5", "--host", fmt.Sprintf("127.0.0.%d", 5+i), "--imap-port", "9", "--pop3-port", "10", "--weight", "0")
 		})
 	}
 	wg.Wait()
@@ -261,5 +266,37 @@ func (r *rig) addedAndInFile(t *testing.T, third backend) {
 	}
 	if !live.works() {
 		t.Error("a session ended")
+	}
+}
+
+// seenFromAfar asks one node about the session that a user has on another.
+func (r *rig) seenFromAfar(t *testing.T, asked, at *edge, user string) {
+	t.Helper()
+	var found admin.FoundSessions
+	if err := json.Unmarshal([]byte(asked.mustOrder("sessions", "--all-nodes", "--backend", "mail3", "--top", "5", "--json")), &found); err != nil {
+		t.Fatal(err)
+	}
+	if found.All != 1 || len(found.Sessions) != 1 || found.Sessions[0].Node != at.name || found.Sessions[0].User != user || len(found.Nodes) != len(r.nodes) {
+		t.Errorf("sessions on mail3: %+v", found)
+	}
+	for args, want := range map[string]string{
+		"sessions --node " + at.name:                 "1 of 1 session",
+		"sessions --node " + asked.name:              "no sessions",
+		"sessions --older 1h":                        "no sessions",
+		"backend evacuate mail3 --dry-run --users 5": "users: " + user + "\n",
+		"backend down mail3 --dry-run --users 5":     "would concern 1 user with 1 session, and close 1 session",
+		"user kick " + user + " --dry-run":           "would concern 1 user with 1 session",
+		"user move " + user + " mail1 --dry-run":     "mail3  mail1  1      1         closed at once",
+		"node drain " + at.name + " --dry-run":       "would concern 1 user with 1 session",
+		"backend remove mail3 --force --dry-run":     "at the next login",
+	} {
+		if out := asked.mustOrder(strings.Fields(args)...); !strings.Contains(out, want) {
+			t.Errorf("usher %s:\n%s\nwant %q", args, out, want)
+		}
+	}
+	asked.mustOrder("node", "drain", at.name)
+	asked.mustOrder("node", "resume", at.name)
+	if out := asked.mustOrder("node", "list"); strings.Contains(out, "drained") {
+		t.Errorf("after a resume:\n%s", out)
 	}
 }
