@@ -127,3 +127,6 @@ func (s *session) claimUser(server *link) error {
 	f.Refusal = &sniff.Refusal{Code: sniff.Limit, Text: "Too many sessions of this user."}
 	return f
 }
+
+// Normal is the form of a user's name that limits and penalties use.
+func (srv *Server) Normal(user string) string { return srv.deps.Placer.Normal(user) }

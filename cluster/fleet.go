@@ -86,6 +86,8 @@ type FleetOptions struct {
 	MaxHeld int
 
 	Local Local
+	// Hearsay is told what other nodes know of failed logins. Nil: nothing is kept.
+	Hearsay Hearsay
 	// Prober is told what this node has to probe. Nil: it probes all.
 	Prober Prober
 	Log    *slog.Logger
@@ -124,6 +126,7 @@ type Fleet struct {
 	own     ownSealer
 	fresher fresher
 	locks   locks
+	heard   hearsay
 	// resealing has an entry when there may be values to be sealed anew.
 	resealing chan struct{}
 	// replayed: the table has been looked at with all entries of the log.

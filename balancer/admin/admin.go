@@ -6,6 +6,8 @@
 //	GET  /v1/user?user=[&pool=]  where a user's next login would go, and why
 //	POST /v1/users             the same of many users; it changes nothing
 //	POST /v1/kick              {"user": …} or {"session": …}: end sessions
+//	GET  /v1/penalties         who is slowed because his logins fail
+//	POST /v1/penalty/clear     forget that, on all nodes
 //
 //	GET  /v1/certificates      the certificates that clients are shown
 //	POST /v1/certificate/{renew,import,remove,export}
@@ -39,6 +41,7 @@ import (
 	"time"
 
 	"usher.example/balancer"
+	"usher.example/balancer/guard"
 	"usher.example/cluster"
 	"usher.example/health"
 )
@@ -102,6 +105,12 @@ type Options struct {
 	// Reloads is told of each attempt to put a configuration into force. Nil:
 	// there was none.
 	Reloads *Reloads
+
+	// Guard remembers failed logins. Nil: nobody does.
+	Guard *guard.Guard
+	// ClearPenalties carries out a ClearOrder, in JSON, on all nodes. The error names
+	// those that did not answer. Nil: only the Guard is asked.
+	ClearPenalties func(order []byte) (int, error)
 }
 
 // A Server answers questions about one node. Its methods are safe for
@@ -146,6 +155,9 @@ func New(o Options) *Server {
 	}
 	if o.Reloads == nil {
 		o.Reloads = new(Reloads)
+	}
+	if o.Guard == nil {
+		o.Guard = guard.New(guard.Options{Off: true}, time.Now())
 	}
 	s := &Server{o: o}
 	s.handler = s.routes()

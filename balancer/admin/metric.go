@@ -168,4 +168,5 @@ var metrics = []*metric{
 	accepts, current, sessions, sessionEnds, moved, spliced, established, fallbacks, handshakes, certNotAfter, certProblem, logins, loginTime, placements, moves, fleetBytes,
 	poolUsable, backendUp, backendState, backendWeight, backendUsers, backendSessions, backendDials, backendFailures,
 	backendDialTime, backendChecks, checkFailures, backendCheckTime, backendTransitions,
+	penalties, delayedLogins, delaySeconds, heldLogins, refusedLogins, repeatedLogins, learntPenalties, guardEntries, guardCapacity,
 }

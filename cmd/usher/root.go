@@ -32,6 +32,7 @@ func newRoot() *cobra.Command {
 		serveCommand(), checkCommand(), configCommand(), demoCommand(),
 		statusCommand(), sessionsCommand(), kickCommand(), manCommand(),
 		userCommand(), backendCommand(), nodeCommand(), fleetCommand(), witnessCommand(), certCommand(),
+		penaltyCommand(),
 	)
 	return root
 }
