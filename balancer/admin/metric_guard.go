@@ -19,7 +19,7 @@ var (
 	heldLogins    = newMetric(gauge, "usher_held_logins", "Logins that wait now.")
 	refusedLogins = newMetric(counter, "usher_refused_logins_total", "Logins refused without asking a back end.",
 		label{"reason", "`paused`: the next try from there is allowed later than a client waits; `crowded`: too many from there wait already; `full`: too many wait at all"})
-	repeatedLogins  = newMetric(counter, "usher_repeated_failures_total", "Failed logins with a password that was wrong for that user from there before; they are not counted against anybody.")
+	repeatedLogins  = newMetric(counter, "usher_repeated_failures_total", "Failed logins with what had failed for that user from there before; they are not counted against anybody.")
 	learntPenalties = newMetric(counter, "usher_learnt_penalties_total", "Penalties taken over from other nodes.")
 	guardEntries    = newMetric(gauge, "usher_guard_entries", "Entries in the memory of logins.", byMemory)
 	guardCapacity   = newMetric(gauge, "usher_guard_capacity", "Entries that it has room for; then the lightest of some makes room.", byMemory)

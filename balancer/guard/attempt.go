@@ -67,7 +67,7 @@ func (g *Guard) Begin(now time.Time, a *Attempt, patience time.Duration) Verdict
 func (g *Guard) wait(a *Attempt, t int64) (wait time.Duration, ready bool) {
 	pair := g.pairs.find(a.pair, t)
 	if pair != nil {
-		wait = until(pair, t, 1)
+		wait = until(pair, pairRule.level(pair), t, 1)
 	}
 	if a.known { // others are not his business
 		if wait > 0 {
@@ -78,13 +78,13 @@ func (g *Guard) wait(a *Attempt, t int64) (wait time.Duration, ready bool) {
 	}
 	address := g.addresses.need(a.address, t, 0)
 	level := addressRule.level(address)
-	wait = max(wait, until(address, t, address.lanes(level, addressLanes, maxAddressLanes)))
+	wait = max(wait, until(address, level, t, address.lanes(level, addressLanes, maxAddressLanes)))
 	if wait > 0 {
 		return wait, false
 	}
 	network := g.networks.need(a.network, t, 0)
 	nlevel := networkRule.level(network)
-	if wait = until(network, t, network.lanes(nlevel, networkLanes, maxNetworkLanes)); wait > 0 {
+	if wait = until(network, nlevel, t, network.lanes(nlevel, networkLanes, maxNetworkLanes)); wait > 0 {
 		return wait, false
 	}
 	if delay := answerDelay(userRule.level(g.users.find(a.user, t))); delay > 0 && !a.slowed {
@@ -104,10 +104,11 @@ func (g *Guard) start(a *Attempt, pair *entry) {
 	}
 }
 
-// until is when an entry lets the next one pass.
-func until(e *entry, t int64, lanes int32) time.Duration {
+// until is when an entry lets the next one pass. A pause is over when enough users
+// have logged in meanwhile, or time has passed.
+func until(e *entry, level uint8, t int64, lanes int32) time.Duration {
 	switch {
-	case t < e.next:
+	case level > 0 && t < e.next:
 		return time.Duration(e.next - t)
 	case e.underway >= lanes:
 		return crowdedAgain
