@@ -16,8 +16,8 @@
 //   - A temporary fault never looks like a wrong password.
 //   - A user is where the [Placer] says, and the hold on his place lasts as
 //     long as bytes of his can reach the back end.
-//   - Passwords are never logged, compared or cached, and are overwritten when
-//     the login is over.
+//   - Passwords are never logged or cached, and are overwritten when the login is
+//     over. Of a wrong one package guard keeps a keyed hash.
 //
 // The package imports no particular protocol and knows nothing of the fleet.
 package balancer

@@ -364,3 +364,54 @@ func pausing(stop <-chan struct{}, d time.Duration) bool {
 		return true
 	}
 }
+
+// TestPreloginFlood opens as many silent connections from one address as there may be
+// without a login. Who was there before, and who comes meanwhile, logs in.
+func TestPreloginFlood(t *testing.T) {
+	const room, flood, slow = 5000, 5500, 30
+	p := stormy(t, fmt.Sprintf("[limits]\nprelogin = %d\nlogin_time = \"180s\"\n", room))
+	enter := func(from string) net.Conn {
+		c, err := net.Dial("tcp", p.addr(portIMAP))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		_ = c.SetDeadline(time.Now().Add(patient))
+		fmt.Fprintf(c, "PROXY TCP4 %s 192.0.2.2 1024 143\r\n", from)
+		var greeting [5]byte
+		if _, err := c.Read(greeting[:]); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	var waiting []net.Conn
+	for i := range slow {
+		waiting = append(waiting, enter(fmt.Sprintf("100.64.%d.7", i)))
+	}
+	heap := p.metric(t, "go_memstats_heap_inuse_bytes")
+	for i := range flood {
+		enter("10.9.0.1")
+		if i%100 == 0 {
+			if v, took := knocks(p, fmt.Sprintf("100.65.%d.7", i/100), "joe", "good", patient); v != letIn {
+				t.Errorf("amid the flood joe is answered %d after %v", v, took)
+			}
+		}
+	}
+	t.Logf("heap in use: %.1f MB before, %.1f MB with the flood", heap/1e6, p.metric(t, "go_memstats_heap_inuse_bytes")/1e6)
+	for i, c := range waiting {
+		fmt.Fprint(c, "a LOGIN joe good\r\n")
+		for r := bufio.NewReader(c); ; {
+			line, err := r.ReadString('\n')
+			if err != nil {
+				t.Fatalf("slow client %d had to go: %v", i, err)
+			}
+			if strings.HasPrefix(line, "a OK") {
+				break
+			}
+		}
+	}
+	eventually(t, "those who had to go have gone", func() bool {
+		shed := p.metric(t, "usher_sessions_total", `failure="shed"`)
+		return shed >= flood-room && shed <= flood-room+slow
+	})
+}
