@@ -473,7 +473,7 @@ func TestDigest(t *testing.T) {
 	if g.Digest("joe", nil) != 0 {
 		t.Error("nothing has a digest")
 	}
-	if s := fmt.Sprintf("%v %s %#v", d, d, d); strings.Trim(s, "[redacted] ") != "" {
+	if s := fmt.Sprintf("%v %s %#v", d, d, d); strings.ReplaceAll(s, "[redacted]", "") != "  " {
 		t.Errorf("it prints as %q", s)
 	}
 }

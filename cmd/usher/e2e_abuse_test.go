@@ -60,7 +60,7 @@ func stormy(t *testing.T, head string) besieged {
 	guesses := new(atomic.Int64)
 	back := balancertest.NewBackend(t, func(c *balancertest.Conn) { exacting(c, guesses) })
 	s := &site{t: t, host: reserve(t), dir: t.TempDir(), authority: dovecot.NewAuthority(t)}
-	s.head = head + "[log]\nlevel = \"error\"\n"
+	s.head = "drain = \"0s\"\n" + head + "[log]\nlevel = \"error\"\n"
 	s.listeners = []listener{{name: "imap", protocol: "imap", tls: "none", port: portIMAP, more: "plaintext_login = true\nproxy_networks = [\"127.0.0.0/8\"]\n"}}
 	s.pools = []pool{{name: "main", storage: "shared", health: calmHealth, backends: []backend{{
 		name: "mail1", host: back.Host(), imap: hostPort(back.Host(), back.Port()), more: "tls = \"none\"\n",
@@ -235,16 +235,22 @@ func TestPasswordSpray(t *testing.T) {
 				}
 			}
 		}()
+		// The same at the same time at a node that nobody sprays at tells what is the
+		// machine's doing, which has the attackers on it, and other tests.
+		calm := make(chan time.Duration, 1)
+		go func() { calm <- honest(t, off, users, done) }()
 		stormed := honest(t, on, users, done)
+		control := <-calm
 		<-watch
 		took := time.Since(began)
-		t.Logf("p99 of a login: %v without, %v with the spray (%.2f-fold)", base, stormed, float64(stormed)/float64(base))
+		t.Logf("p99 of a login: %v before the spray; during it %v, and %v at a node without it (%.2f-fold, %.2f-fold)",
+			base, stormed, control, float64(stormed)/float64(base), float64(stormed)/float64(control))
 		reached := on.guesses.Load() - before
 		t.Logf("%d tries from %d addresses in %v: %v; %d reached the back end, %.2f of an address's %d", tries, addresses,
 			took.Round(time.Second), &s, reached, float64(reached)/float64(addresses), tries/addresses)
 		t.Logf("heap in use: %.1f MB before, %.1f MB at most", heap/1e6, peak/1e6)
-		if stormed > 2*base && stormed > floor { // below that it is the machine's scheduler, which other tests keep busy
-			t.Errorf("p99 is %v, was %v", stormed, base)
+		if stormed > 2*max(base, control) && stormed > floor { // below that it is the machine's scheduler, which other tests keep busy
+			t.Errorf("p99 is %v, without the spray %v and %v", stormed, base, control)
 		}
 		if peak > heap+100e6 {
 			t.Errorf("the heap grew from %.0f to %.0f octets", heap, peak)
