@@ -31,6 +31,12 @@ func (s *session) attempt(login *sniff.Login) (*link, *acceptance, error) {
 		login.Wipe()
 		return nil, nil, err
 	}
+	ended := false
+	defer func() { // after a panic as well: nobody is under way for ever
+		if !ended {
+			g.End(time.Now(), a, guard.Neither)
+		}
+	}()
 	s.guessed = false
 	server, yes, err := s.relogin(login)
 	outcome := guard.Neither
@@ -40,6 +46,7 @@ func (s *session) attempt(login *sniff.Login) (*link, *acceptance, error) {
 	case s.guessed, !errors.Is(err, errCancelled) && asFailure(err).Kind == AuthFailed:
 		outcome = guard.Failed
 	}
+	ended = true
 	s.penance = g.End(time.Now(), a, outcome)
 	return server, yes, err
 }
@@ -124,6 +131,9 @@ func (s *session) claimUser(server *link) error {
 	}
 	server.close()
 	s.letGo()
+	if g := s.srv.deps.Guard; g != nil {
+		g.Stats.Refused[guard.UserLimit].Add(1)
+	}
 	f.Refusal = &sniff.Refusal{Code: sniff.Limit, Text: "Too many sessions of this user."}
 	return f
 }

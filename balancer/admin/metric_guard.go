@@ -17,8 +17,8 @@ var (
 	delayedLogins = newMetric(counter, "usher_delayed_logins_total", "Logins that were kept waiting, before they were tried or before a failure was answered.")
 	delaySeconds  = newMetric(counter, "usher_login_delay_seconds_total", "How long they waited, all together.")
 	heldLogins    = newMetric(gauge, "usher_held_logins", "Logins that wait now.")
-	refusedLogins = newMetric(counter, "usher_refused_logins_total", "Logins refused without asking a back end.",
-		label{"reason", "`paused`: the next try from there is allowed later than a client waits; `crowded`: too many from there wait already; `full`: too many wait at all"})
+	refusedLogins = newMetric(counter, "usher_refused_logins_total", "Logins refused by usher and not by a back end.",
+		label{"reason", "`paused`: the next try from there is allowed later than a client waits; `crowded`: too many from there wait already; `full`: too many wait at all; `user_sessions`: he has proved who he is, and has as many sessions here as he may"})
 	repeatedLogins  = newMetric(counter, "usher_repeated_failures_total", "Failed logins with what had failed for that user from there before; they are not counted against anybody.")
 	learntPenalties = newMetric(counter, "usher_learnt_penalties_total", "Penalties taken over from other nodes.")
 	guardEntries    = newMetric(gauge, "usher_guard_entries", "Entries in the memory of logins.", byMemory)

@@ -148,14 +148,15 @@ type Reason uint8
 
 // Reasons.
 const (
-	Paused  Reason = iota // its address, network or pair has to wait for longer than a client does
-	Crowded               // too many of its address wait already
-	Full                  // too many wait at all
+	Paused    Reason = iota // its address, network or pair has to wait for longer than a client does
+	Crowded                 // too many of its address wait already
+	Full                    // too many wait at all
+	UserLimit               // the user has as many sessions as he may; who counts them says so
 	reasons
 )
 
 // Reasons lists the names of all Reasons, in order.
-func Reasons() []string { return []string{"paused", "crowded", "full"} }
+func Reasons() []string { return []string{"paused", "crowded", "full", "user_sessions"} }
 
 // String is the value of a label.
 func (r Reason) String() string { return Reasons()[r] }

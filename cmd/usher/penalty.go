@@ -111,6 +111,7 @@ address and the user in the log.` + exitText,
 			if err != nil {
 				return err
 			}
+			order.By = whoAmI()
 			var answer admin.Cleared
 			if err := client.post(cmd.Context(), admin.PenaltyClearPath, order, &answer); err != nil {
 				return err
