@@ -202,7 +202,7 @@ func TestPasswordSpray(t *testing.T) {
 	tries, addresses, rate, quiet, fast, within, floor := 1500, 150, 500, 2*time.Second, 3*time.Second, 4*time.Second, 250*time.Millisecond
 	if os.Getenv("USHER_LONG") != "" {
 		// Alone on the machine, that only usher and the spray have it.
-		tries, addresses, rate, quiet, fast, within, floor = 50000, 2000, 700, 20*time.Second, 30*time.Second, 40*time.Second, 5*time.Millisecond
+		tries, addresses, rate, quiet, fast, within, floor = 50000, 2000, 250, 15*time.Second, 20*time.Second, 20*time.Second, 5*time.Millisecond
 	} else {
 		t.Parallel()
 	}
