@@ -16,8 +16,8 @@
 //   - A temporary fault never looks like a wrong password.
 //   - A user is where the [Placer] says, and the hold on his place lasts as
 //     long as bytes of his can reach the back end.
-//   - Passwords are never logged, compared or cached, and are overwritten when
-//     the login is over.
+//   - Passwords are never logged or cached, and are overwritten when the login is
+//     over. Of a wrong one package guard keeps a keyed hash.
 //
 // The package imports no particular protocol and knows nothing of the fleet.
 package balancer
@@ -30,6 +30,7 @@ import (
 	"time"
 
 	"usher.example/balancer/forward"
+	"usher.example/balancer/guard"
 	"usher.example/sniff"
 )
 
@@ -74,6 +75,8 @@ type Deps struct {
 	Observe func(pool, backend string, err error)
 	// LoginFailed is told of each refused login. It must not block for long.
 	LoginFailed func(FailedLogin)
+	// Guard remembers failed logins. Nil: nobody is delayed for them.
+	Guard *guard.Guard
 }
 
 // Options are what a reload may change.
@@ -90,12 +93,16 @@ type Options struct {
 type Limits struct {
 	Sessions         int           // of all listeners, logged in or not
 	PerAddress       int           // of one client address (IPv6: /64)
-	Prelogin         int           // not logged in yet; one more drops the oldest
+	PerUser          int           // logged in, of one user on this node
+	Prelogin         int           // not logged in yet; one more drops one of those who have most
 	LoginTime        time.Duration // accept to login; default 60 s
 	DialTimeout      time.Duration // one TCP connect; default 5 s
 	DialTries        int           // default 3
 	DialWait         time.Duration // between tries; default 1 s, negative none
 	BackendLoginTime time.Duration // connect to answer; default 30 s
+	// Exempt networks have many users behind an address: PerAddress does not hold
+	// there, and they are not those who have most.
+	Exempt []netip.Prefix
 }
 
 // Defaults of Limits, as the configuration documents them.

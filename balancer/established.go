@@ -9,6 +9,7 @@ import (
 	"unique"
 
 	"usher.example/balancer/forward"
+	"usher.example/balancer/guard"
 )
 
 const (
@@ -51,6 +52,7 @@ const (
 	claimed                        // is counted for its client's address
 	held                           // the place is held, and the back end counts it
 	is6                            // addr is IPv6
+	counted                        // is counted for its user
 )
 
 type entryChunk struct {
@@ -98,6 +100,9 @@ func (r *registry) establish(s *session, ended *Failure) (tag uint64) {
 	defer r.mu.Unlock()
 	if s.claimed.IsValid() {
 		e.flags |= claimed
+	}
+	if s.counted {
+		e.flags |= counted
 	}
 	tag = r.insert(e, s.login.user)
 	delete(r.byID, s.id)
@@ -219,7 +224,10 @@ func (r *registry) forget(tag uint64) (ended *Failure) {
 	}
 	ended = e.ended
 	if e.flags&claimed != 0 {
-		r.disclaim(network(e.client().Addr()))
+		r.disclaim(guard.AddressOf(e.client().Addr()))
+	}
+	if e.flags&counted != 0 {
+		r.disclaimUser(e.user)
 	}
 	i := int(uint32(tag))
 	c := &r.chunks[i/chunkEntries]

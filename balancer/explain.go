@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"usher.example/balancer/guard"
 	"usher.example/sniff"
 )
 
@@ -72,7 +73,7 @@ func (srv *Server) ExplainEntry(e Entry) (Entered, error) {
 	f := r.full(b.limits)
 	var crowded *Failure
 	if e.Client.IsValid() && !trusted {
-		crowded = r.crowded(network(e.Client), b.limits.PerAddress)
+		crowded = r.crowded(guard.AddressOf(e.Client), b.limits.PerAddress)
 	}
 	r.mu.Unlock()
 	x.judge(b, RuleNode, f, "the node has room for one more session")
@@ -125,7 +126,7 @@ func (x *Entered) judge(b *binding, rule string, f *Failure, good string) {
 	}
 }
 
-// Normal is the form of a user's name that places, limits and commands use.
+// Normal is the form of a user's name that places, limits, penalties and commands use.
 func (srv *Server) Normal(user string) string { return srv.deps.Placer.Normal(user) }
 
 // HasDirectory says whether a user directory is asked before the places.

@@ -39,6 +39,7 @@ const (
 	Kicked                         // ended by an administrator or a move
 	Internal                       // a fault of ours
 	Challenge                      // no client: a CA has seen the answer to its challenge (RFC 8737)
+	Guarded                        // not tried: too many logins have failed from there
 	kindCount
 )
 
@@ -78,6 +79,7 @@ var kinds = [kindCount]traits{
 	Kicked:             {name: "kicked", code: sniff.Unavailable},
 	Internal:           {name: "internal", code: sniff.ServerBug, level: slog.LevelError},
 	Challenge:          {name: "acme_challenge", level: slog.LevelDebug},
+	Guarded:            {name: "guarded", code: sniff.Limit},
 }
 
 // String returns the kind's name as metrics and logs show it.

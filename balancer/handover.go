@@ -9,6 +9,7 @@ import (
 	"unique"
 
 	"usher.example/balancer/forward"
+	"usher.example/balancer/guard"
 	"usher.example/sniff"
 )
 
@@ -164,7 +165,11 @@ func (r *registry) resume(e entry, user string) (tag uint64, f *Failure) {
 		return 0, fail(ShuttingDown, "the node is being stopped")
 	}
 	if e.flags&claimed != 0 {
-		r.perAddr[network(e.client().Addr())]++
+		r.perAddr[guard.AddressOf(e.client().Addr())]++
+	}
+	if e.b.limits.PerUser > 0 {
+		e.flags |= counted
+		r.perUser[e.user]++
 	}
 	return r.insert(e, user), nil
 }

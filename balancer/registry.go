@@ -1,19 +1,21 @@
 package balancer
 
 import (
-	"container/list"
 	"net/netip"
 	"sync"
+
+	"usher.example/balancer/guard"
 )
 
 // A registry knows every session of the node and holds the limits.
 type registry struct {
 	mu       sync.Mutex
 	byID     map[string]*session // up to the adoption
-	prelogin list.List           // of *session, oldest first
+	prelogin queues              // those that have not logged in
 	perAddr  map[netip.Prefix]int
-	closing  bool          // nobody gets in any more
-	empty    chan struct{} // closed when closing and no session is left
+	perUser  map[uint32]int32 // logged in, by hash of the name in normal form
+	closing  bool             // nobody gets in any more
+	empty    chan struct{}    // closed when closing and no session is left
 
 	chunks      []entryChunk // the sessions from the adoption on
 	long        map[uint64]string
@@ -23,14 +25,13 @@ type registry struct {
 
 func newRegistry() *registry {
 	return &registry{
-		byID: make(map[string]*session), perAddr: make(map[netip.Prefix]int), empty: make(chan struct{}),
+		byID: make(map[string]*session), perAddr: make(map[netip.Prefix]int), perUser: make(map[uint32]int32), empty: make(chan struct{}),
 		long: make(map[uint64]string),
 	}
 }
 
 // add admits a connection, or says why not. When there are too many that have
-// not logged in, the oldest of them makes room, as in Dovecot: a flood of silent
-// connections then drowns itself, not the clients that talk.
+// not logged in, one of those who have most makes room.
 func (r *registry) add(s *session, l Limits) *Failure {
 	r.mu.Lock()
 	if f := r.full(l); f != nil {
@@ -38,15 +39,15 @@ func (r *registry) add(s *session, l Limits) *Failure {
 		return f
 	}
 	r.byID[s.id] = s
-	s.waiting = r.prelogin.PushBack(s)
-	var oldest *session
-	if l.Prelogin > 0 && r.prelogin.Len() > l.Prelogin {
-		oldest, _ = r.prelogin.Remove(r.prelogin.Front()).(*session)
-		oldest.waiting = nil
+	r.prelogin.push(s, contains(l.Exempt, s.client.Addr()))
+	var leaves *session
+	if l.Prelogin > 0 && r.prelogin.n > l.Prelogin {
+		leaves = r.prelogin.victim()
+		r.prelogin.remove(leaves)
 	}
 	r.mu.Unlock()
-	if oldest != nil {
-		oldest.stop(fail(Shed, "%d connections have not logged in", l.Prelogin))
+	if leaves != nil {
+		leaves.stop(fail(Shed, "%d connections have not logged in", l.Prelogin))
 	}
 	return nil
 }
@@ -70,9 +71,48 @@ func (r *registry) crowded(net netip.Prefix, limit int) *Failure {
 	return nil
 }
 
+// regroup is for when it is known who the client is.
+func (r *registry) regroup(s *session, many bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s.queued.all == nil || s.queued.of == s.client.Addr() && !many {
+		return
+	}
+	r.prelogin.ungroup(s)
+	if !many {
+		r.prelogin.group(s)
+	}
+}
+
+// claimUser counts the session for its user.
+func (r *registry) claimUser(s *session, limit int) *Failure {
+	if limit <= 0 {
+		return nil
+	}
+	user := hashName(s.login.key)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if n := r.perUser[user]; int(n) >= limit {
+		return fail(LimitReached, "%d sessions of the user", n)
+	}
+	r.perUser[user]++
+	s.counted = true
+	return nil
+}
+
+// disclaimUser is called with mu held.
+func (r *registry) disclaimUser(user uint32) {
+	if r.perUser[user]--; r.perUser[user] <= 0 {
+		delete(r.perUser, user)
+	}
+}
+
 // claim counts the session for its client's address.
 func (r *registry) claim(s *session, limit int) *Failure {
-	net := network(s.client.Addr())
+	if limit <= 0 {
+		return nil // nothing is to be remembered of anybody
+	}
+	net := guard.AddressOf(s.client.Addr())
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if f := r.crowded(net, limit); f != nil {
@@ -83,34 +123,19 @@ func (r *registry) claim(s *session, limit int) *Failure {
 	return nil
 }
 
-// network is what one client may own: an IPv4 address, an IPv6 /64.
-func network(a netip.Addr) netip.Prefix {
-	bits := 32
-	if a.Is6() {
-		bits = 64
-	}
-	p, _ := a.Prefix(bits) // no error: bits fit the family
-	return p
-}
-
 // busy puts a session that is logging in behind those that only wait: when
 // room has to be made, it is not the first to go.
 func (r *registry) busy(s *session) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if s.waiting != nil {
-		r.prelogin.MoveToBack(s.waiting)
-	}
+	r.prelogin.toBack(s)
 }
 
 // loggedIn takes the session off the list of those that wait for a login.
 func (r *registry) loggedIn(s *session) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if s.waiting != nil {
-		r.prelogin.Remove(s.waiting)
-		s.waiting = nil
-	}
+	r.prelogin.remove(s)
 }
 
 // remove forgets a session that was never adopted.
@@ -121,12 +146,12 @@ func (r *registry) remove(s *session) {
 		return
 	}
 	delete(r.byID, s.id)
-	if s.waiting != nil {
-		r.prelogin.Remove(s.waiting)
-		s.waiting = nil
-	}
+	r.prelogin.remove(s)
 	if s.claimed.IsValid() {
 		r.disclaim(s.claimed)
+	}
+	if s.counted {
+		r.disclaimUser(hashName(s.login.key))
 	}
 	r.checkEmpty()
 }
@@ -185,5 +210,5 @@ func (r *registry) all(match func(*session) bool) []*session {
 func (r *registry) counts() (all, prelogin int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return len(r.byID) + r.established, r.prelogin.Len()
+	return len(r.byID) + r.established, r.prelogin.n
 }

@@ -215,6 +215,7 @@ func (s *session) unanswered() {
 	switch s.login.mechanism {
 	case sniff.XOAuth2, sniff.OAuthBearer:
 		s.attempts++
+		s.guessed = true
 		s.countLogin(&Failure{Kind: AuthFailed})
 	default:
 	}

@@ -21,6 +21,7 @@ import (
 	"usher.example/balancer"
 	"usher.example/balancer/balancertest"
 	"usher.example/balancer/forward"
+	"usher.example/balancer/guard"
 	"usher.example/sniff"
 	"usher.example/sniff/imap"
 	"usher.example/sniff/pop3"
@@ -169,6 +170,7 @@ type rig struct {
 	options balancer.Options
 	log     *lockedBuffer
 	ca      *balancertest.Authority
+	guard   *guard.Guard // nil: nobody is delayed
 
 	mu       sync.Mutex // guards what follows
 	failed   []balancer.FailedLogin
@@ -220,7 +222,7 @@ func newRig(t *testing.T, backends []*balancertest.Backend, change func(r *rig, 
 	}
 	r.server = balancer.New(balancer.Deps{
 		Log:    slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Engine: r.engine, Placer: r.placer,
+		Engine: r.engine, Placer: r.placer, Guard: r.guard,
 		Observe: func(_, _ string, err error) {
 			r.mu.Lock()
 			defer r.mu.Unlock()

@@ -1,7 +1,6 @@
 package balancer
 
 import (
-	"container/list"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"usher.example/balancer/forward"
+	"usher.example/balancer/guard"
 	"usher.example/balancer/handshake"
 	"usher.example/sniff"
 )
@@ -38,9 +38,10 @@ type session struct {
 	number  uint64 // the id
 	id      string // as it is written
 	started time.Time
-	left    atomic.Bool   // has been accounted for
-	waiting *list.Element // guarded by registry.mu
-	claimed netip.Prefix  // guarded by registry.mu
+	left    atomic.Bool  // has been accounted for
+	queued  place        // in the registry's queues, guarded by registry.mu
+	claimed netip.Prefix // guarded by registry.mu
+	counted bool         // for its user, guarded by registry.mu
 
 	mu      sync.Mutex // guards what follows
 	client  netip.AddrPort
@@ -77,6 +78,10 @@ type session struct {
 
 	front sniff.Front
 	in    *sniff.Driver
+
+	guarded guard.Attempt // the present login, as the memory of failed ones sees it
+	guessed bool          // a relayed login has failed, whatever became of its answer
+	penance time.Duration // for which the answer is kept back
 }
 
 // loginInfo is what may be shown of a login.
@@ -116,7 +121,10 @@ func (s *session) serve() error {
 		if err != nil {
 			return err
 		}
-		server, yes, err := s.relogin(login) // place, dial, the same login again
+		server, yes, err := s.attempt(login) // place, dial, the same login again
+		if err == nil {
+			err = s.claimUser(server)
+		}
 		if err == nil {
 			return s.adopt(server, yes)
 		}
@@ -155,8 +163,11 @@ func (s *session) admit() error {
 	if f := s.b.full(s.b.stats.Open.Load()); f != nil {
 		return f
 	}
-	if s.trusted = contains(s.b.TrustedNetworks, s.client.Addr()); s.trusted {
-		return nil // many users are behind it
+	s.trusted = contains(s.b.TrustedNetworks, s.client.Addr())
+	many := s.trusted || contains(s.b.limits.Exempt, s.client.Addr()) // users are behind it
+	s.srv.sessions.regroup(s, many)
+	if many {
+		return nil
 	}
 	if f := s.srv.sessions.claim(s, s.b.limits.PerAddress); f != nil {
 		return f
@@ -252,18 +263,26 @@ func (s *session) converse() (*sniff.Login, error) {
 // refuse answers a login that came to nothing. An error ends the session.
 func (s *session) refuse(err error) error {
 	f := &Failure{Kind: AuthFailed, Err: err}
-	if !errors.Is(err, errCancelled) { // which the front has answered
+	if errors.Is(err, errCancelled) { // which the front has answered
+		if err := s.atone(); err != nil {
+			return err
+		}
+	} else {
 		f = asFailure(err)
 		switch f.Kind {
 		case ClientQuit, ClientGone, ClientTimeout, ClientProtocol, ShuttingDown, Shed, Kicked, Internal:
+			s.forgo()
 			return f
 		default:
 		}
 		s.attempts++
-		s.countLogin(f)
+		s.countLogin(f) // before the delay: who bans addresses is not kept waiting
+		if err := s.atone(); err != nil {
+			return err
+		}
 		s.in.Queue(func(dst []byte) []byte { return s.front.Refuse(dst, f.answer()) })
 	}
-	if s.attempts >= maxAttempts {
+	if s.attempts >= maxAttempts || f.Kind == Guarded {
 		last := f.answer()
 		if f.Kind == AuthFailed {
 			last = sniff.Refusal{Code: sniff.Limit, Text: "Too many failed logins."}

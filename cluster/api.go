@@ -117,6 +117,7 @@ func (f *Fleet) serveAPI() {
 	f.looking(mux)
 	f.eventing(mux)
 	f.sharing(mux)
+	f.hearing(mux)
 	f.server = &http.Server{Handler: mux, ReadHeaderTimeout: handshakeTime, ReadTimeout: 4 * askTime, IdleTimeout: time.Minute}
 	f.serving.Go(func() { _ = f.server.Serve(f.port.layer(f.port.api)) }) // until shut
 	f.api = &http.Client{Transport: &http.Transport{

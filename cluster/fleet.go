@@ -90,6 +90,8 @@ type FleetOptions struct {
 	// Events answers what another node asks about this one's events; both are JSON. Its
 	// answer has MaxAnswer octets at most. Nil: there are none.
 	Events func(question json.RawMessage) (answer json.RawMessage, err error)
+	// Hearsay is told what other nodes know of failed logins. Nil: nothing is kept.
+	Hearsay Hearsay
 	// Prober is told what this node has to probe. Nil: it probes all.
 	Prober Prober
 	Log    *slog.Logger
@@ -128,6 +130,7 @@ type Fleet struct {
 	own     ownSealer
 	fresher fresher
 	locks   locks
+	heard   hearsay
 	// resealing has an entry when there may be values to be sealed anew.
 	resealing chan struct{}
 	// replayed: the table has been looked at with all entries of the log.

@@ -8,6 +8,8 @@
 //	POST /v1/kick              {"user": …} or {"session": …}: end sessions
 //	GET  /v1/events            what has happened, on all nodes; also as a stream
 //	GET  /v1/explain?user=     how a user's place comes about, rule by rule
+//	GET  /v1/penalties         who is slowed because his logins fail
+//	POST /v1/penalty/clear     forget that, on all nodes
 //
 //	GET  /v1/whoami            who asks, and what he may do
 //	GET  /v1/openapi.json      this API, for programs
@@ -53,6 +55,7 @@ import (
 	"time"
 
 	"usher.example/balancer"
+	"usher.example/balancer/guard"
 	"usher.example/cluster"
 	"usher.example/cluster/place"
 	"usher.example/health"
@@ -138,6 +141,11 @@ type Options struct {
 	Names func(ctx context.Context, pool string, keys []place.Key) ([]string, error)
 	// Search finds sessions of all nodes. Nil: only those of this one.
 	Search func(ctx context.Context, q balancer.Search) ([]FleetFound, error)
+	// Guard remembers failed logins. Nil: nobody does.
+	Guard *guard.Guard
+	// ClearPenalties carries out a ClearOrder, in JSON, on all nodes. The error names
+	// those that did not answer. Nil: only the Guard is asked.
+	ClearPenalties func(order []byte) (int, error)
 }
 
 // A Server answers questions about one node. Its methods are safe for
@@ -193,6 +201,9 @@ func New(o Options) *Server {
 	}
 	if o.Explainer == nil {
 		o.Explainer, _ = o.Places.(Explainer)
+	}
+	if o.Guard == nil {
+		o.Guard = guard.New(guard.Options{Off: true}, time.Now())
 	}
 	s := &Server{o: o, gathering: newGathering(o.Events, o.EventPeers), followers: make(chan struct{}, maxFollowers)}
 	s.known = s.routes()

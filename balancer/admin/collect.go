@@ -64,6 +64,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	c.certificates(e)
 	c.placement(e)
 	c.s.o.Gate.collect(e)
+	c.guard(e)
 	for _, p := range c.s.pools() {
 		e.gauge(poolUsable, float64(p.Usable), p.Name)
 		for _, b := range p.Backends {

@@ -96,7 +96,7 @@ func ask(target string) *http.Request {
 
 func (b *board) list(t *testing.T, query, last string) EventList {
 	t.Helper()
-	r := ask(EventsPath+query)
+	r := ask(EventsPath + query)
 	if last != "" {
 		r.Header.Set("Last-Event-ID", last)
 	}
@@ -331,7 +331,7 @@ func (stalled) FlushError() error                { return nil }
 func TestStalledFollower(t *testing.T) {
 	b := newBoard(t)
 	b.log.Info("x", "event", "backend_up")
-	r := ask(EventsPath+"?since=1h")
+	r := ask(EventsPath + "?since=1h")
 	r.Header.Set("Accept", "text/event-stream")
 	b.events(stalled{httptest.NewRecorder()}, r) // returns
 	if n := len(b.followers); n != 0 {

@@ -174,4 +174,5 @@ var metrics = []*metric{
 	apiRefused, apiConnections, apiShed,
 	poolUsable, backendUp, backendState, backendWeight, backendUsers, backendSessions, backendDials, backendFailures,
 	backendDialTime, backendChecks, checkFailures, backendCheckTime, backendTransitions,
+	penalties, delayedLogins, delaySeconds, heldLogins, refusedLogins, repeatedLogins, learntPenalties, guardEntries, guardCapacity,
 }

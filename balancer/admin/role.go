@@ -35,6 +35,13 @@ var roles = map[string]Role{
 	EventsPath:  RoleRead, // without users: see mayNameUsers
 	ExplainPath: RoleOperate,
 
+	PenaltiesPath:    RoleOperate, // users and addresses are named
+	PenaltyClearPath: RoleOperate,
+
+	BackendAddPath:    RoleOperate,
+	BackendRemovePath: RoleOperate,
+	FleetSessionsPath: RoleOperate,
+
 	FleetPath:        RoleRead,
 	NodesPath:        RoleRead,
 	BackendsPath:     RoleRead,

@@ -30,6 +30,7 @@ var house = []map[string]string{
 		"balancer/certs/dnstest": "",
 		"balancer/certs/pebble":  "",
 		"balancer/certs/rfc2136": "",
+		"balancer/guard":         "",
 		"balancer/record":        "",
 		"cluster/place":          "",
 		"cluster/rule":           "",
@@ -45,7 +46,7 @@ var house = []map[string]string{
 		"sniff/snifftest":    "sniff",
 	},
 	{
-		"balancer":       "balancer/forward balancer/handshake health sniff",
+		"balancer":       "balancer/forward balancer/guard balancer/handshake health sniff",
 		"cluster/member": "cluster/place cluster/rule cluster/table",
 	},
 	{
@@ -56,7 +57,7 @@ var house = []map[string]string{
 		"cluster/sim": "cluster/lead cluster/member cluster/place cluster/rule cluster/table",
 	},
 	{
-		"balancer/admin":        "balancer balancer/certs balancer/forward cluster cluster/place cluster/table health",
+		"balancer/admin":        "balancer balancer/certs balancer/forward balancer/guard cluster cluster/place cluster/table health",
 		"balancer/balancertest": "balancer sniff",
 		"balancer/directory":    "balancer",
 		"cluster/certstore":     "cluster cluster/table",
@@ -70,7 +71,7 @@ var house = []map[string]string{
 	{ // the programs
 		"cmd/internal/guest/init": "cmd/internal/guest",
 		"cmd/usher": "balancer balancer/admin balancer/certs balancer/certs/rfc2136 balancer/directory balancer/forward " +
-			"balancer/handshake cluster cluster/certstore cluster/place cluster/table cmd/internal/config cmd/internal/demo " +
+			"balancer/guard balancer/handshake cluster cluster/certstore cluster/place cluster/table cmd/internal/config cmd/internal/demo " +
 			"health sniff sniff/imap sniff/pop3",
 	},
 }

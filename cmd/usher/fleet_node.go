@@ -31,7 +31,7 @@ func (n *node) openFleet(c *config.Config) (volatile bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	o.Local, o.Prober, o.Log = (*local)(n), (*local)(n), n.log.Logger
+	o.Local, o.Prober, o.Hearsay, o.Log = (*local)(n), (*local)(n), hearsay{n.guard}, n.log.Logger
 	if o.Fleet != "" {
 		o.Events = n.log.events.Answer(o.Node)
 		o.Log = n.log.With("fleet", o.Fleet)

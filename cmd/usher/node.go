@@ -13,6 +13,7 @@ import (
 	"usher.example/balancer/admin"
 	"usher.example/balancer/certs"
 	"usher.example/balancer/forward"
+	"usher.example/balancer/guard"
 	"usher.example/balancer/handshake"
 	"usher.example/cluster"
 	"usher.example/cluster/certstore"
@@ -32,6 +33,7 @@ type node struct {
 	fleet    *cluster.Fleet // of one without [fleet]
 	entrance *turnstile     // to the fleet's places
 	server   *balancer.Server
+	guard    *guard.Guard  // against those whose logins fail
 	keeper   *certs.Keeper // of the listeners' certificates
 	doors    *doorkeeper   // at which CAs look for answers
 	ready    *health.Endpoint
@@ -141,8 +143,9 @@ func newNode(c *config.Config, log *logger) (*node, error) {
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	// The server first: once the fleet's port is open other nodes may ask for it.
 	n.entrance = new(turnstile)
+	n.guard = guard.New(guardOptions(c.Guard), time.Now())
 	n.server = balancer.New(balancer.Deps{
-		Log: log.Logger, Engine: n.engine, Placer: n.entrance,
+		Log: log.Logger, Engine: n.engine, Placer: n.entrance, Guard: n.guard,
 		Observe: n.observe, LoginFailed: log.loginFailed,
 	})
 	volatile, err := n.openFleet(c)
@@ -165,6 +168,7 @@ func newNode(c *config.Config, log *logger) (*node, error) {
 	n.running.Go(func() { n.fleet.Run(n.ctx) })
 	n.running.Go(n.keepTickets)
 	n.running.Go(n.watchReady)
+	n.running.Go(n.keepGuard)
 	return n, nil
 }
 
@@ -308,6 +312,7 @@ func (n *node) apply(c *config.Config) error {
 	n.noteAdded(w)
 	open() // what is left is nothing that a login has to wait for
 	n.engine.SetIdle(c.Limits.Idle)
+	n.guard.Configure(w.guard)
 	n.log.setLevel(c.Log.Level)
 	n.examine(w.checks)
 	ctx, cancel := context.WithTimeoutCause(n.ctx, pinsTime, fmt.Errorf("not within %v", pinsTime))

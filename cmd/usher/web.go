@@ -32,7 +32,7 @@ func (n *node) openWeb(c config.Admin) (*web, error) {
 	o := admin.Options{
 		Version: version(), Started: n.started, Log: n.log.Logger, Node: n.server, Places: n.fleet, Fleet: n.fleet,
 		Health: n.health, Spliced: n.engine.Spliced, Adopted: n.engine.Adopted, Fallbacks: n.fallbacks, Draining: n.draining.Load, Reasons: n.ready.Reasons, Degraded: n.ready.Degraded, Reloads: n.reloads,
-		Keeper: n.keeper,
+		Keeper: n.keeper, Guard: n.guard, ClearPenalties: n.fleet.ClearHearsay,
 		Events: n.log.events, EventPeers: n.fleet,
 
 		Additions: (*adder)(n), Names: n.names, Search: n.search,

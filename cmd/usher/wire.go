@@ -12,6 +12,7 @@ import (
 
 	"usher.example/balancer"
 	"usher.example/balancer/certs"
+	"usher.example/balancer/guard"
 	"usher.example/cluster"
 	"usher.example/cluster/place"
 	"usher.example/cmd/internal/config"
@@ -56,6 +57,7 @@ type wiring struct {
 	certs    certs.Plan
 	places   []cluster.Pool
 	checks   []check
+	guard    guard.Options
 }
 
 // A check is how one back end is examined.
@@ -76,6 +78,8 @@ func translate(c *config.Config) (*wiring, error) {
 		w.balancer.Hostname, _ = os.Hostname()
 	}
 	w.balancer.Limits = limits(c.Limits)
+	w.guard = guardOptions(c.Guard)
+	w.balancer.Limits.Exempt = w.guard.Exempt
 	var err error
 	w.certs, err = certificates(c)
 	errs := []error{err}
@@ -97,7 +101,7 @@ func limits(l config.Limits) balancer.Limits {
 		wait = -1 // written out as none
 	}
 	return balancer.Limits{
-		Sessions: l.Sessions, PerAddress: l.SessionsPerAddress, Prelogin: l.Prelogin, LoginTime: l.LoginTime,
+		Sessions: l.Sessions, PerAddress: l.SessionsPerAddress, PerUser: l.SessionsPerUser, Prelogin: l.Prelogin, LoginTime: l.LoginTime,
 		DialTimeout: l.DialTimeout, DialTries: l.DialTries, DialWait: wait, BackendLoginTime: l.BackendLoginTime,
 	}
 }

@@ -12,7 +12,7 @@ import (
 // tree is the source of the structs, for their comments: what a developer reads
 // there and an operator reads in the manual cannot differ.
 //
-//go:embed acme.go api.go certificate.go config.go fleet.go listener.go pool.go
+//go:embed acme.go api.go certificate.go config.go fleet.go guard.go listener.go pool.go
 var tree embed.FS
 
 // comments are those of the tree's fields, by struct and field: "Log.Level".

@@ -15,6 +15,9 @@ func (b *binder) complete(c *Config) {
 	if !b.has("limits.sessions_per_address") {
 		c.Limits.SessionsPerAddress = min(c.Limits.SessionsPerAddress, c.Limits.Sessions)
 	}
+	if !b.has("limits.sessions_per_user") {
+		c.Limits.SessionsPerUser = min(c.Limits.SessionsPerUser, c.Limits.Sessions)
+	}
 	if f := &c.Fleet; isPeer(f.Bind) {
 		f.Bind = withPort(f.Bind, DefaultFleetPort)
 		_, port, _ := net.SplitHostPort(f.Bind)

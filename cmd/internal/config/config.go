@@ -68,6 +68,9 @@ type Config struct {
 	// means no limit. Defaults become smaller where sessions is.
 	Limits Limits `toml:"limits"`
 
+	// What becomes of those whose logins fail.
+	Guard Guard `toml:"guard"`
+
 	// How a user's name becomes the key of his place. Pins, placement and
 	// limits use the key; the back end gets the name as the client wrote it,
 	// because mechanisms such as SCRAM sign it.
@@ -141,12 +144,19 @@ type Limits struct {
 	// descriptors: two connections, and two pipes if both are plaintext.
 	Sessions int `toml:"sessions" default:"50000" range:"1..10000000"`
 
-	// Sessions of one client address (IPv6: of one /64). Addresses in a
-	// listener's trusted_networks are not counted: behind them are many users.
-	SessionsPerAddress int `toml:"sessions_per_address" default:"1000" range:"0.."`
+	// Sessions of one user on this node, once he is logged in. One more is refused
+	// with [LIMIT], which tells him that it is not his password. Three devices
+	// with two programmes each need some 30.
+	SessionsPerUser int `toml:"sessions_per_user" default:"200" range:"0.."`
+
+	// Sessions of one client address (IPv6: of one /64), logged in or not. A
+	// company may be behind one, and it has no limit then. Addresses in a listener's
+	// trusted_networks and in guard.exempt_networks are not counted.
+	SessionsPerAddress int `toml:"sessions_per_address" default:"0" range:"0.."`
 
 	// Connections that have not logged in yet, of all listeners together. When
-	// there are more, the oldest of them is closed.
+	// there are more, the oldest is closed of the address or network that has most
+	// of them.
 	Prelogin int `toml:"prelogin" default:"5000" range:"1.."`
 
 	// Time from accept to a complete login, TLS handshakes included. Traffic

@@ -47,11 +47,12 @@ func TestDefaults(t *testing.T) {
 		Log:      Log{Level: LogInfo, Format: LogText},
 		Admin:    Admin{Socket: "/run/usher/usher.sock", SocketMode: 0o600, HTTP: "127.0.0.1:9180"},
 		Limits: Limits{
-			Sessions: 50000, SessionsPerAddress: 1000, Prelogin: 5000,
+			Sessions: 50000, SessionsPerUser: 200, Prelogin: 5000,
 			LoginTime: time.Minute, Idle: 35 * time.Minute,
 			DialTimeout: 5 * time.Second, DialTries: 3, DialWait: time.Second,
 			BackendLoginTime: 30 * time.Second,
 		},
+		Guard: Guard{Enabled: true},
 		Users: Users{LowerCase: true},
 		Fleet: Fleet{
 			Bind: ":7946", WhenIsolated: IsolatedServe,

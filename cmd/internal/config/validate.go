@@ -55,6 +55,7 @@ func (b *binder) limits(l Limits) {
 	}{
 		{"prelogin", l.Prelogin},
 		{"sessions_per_address", l.SessionsPerAddress},
+		{"sessions_per_user", l.SessionsPerUser},
 	} {
 		path := join("limits", part.key)
 		if b.has(path) && part.n > l.Sessions {

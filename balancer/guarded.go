@@ -1,0 +1,139 @@
+package balancer
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"usher.example/balancer/guard"
+	"usher.example/sniff"
+)
+
+// tooMany are the words for who has to wait longer than we hold him.
+const tooMany = "Too many failed logins from here, please try again later."
+
+// attempt tries a login, once the memory of failed ones lets it.
+func (s *session) attempt(login *sniff.Login) (*link, *acceptance, error) {
+	g := s.srv.deps.Guard
+	if g == nil {
+		return s.relogin(login)
+	}
+	secret := login.Password
+	if len(secret) == 0 {
+		secret = login.Initial
+	}
+	a := &s.guarded
+	*a = guard.Attempt{
+		Client: s.client.Addr(), User: s.login.key, Digest: g.Digest(s.login.key, secret),
+		Trusted: contains(s.b.TrustedNetworks, s.client.Addr()),
+	}
+	if err := s.await(g, a); err != nil {
+		login.Wipe()
+		return nil, nil, err
+	}
+	ended := false
+	defer func() { // after a panic as well: nobody is under way for ever
+		if !ended {
+			g.End(time.Now(), a, guard.Neither)
+		}
+	}()
+	s.guessed = false
+	server, yes, err := s.relogin(login)
+	outcome := guard.Neither
+	switch {
+	case err == nil:
+		outcome = guard.Succeeded
+	case s.guessed, !errors.Is(err, errCancelled) && asFailure(err).Kind == AuthFailed:
+		outcome = guard.Failed
+	}
+	ended = true
+	s.penance = g.End(time.Now(), a, outcome)
+	return server, yes, err
+}
+
+// await waits until a login may be tried.
+func (s *session) await(g *guard.Guard, a *guard.Attempt) error {
+	waited := time.Duration(0)
+	for {
+		v := g.Begin(time.Now(), a, s.patience())
+		if v.Go {
+			g.Leave(a, waited)
+			return nil
+		}
+		d, err := s.pause(v.Wait)
+		waited += d
+		if err != nil || v.Refuse {
+			g.Leave(a, waited)
+		}
+		if err != nil {
+			return err
+		}
+		if v.Refuse {
+			g.Stats.Refused[v.Reason].Add(1)
+			f := fail(Guarded, "%s", v.Reason)
+			f.Refusal = &sniff.Refusal{Code: sniff.Limit, Text: tooMany}
+			return f
+		}
+	}
+}
+
+// atone keeps the answer to a failure back.
+func (s *session) atone() error {
+	g := s.srv.deps.Guard
+	if g == nil || s.penance == 0 {
+		return nil
+	}
+	d, err := s.pause(min(s.penance, s.patience()))
+	s.penance = 0
+	g.Leave(&s.guarded, d)
+	return err
+}
+
+// patience is how long the client can be kept waiting: he is to have an answer
+// before his connection's own end.
+func (s *session) patience() time.Duration {
+	limit := s.b.limits.LoginTime
+	return max(time.Until(s.started.Add(limit-min(answerTime, limit/4))), 0)
+}
+
+// pause waits, with nothing held but the connection. It returns for how long, and an
+// error if the session was ended meanwhile.
+func (s *session) pause(d time.Duration) (time.Duration, error) {
+	if d <= 0 {
+		return 0, nil
+	}
+	s.setPhase(PhaseWait)
+	began := time.Now()
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return d, nil
+	case <-s.ctx.Done():
+		return time.Since(began), context.Cause(s.ctx)
+	}
+}
+
+// forgo gives up a delay that nobody is there to wait for.
+func (s *session) forgo() {
+	if g := s.srv.deps.Guard; g != nil {
+		g.Leave(&s.guarded, 0)
+	}
+	s.penance = 0
+}
+
+// claimUser counts a session for its user, who has just proved that it is he: to
+// others it is not told how many he has.
+func (s *session) claimUser(server *link) error {
+	f := s.srv.sessions.claimUser(s, s.b.limits.PerUser)
+	if f == nil {
+		return nil
+	}
+	server.close()
+	s.letGo()
+	if g := s.srv.deps.Guard; g != nil {
+		g.Stats.Refused[guard.UserLimit].Add(1)
+	}
+	f.Refusal = &sniff.Refusal{Code: sniff.Limit, Text: "Too many sessions of this user."}
+	return f
+}
