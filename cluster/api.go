@@ -112,6 +112,7 @@ func (f *Fleet) serveAPI() {
 	})
 	f.steering(mux)
 	f.looking(mux)
+	f.showing(mux)
 	f.sharing(mux)
 	f.server = &http.Server{Handler: mux, ReadHeaderTimeout: handshakeTime, ReadTimeout: 4 * askTime, IdleTimeout: time.Minute}
 	f.serving.Go(func() { _ = f.server.Serve(f.port.layer(f.port.api)) }) // until shut

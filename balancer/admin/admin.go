@@ -6,6 +6,7 @@
 //	GET  /v1/user?user=[&pool=]  where a user's next login would go, and why
 //	POST /v1/users             the same of many users; it changes nothing
 //	POST /v1/kick              {"user": …} or {"session": …}: end sessions
+//	GET  /  /v1/board          the dashboard, and its data as a stream
 //
 //	GET  /v1/certificates      the certificates that clients are shown
 //	POST /v1/certificate/{renew,import,remove,export}
@@ -102,6 +103,17 @@ type Options struct {
 	// Reloads is told of each attempt to put a configuration into force. Nil:
 	// there was none.
 	Reloads *Reloads
+
+	// What follows is for the dashboard.
+
+	// Parts asks every node for its Part, as cluster.Fleet.Parts does, and so takes
+	// seconds at most. Nil: this node is all there is.
+	Parts func() (map[string]cluster.Part, error)
+	// Placed lists back ends as cluster.Fleet.Placed does. Nil: Places does.
+	Placed func() []cluster.FleetBackend
+	// RecentEvents lists what happened in the fleet, newest first, without users'
+	// names. Nil: the page shows what it has seen change itself.
+	RecentEvents func() []BoardEvent
 }
 
 // A Server answers questions about one node. Its methods are safe for
@@ -110,6 +122,8 @@ type Server struct {
 	o       Options
 	handler http.Handler
 	metrics http.Handler
+	watcher *watcher
+	viewers viewers
 }
 
 // New returns a Server.
@@ -148,7 +162,8 @@ func New(o Options) *Server {
 		o.Reloads = new(Reloads)
 	}
 	s := &Server{o: o}
-	s.handler = s.routes()
+	s.watcher = newWatcher(s)
+	s.handler = ownPage(s.routes())
 	s.metrics = s.newMetrics()
 	return s
 }
@@ -161,10 +176,13 @@ func (s *Server) Handler() http.Handler { return s.handler }
 func (s *Server) Metrics() http.Handler { return s.metrics }
 
 // Public is what may be shown on a loopback address to everybody on the
-// machine: /metrics, and health under every other path.
+// machine: /metrics, the dashboard, which names no user and gives no orders, and
+// health under every other path.
 func (s *Server) Public(health http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/metrics", s.metrics)
+	s.boardRoutes(mux)
+	pageRoutes(mux)
 	mux.Handle("/", health)
 	return mux
 }

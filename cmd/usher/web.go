@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"usher.example/balancer/admin"
+	"usher.example/cluster"
 	"usher.example/cmd/internal/config"
 )
 
@@ -36,7 +37,14 @@ func (n *node) openWeb(c config.Admin) (*web, error) {
 
 // openWeb opens what the configuration asks for, or nothing if any of it fails.
 func openWeb(c config.Admin, log *logger, o admin.Options, health http.Handler) (*web, error) {
+	f, inFleet := o.Fleet.(*cluster.Fleet)
+	if inFleet {
+		o.Parts, o.Placed = f.Parts, f.Placed
+	}
 	server := admin.New(o)
+	if inFleet {
+		f.Present(server.Part)
+	}
 	w := &web{log: log}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	if c.Socket != "" {
