@@ -77,7 +77,7 @@ export function nodeTable(order) {
   return new Table(byId("nodes-table"), "Nodes of the fleet, with their state and load", [
     {
       key: "name", title: "Node", value: (n) => n.name,
-      make: () => [el("span", {class: "name"}), el("span", {class: "tag"}), el("span", {class: "under"})],
+      make: () => [el("span", {class: "name"}), " ", el("span", {class: "tag"}), el("span", {class: "under"})],
       show(cell, n) {
         put(cell.children[0], n.name);
         put(cell.children[1], n.leads ? "leads" : "");
