@@ -2,6 +2,7 @@ package admin
 
 import (
 	"fmt"
+	"strings"
 
 	"usher.example/cluster"
 )
@@ -81,9 +82,7 @@ func (b *Board) count(node string, looks []look, at map[[2]string]int) {
 		row := &b.Backends[j]
 		row.Users, row.Sessions, row.Damped = row.Users+now.Users, row.Sessions+now.Sessions, row.Damped || now.Damped
 		if now.Error != "" || now.Down > 0 {
-			if len(row.Errors) < maxReasons {
-				row.Errors = append(row.Errors, node+": "+now.Error)
-			}
+			row.tell(node, now.Error)
 			if row.DownFor == nil || *row.DownFor < now.Down {
 				row.DownFor = &now.Down
 			}
@@ -92,6 +91,19 @@ func (b *Board) count(node string, looks []look, at map[[2]string]int) {
 			logins, failures := float64(now.Logins-was.Logins)/span, float64(now.Failures-was.Failures)/span
 			row.Logins, row.Failures = add(row.Logins, &logins), add(row.Failures, &failures)
 		}
+	}
+}
+
+// tell notes what a node's probe said; what several say is there once.
+func (row *BoardBackend) tell(node, said string) {
+	for i, known := range row.Errors {
+		if nodes, text, _ := strings.Cut(known, ": "); text == said {
+			row.Errors[i] = nodes + ", " + node + ": " + said
+			return
+		}
+	}
+	if len(row.Errors) < maxReasons {
+		row.Errors = append(row.Errors, node+": "+said)
 	}
 }
 

@@ -18,6 +18,7 @@ const maxAlarms = 40
 func (b *Board) judge() {
 	b.Alarms = []BoardAlarm{}
 	b.judgeFleet()
+	b.judgePools()
 	b.judgeNodes()
 	b.judgeBackends()
 	b.judgeCertificates()
@@ -79,12 +80,16 @@ func (b *Board) judgeNodes() {
 // fullFiles is the part of its descriptors at which a node is said to be nearly full.
 const fullFiles = 0.85
 
-func (b *Board) judgeBackends() {
+// judgePools comes before the nodes: of one without a back end all users are hurt.
+func (b *Board) judgePools() {
 	for _, p := range b.Pools {
 		if p.Usable == 0 {
 			b.alarm(LevelCritical, "backends", "Pool %s: no back end is up", p.Name)
 		}
 	}
+}
+
+func (b *Board) judgeBackends() {
 	for i := range b.Backends {
 		row := &b.Backends[i]
 		title := row.title(len(b.Pools))

@@ -139,6 +139,7 @@ func newStage(nodes, backends int) *stage {
 // failing is a fleet on a bad night.
 func failing() *stage {
 	s := newStage(4, 5)
+	ends := time.Now().Add(100 * time.Hour)
 	s.absent = []string{"edge-3"}
 	s.view.Members[2].State = "absent"
 	delete(s.parts, "edge-3")
@@ -154,7 +155,7 @@ func failing() *stage {
 		}
 		certs := p["certificates"].([]map[string]any)
 		p["certificates"] = append(certs, map[string]any{
-			"id": "00ff00", "names": []string{"old.example.org"}, "listeners": []string{"imaps"}, "source": "file", "not_after": time.Now().Add(100 * time.Hour), "ending": true,
+			"id": "00ff00", "names": []string{"old.example.org"}, "listeners": []string{"imaps"}, "source": "file", "not_after": ends, "ending": true,
 		})
 	}
 	s.parts["edge-1"]["degraded"] = []string{"certificates: old.example.org ends soon"}

@@ -27,6 +27,7 @@ function say(text) {
 ready(say);
 
 function show() {
+  mark(document.body, "data-role", operate() ? "operate" : "read");
   showVerdict(board);
   showTotals(board);
   nodes.show(board.nodes);

@@ -1,7 +1,7 @@
 // The back ends, and how users are placed on them.
 
 import {byId, each, el, mark, put} from "./dom.js";
-import {bound, none, number, percent, rate, span} from "./format.js";
+import {bounds, none, number, percent, rate, span} from "./format.js";
 import {showState, stateCell} from "./overview.js";
 import {Table, plain} from "./table.js";
 
@@ -43,8 +43,7 @@ export function backendTable(order, pools) {
     plain("sessions", "Sessions", (b) => b.sessions, (b) => number(b.sessions)),
     plain("logins", "Logins/s", (b) => b.logins_per_second ?? -1, (b) => rate(b.logins_per_second)),
     plain("failures", "Faults/s", (b) => b.failures_per_second ?? -1, (b) => rate(b.failures_per_second)),
-    plain("p50", "Connect p50", (b) => b.connect_p50_ms ?? -1, (b) => bound(b.connect_p50_ms)),
-    plain("p95", "p95", (b) => b.connect_p95_ms ?? -1, (b) => bound(b.connect_p95_ms)),
+    plain("connect", "Connect p50, p95", (b) => b.connect_p95_ms ?? -1, (b) => bounds(b.connect_p50_ms, b.connect_p95_ms)),
     plain("weight", "Weight", (b) => b.weight, (b) => `${number(b.weight)}${b.override ? " *" : ""}`),
     {
       key: "orders", title: "", make: () => el("button", {type: "button", class: "order", hidden: true}),
@@ -85,7 +84,7 @@ export function showPlacement(board) {
           mark(li, "data-state", b.state);
           track.firstChild.style.width = `${(100 * b.share) / most}%`;
           track.lastChild.style.left = `${(100 * b.due) / most}%`;
-          put(share, `${users ? percent(b.share) : none} of ${percent(b.due)}`);
+          put(share, `${users ? percent(b.share) : none}, due ${percent(b.due)}`);
           mark(share, "aria-label", `${percent(b.share)} of the users; its weight gives it ${percent(b.due)}`);
           mark(share, "role", "img");
         });

@@ -1,6 +1,6 @@
 // What the views are built with. Text from outside comes in by textContent only.
 
-const svg = "http://www.w3.org/20/svg";
+const svg = "http://www.w3.org/2000/svg";
 
 // el makes an element: attributes, then children, which are nodes or text.
 export function el(name, attributes = {}, ...children) {

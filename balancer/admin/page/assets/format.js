@@ -47,8 +47,9 @@ export const clock = (t) => clockTime.format(t);
 export const day = (t) => date.format(t);
 export const when = (t, now = new Date()) => (now - t < 20 * 3600e3 ? clockTime : dayTime).format(t);
 
-// bound is the upper bound of a histogram's bucket.
-export function bound(ms) {
-  if (ms == null) return none;
-  return ms < 1000 ? `≤ ${number(ms)} ms` : `≤ ${ms % 1000 ? tenth.format(ms / 1000) : number(ms / 1000)} s`;
+// bounds are upper ones of a histogram's buckets, in milliseconds.
+export function bounds(a, b) {
+  if (a == null || b == null) return none;
+  const text = (ms) => (ms < 1000 ? `${number(ms)} ms` : `${ms % 1000 ? tenth.format(ms / 1000) : number(ms / 1000)} s`);
+  return `≤ ${a < 1000 && b < 1000 ? number(a) : text(a)}, ${text(b)}`;
 }

@@ -80,8 +80,8 @@ export function nodeTable(order) {
       make: () => [el("span", {class: "name"}), " ", el("span", {class: "tag"}), el("span", {class: "under"})],
       show(cell, n) {
         put(cell.children[0], n.name);
-        put(cell.children[1], n.leads ? "leads" : "");
-        put(cell.children[2], [n.role === "voter" ? "" : n.role, n.version].filter(Boolean).join(" · "));
+        put(cell.querySelector(".tag"), n.leads ? "leads" : "");
+        put(cell.querySelector(".under"), [n.role === "voter" ? "" : n.role, n.version].filter(Boolean).join(" · "));
       },
     },
     {

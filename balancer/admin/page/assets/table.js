@@ -2,6 +2,7 @@
 // are no tables to browsers any more, so the roles are said.
 
 import {byId, each, el, mark, put} from "./dom.js";
+import {none} from "./format.js";
 
 // A column is {key, title, number, value(row), make(), show(cell, row)}; value is what
 // it is sorted by; without it cannot be.
@@ -70,5 +71,9 @@ export class Table {
 
 // plain is a column of one text.
 export const plain = (key, title, value, text, number = true) => ({
-  key, title, number, value, show: (cell, row) => put(cell, text(row)),
+  key, title, number, value, show(cell, row) {
+    const t = text(row);
+    put(cell, t);
+    mark(cell, "data-none", t === none ? "" : null);
+  },
 });
