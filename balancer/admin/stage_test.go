@@ -145,7 +145,9 @@ func failing() *stage {
 	delete(s.parts, "edge-3")
 	delete(s.parts, "edge-4") // seen and silent
 	s.backend("mail2", func(b *cluster.FleetBackend) { b.Up, b.State = false, "down" })
-	s.backend("mail4", func(b *cluster.FleetBackend) { b.Admin, b.State, b.By, b.Since = "drain", "drain", "ann", time.Now().Unix()-4000 })
+	s.backend("mail4", func(b *cluster.FleetBackend) {
+		b.Admin, b.State, b.By, b.Since = "drain", "drain", "ann", time.Now().Unix()-4000
+	})
 	s.backend("mail5", func(b *cluster.FleetBackend) { b.Pool, b.Up, b.State = "archive", false, "down" })
 	for _, p := range s.parts {
 		rows := p["backends"].([]map[string]any)
