@@ -8,7 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"usher.example/balancer/admin"
 	"usher.example/balancer/admin/chrome"
 )
 
@@ -74,5 +73,3 @@ func TestPage(t *testing.T) {
 		})
 	}
 }
-
-var _ = admin.BoardPath

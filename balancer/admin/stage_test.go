@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -16,7 +15,6 @@ import (
 	"usher.example/balancer/admin"
 	"usher.example/balancer/forward"
 	"usher.example/cluster"
-	"usher.example/cluster/table"
 	"usher.example/health"
 )
 
@@ -31,6 +29,7 @@ type stage struct {
 	placed []cluster.FleetBackend
 	usable map[string]int
 	asked  int
+	raw    map[string]string // parts that are none
 	events func() []admin.BoardEvent
 }
 
@@ -53,6 +52,9 @@ func (s *stage) Parts() (map[string]cluster.Part, error) {
 			return nil, err
 		}
 		all[node] = cluster.Part{Drained: s.drains[node], Shown: b}
+		if raw, odd := s.raw[node]; odd {
+			all[node] = cluster.Part{Shown: json.RawMessage(raw)}
+		}
 		p["logins"] = p["logins"].(int) + 24
 		p["uptime"] = p["uptime"].(float64) + 2
 		p["cpu"] = p["cpu"].(float64) + 0.3
@@ -197,9 +199,3 @@ func snapshot(t *testing.T, h http.Handler) admin.Board {
 	return b
 }
 
-// SetAdmin obeys.
-func (s *stage) obey(backend string, state table.Admin) {
-	s.backend(backend, func(b *cluster.FleetBackend) {
-		b.Admin, b.State = string(state), strings.NewReplacer("active", "up", "evacuate", "drain").Replace(string(state))
-	})
-}

@@ -249,3 +249,9 @@ const fewestRules = 10
 
 // pollEvery is how often something that can only be looked at is looked at.
 const pollEvery = 20 * time.Millisecond
+
+// Click clicks an element.
+func (tab *Tab) Click(selector string) {
+	tab.t.Helper()
+	tab.Do(chromedp.Click(chromedp.CSS(selector)))
+}

@@ -2,7 +2,7 @@
 
 import {backendTable, showBackends, showPlacement} from "./backends.js";
 import {byId, mark, put} from "./dom.js";
-import {clock, span} from "./format.js";
+import {clock, compare, span} from "./format.js";
 import {changes, showCertificates, showEvents} from "./lists.js";
 import {forBackend, forNode, ready} from "./orders.js";
 import {nodeTable, showFoot, showTotals, showVerdict} from "./overview.js";
@@ -30,7 +30,7 @@ function show() {
   mark(document.body, "data-role", operate() ? "operate" : "read");
   showVerdict(board);
   showTotals(board);
-  nodes.show(board.nodes);
+  nodes.show(board.nodes.toSorted((a, b) => compare(a.name, b.name)));
   showBackends(backends, board);
   showPlacement(board);
   showCertificates(board);

@@ -1,7 +1,7 @@
 // The back ends, and how users are placed on them.
 
 import {byId, each, el, mark, put} from "./dom.js";
-import {bounds, none, number, percent, rate, span} from "./format.js";
+import {bounds, compare, none, number, percent, rate, span} from "./format.js";
 import {showState, stateCell} from "./overview.js";
 import {Table, plain} from "./table.js";
 
@@ -28,7 +28,7 @@ export function backendTable(order, pools) {
       make: () => [el("span", {class: "name"}), el("span", {class: "under"})],
       show(cell, b) {
         put(cell.children[0], b.name);
-        put(cell.children[1], pools() > 1 ? b.pool : b.address ?? "");
+        put(cell.children[1], pools() > 1 ? b.pool : (b.address ?? "").split(" ")[0]); // without its ports
       },
     },
     {
@@ -76,6 +76,7 @@ export function showPlacement(board) {
       put(pool.querySelector("h3"), p.name);
       put(pool.querySelector("summary span"), `${number(users)} users, ${p.storage} storage`);
       const most = Math.max(0.01, ...rows.map((b) => Math.max(b.share, b.due))) * 1.04;
+      rows.sort((a, b) => compare(a.name, b.name));
       each(pool.querySelector("ul"), rows, (b) => b.name,
         () => el("li", {}, el("span", {class: "name"}), el("span", {class: "track", "aria-hidden": "true"}, el("i"), el("b")), el("span", {class: "share"})),
         (li, b) => {

@@ -5,6 +5,11 @@ const tenth = new Intl.NumberFormat("en", {minimumFractionDigits: 1, maximumFrac
 
 export const none = "–";
 
+const natural = new Intl.Collator("en", {numeric: true});
+
+// compare puts mail10 behind mail9.
+export const compare = (a, b) => (typeof a === "string" ? natural.compare(a, b) : (a ?? -1) - (b ?? -1));
+
 export const number = (n) => whole.format(n);
 
 // rate is of something per second; null: not known yet.
@@ -51,5 +56,6 @@ export const when = (t, now = new Date()) => (now - t < 20 * 3600e3 ? clockTime 
 export function bounds(a, b) {
   if (a == null || b == null) return none;
   const text = (ms) => (ms < 1000 ? `${number(ms)} ms` : `${ms % 1000 ? tenth.format(ms / 1000) : number(ms / 1000)} s`);
+  if (a === b) return `≤ ${text(a)}`;
   return `≤ ${a < 1000 && b < 1000 ? number(a) : text(a)}, ${text(b)}`;
 }

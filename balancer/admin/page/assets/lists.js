@@ -1,16 +1,13 @@
 // Certificates and events.
 
 import {byId, each, el, mark, put, reshape} from "./dom.js";
-import {day, many, when} from "./format.js";
-
-const aDay = 24 * 3600e3;
+import {day, span, when} from "./format.js";
 
 function certState(c, now) {
   const ends = c.not_after ? new Date(c.not_after) : null;
-  const left = ends ? Math.floor((ends - now) / aDay) : 0;
   if (!ends) return ["warn", c.problem || "There is none yet"];
   if (ends < now) return ["bad", `Ended on ${day(ends)}`];
-  const text = `Until ${day(ends)}, ${many(left, "day")}`;
+  const text = `Until ${day(ends)}, for ${span((ends - now) / 1000)}`;
   return [c.ending || c.problem ? "warn" : "good", c.ending ? `${text}; nothing replaces it` : text];
 }
 

@@ -2,7 +2,7 @@
 // are no tables to browsers any more, so the roles are said.
 
 import {byId, each, el, mark, put} from "./dom.js";
-import {none} from "./format.js";
+import {compare, none} from "./format.js";
 
 // A column is {key, title, number, value(row), make(), show(cell, row)}; value is what
 // it is sorted by; without it cannot be.
@@ -46,7 +46,7 @@ export class Table {
     const by = this.columns.find((c) => c.key === this.by);
     if (by) {
       const sign = this.down ? -1 : 1;
-      rows = rows.map((r, i) => [by.value(r), i, r]).sort(([a, i], [b, j]) => (a < b ? -sign : a > b ? sign : i - j)).map(([, , r]) => r);
+      rows = rows.map((r, i) => [by.value(r), i, r]).sort(([a, i], [b, j]) => sign * compare(a, b) || i - j).map(([, , r]) => r);
       for (const th of this.head.children) mark(th, "aria-sort", th.dataset.col === this.by ? (this.down ? "descending" : "ascending") : null);
       if (this.select) this.select.value = this.by;
     }
