@@ -29,14 +29,16 @@ const shown = "document.querySelector('#board:not([hidden]) #nodes-table tbody t
 // desk and on a phone, by day and by night. Nobody is kept out, nothing sticks out.
 func TestPage(t *testing.T) {
 	browser := chrome.Start(t)
+	few := []chrome.View{desk, dark(phone)} // what is not there is not otherwise
 	for name, tt := range map[string]struct {
 		stage   *stage
 		verdict string
 		has     []string
+		views   []chrome.View
 	}{
-		"one":     {newStage(1, 2), "All is well", []string{"edge-1", "mail2", "mail.example.org, imap.example.org"}},
-		"three":   {newStage(3, 4), "All is well", []string{"edge-2 leads", "3 of 3", "4 of 4"}},
-		"failing": {failing(), "Pool archive: no back end is up", []string{"Node edge-3 is gone", "no answer", "it was never heard from here", "connection refused", "by ann", "nothing replaces it", "degraded"}},
+		"one":     {newStage(1, 2), "All is well", []string{"edge-1", "mail2", "mail.example.org, imap.example.org"}, few},
+		"three":   {newStage(3, 4), "All is well", []string{"edge-2 leads", "3 of 3", "4 of 4"}, few},
+		"failing": {failing(), "Pool archive: no back end is up", []string{"Node edge-3 is gone", "no answer", "it was never heard from here", "connection refused", "by ann", "nothing replaces it", "degraded"}, []chrome.View{desk, dark(desk), phone, dark(phone)}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tab := browser.Open(t, open(t, tt.stage.server().Public(public))+"/", desk)
@@ -50,7 +52,7 @@ func TestPage(t *testing.T) {
 					t.Errorf("no %q in %s", want, text)
 				}
 			}
-			for _, v := range []chrome.View{desk, dark(desk), phone, dark(phone)} {
+			for _, v := range tt.views {
 				tab.Look(v)
 				for _, f := range tab.Axe() {
 					t.Errorf("%v: %s (%s): %s %+v", v, f.ID, f.Impact, f.Help, f.Nodes)
