@@ -198,4 +198,3 @@ func snapshot(t *testing.T, h http.Handler) admin.Board {
 	}
 	return b
 }
-

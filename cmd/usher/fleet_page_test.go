@@ -93,6 +93,7 @@ func (e *edge) backendsBy(t testing.TB) map[string]string {
 // manual.
 func TestDashboard(t *testing.T) {
 	require(t)
+	t.Parallel()
 	browser := chrome.Start(t)
 	r := newRig(t, rigOptions{servers: 3, health: quickHealth})
 	r.start()
