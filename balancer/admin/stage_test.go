@@ -27,7 +27,6 @@ type stage struct {
 	parts  map[string]map[string]any
 	drains map[string]bool
 	placed []cluster.FleetBackend
-	usable map[string]int
 	asked  int
 	raw    map[string]string // parts that are none
 	events func() []admin.BoardEvent

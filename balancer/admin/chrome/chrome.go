@@ -81,7 +81,7 @@ func Start(t testing.TB) *Browser {
 		o = append(o, chromedp.Flag(flag, true))
 	}
 	// Not t.Context: it ends before the cleanup, in which the browser closes its files.
-	alloc, stop := chromedp.NewExecAllocator(context.Background(), o...)
+	alloc, stop := chromedp.NewExecAllocator(context.WithoutCancel(t.Context()), o...)
 	ctx, end := chromedp.NewContext(alloc)
 	t.Cleanup(func() {
 		_ = chromedp.Cancel(ctx) // waits for the process
