@@ -73,5 +73,6 @@ vulncheck: ## look for known holes in what is used; asks Go's database on the ne
 	$(GO) run $(govulncheck) ./...
 
 .PHONY: deps
-deps: ## install what the tests need from Debian
+deps: ## install what the tests need from Debian, and axe-core
 	.ci/install-debian
+	.ci/install-axe

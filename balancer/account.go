@@ -135,12 +135,15 @@ func (srv *Server) logSession(i SessionInfo, level slog.Level, result string, mo
 // successful one.
 func (s *session) countLogin(f *Failure) {
 	s.mu.Lock()
-	login := s.login
+	login, at := s.login, s.backend
 	s.mu.Unlock()
 	counts := &s.b.stats.Logins[mechanismIndex(login.mechanism)]
 	switch {
 	case f == nil:
 		counts[LoginOK].Add(1)
+		if at != nil {
+			at.state.logins.Add(1)
+		}
 		s.b.stats.LoginTime.Observe(time.Since(s.turn))
 		return
 	case f.Kind == AuthFailed:
@@ -199,12 +202,13 @@ func (srv *Server) Listeners() []ListenerInfo {
 type BackendStats struct {
 	Live            int
 	Dials, Failures uint64
+	Logins          uint64 // that it accepted
 	DialTime        *Histogram
 }
 
 // Stats shows the counts of the back end.
 func (b *Backend) Stats() BackendStats {
-	return BackendStats{b.Live(), b.state.dials.Load(), b.state.failures.Load(), &b.state.dialTime}
+	return BackendStats{b.Live(), b.state.dials.Load(), b.state.failures.Load(), b.state.logins.Load(), &b.state.dialTime}
 }
 
 func addrPort(a net.Addr) netip.AddrPort {

@@ -35,6 +35,7 @@ type backendState struct {
 	sessions atomic.Int64 // established or logging in
 	dials    atomic.Uint64
 	failures atomic.Uint64 // dials and logins that failed by the back end's fault
+	logins   atomic.Uint64 // that it accepted
 	dialTime Histogram     // connect to greeting-ready connection
 
 	mu   sync.Mutex          // guards caps

@@ -116,6 +116,7 @@ func (f *Fleet) serveAPI() {
 	f.asking(mux)
 	f.looking(mux)
 	f.eventing(mux)
+	f.showing(mux)
 	f.sharing(mux)
 	f.hearing(mux)
 	f.server = &http.Server{Handler: mux, ReadHeaderTimeout: handshakeTime, ReadTimeout: 4 * askTime, IdleTimeout: time.Minute}

@@ -140,8 +140,9 @@ type Fleet struct {
 	keyer    atomic.Pointer[keyer]
 	stats    FleetStats
 	leads    chan bool
-	nudges   atomic.Int64 // orders since the last empty entry
-	topics   sync.Map     // what Answer was told, by topic
+	topics   sync.Map                               // what Answer was told, by topic
+	shown    atomic.Pointer[func() ([]byte, error)] // see Present
+	nudges   atomic.Int64                           // orders since the last empty entry
 
 	mu      sync.Mutex // guards what follows; never held while waiting
 	table   *table.Table

@@ -48,6 +48,12 @@ func (f *Fleet) Backends() ([]FleetBackend, error) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	return f.listed(users, holds), err
+}
+
+// listed lists them with counts by the fleet's number of a back end. It is called
+// with mu held.
+func (f *Fleet) listed(users, holds map[uint16]int) []FleetBackend {
 	list := []FleetBackend{}
 	for _, name := range sortedKeys(f.table.Pools) {
 		p := f.table.Pools[name]
@@ -59,7 +65,7 @@ func (f *Fleet) Backends() ([]FleetBackend, error) {
 		}
 		slices.SortStableFunc(list[first:], func(a, b FleetBackend) int { return compare(a.Name, b.Name) })
 	}
-	return list, err
+	return list
 }
 
 func fleetBackend(p *table.Pool, b *table.Backend, users, holds int) FleetBackend {

@@ -6,6 +6,7 @@
 //	GET  /v1/user?user=[&pool=]  where a user's next login would go, and why
 //	POST /v1/users             the same of many users; it changes nothing
 //	POST /v1/kick              {"user": …} or {"session": …}: end sessions
+//	GET  /  /v1/board          the dashboard, and its data as a stream
 //	GET  /v1/events            what has happened, on all nodes; also as a stream
 //	GET  /v1/explain?user=     how a user's place comes about, rule by rule
 //	GET  /v1/penalties         who is slowed because his logins fail
@@ -146,6 +147,16 @@ type Options struct {
 	// ClearPenalties carries out a ClearOrder, in JSON, on all nodes. The error names
 	// those that did not answer. Nil: only the Guard is asked.
 	ClearPenalties func(order []byte) (int, error)
+	// What follows is for the dashboard.
+
+	// Parts asks every node for its Part, as cluster.Fleet.Parts does, and so takes
+	// seconds at most. Nil: this node is all there is.
+	Parts func() (map[string]cluster.Part, error)
+	// Placed lists back ends as cluster.Fleet.Placed does. Nil: Places does.
+	Placed func() []cluster.FleetBackend
+	// RecentEvents lists what happened in the fleet, newest first, without users'
+	// names. Nil: the page shows what it has seen change itself.
+	RecentEvents func() []BoardEvent
 }
 
 // A Server answers questions about one node. Its methods are safe for
@@ -159,6 +170,8 @@ type Server struct {
 
 	gathering *gathering
 	followers chan struct{} // has an entry for each stream of events
+	watcher   *watcher
+	viewers   viewers
 }
 
 // New returns a Server.
@@ -206,9 +219,13 @@ func New(o Options) *Server {
 		o.Guard = guard.New(guard.Options{Off: true}, time.Now())
 	}
 	s := &Server{o: o, gathering: newGathering(o.Events, o.EventPeers), followers: make(chan struct{}, maxFollowers)}
+	if s.o.RecentEvents == nil && o.EventPeers != nil {
+		s.o.RecentEvents = s.boardEvents
+	}
+	s.watcher = newWatcher(s)
 	s.known = s.routes()
 	s.inner = s.known.mux
-	s.handler = onSocket(s.inner)
+	s.handler = onSocket(ownPage(s.inner))
 	s.metrics = s.newMetrics()
 	return s
 }
@@ -221,10 +238,13 @@ func (s *Server) Handler() http.Handler { return s.handler }
 func (s *Server) Metrics() http.Handler { return s.metrics }
 
 // Public is what may be shown on a loopback address to everybody on the
-// machine: /metrics, and health under every other path.
+// machine: /metrics, the dashboard, which names no user and gives no orders, and
+// health under every other path.
 func (s *Server) Public(health http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/metrics", s.metrics)
+	mux.Handle(BoardPath, only(http.MethodGet, s.board)) // of a caller whom nobody knows
+	pageRoutes(mux)
 	mux.Handle("/", health)
 	return mux
 }

@@ -72,6 +72,8 @@ func (s *Server) routes() *router {
 	s.eventRoutes(mux)
 	s.explainRoutes(mux)
 	s.penaltyRoutes(mux)
+	s.boardRoutes(mux)
+	pageRoutes(mux.mux)
 	mux.mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		refuse(w, http.StatusNotFound, "nothing is served under this path",
 			"ask for one of "+strings.Join([]string{StatusPath, SessionsPath, UserPath, KickPath, FleetPath, NodesPath, BackendsPath, CertificatesPath, OpenAPIPath}, ", "))

@@ -206,7 +206,7 @@ func TestRefusals(t *testing.T) {
 		text                             string
 	}{
 		{"path", "GET", "/v1/secrets", "", "", 404, admin.StatusPath},
-		{"root", "GET", "/", "", "", 404, admin.StatusPath},
+		{"another version", "GET", "/v2/status", "", "", 404, admin.StatusPath},
 		{"method", "POST", admin.StatusPath, isJSON, "{}", 405, "use GET"},
 		{"head", "HEAD", admin.StatusPath, "", "", 405, "use GET"},
 		{"get to kick", "GET", admin.KickPath + "?user=joe", "", "", 405, "use POST"},

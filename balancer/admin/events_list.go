@@ -91,7 +91,7 @@ func (s *Server) RecentEvents(limit int) (list []Event, missing []string) {
 func (o wish) pick(list []Event) []Event {
 	picked := []Event{}
 	for _, ev := range list {
-		if len(o.codes) > 0 && !slices.Contains(o.codes, ev.Code) || levels[ev.Level] < levels[o.level] {
+		if len(o.codes) > 0 && !slices.Contains(o.codes, ev.Code) || eventLevels[ev.Level] < eventLevels[o.level] {
 			continue
 		}
 		if !o.users {
@@ -102,7 +102,7 @@ func (o wish) pick(list []Event) []Event {
 	return picked
 }
 
-var levels = map[string]int{"info": 0, "warn": 1, "error": 2}
+var eventLevels = map[string]int{"info": 0, "warn": 1, "error": 2}
 
 // wished reads the parameters.
 func wished(w http.ResponseWriter, r *http.Request) (o wish, ok bool) {
@@ -137,7 +137,7 @@ func wished(w http.ResponseWriter, r *http.Request) (o wish, ok bool) {
 		o.codes = strings.Split(text, ",")
 	}
 	if text := q.Get("level"); text != "" {
-		if _, known := levels[text]; !known {
+		if _, known := eventLevels[text]; !known {
 			return bad("level is none of info, warn and error", "say the lowest that you want")
 		}
 		o.level = text

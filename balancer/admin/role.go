@@ -32,6 +32,7 @@ var roles = map[string]Role{
 	LookupPath:   RoleOperate,
 	KickPath:     RoleOperate,
 
+	BoardPath:   RoleRead,
 	EventsPath:  RoleRead, // without users: see mayNameUsers
 	ExplainPath: RoleOperate,
 

@@ -26,6 +26,7 @@ import (
 // lets it.
 var house = []map[string]string{
 	{ // the ground: each is understood without any other
+		"balancer/admin/chrome":  "",
 		"balancer/certs":         "",
 		"balancer/certs/dnstest": "",
 		"balancer/certs/pebble":  "",
@@ -88,6 +89,8 @@ var impure = []string{"crypto/tls", "net", "net/http", "os", "os/exec", "syscall
 // writes: PROXY headers have a package on either end.
 var outsiders = map[string]string{
 	"github.com/caddyserver/certmagic":    "balancer/certs cluster/certstore",
+	"github.com/chromedp/cdproto":         "balancer/admin/chrome",
+	"github.com/chromedp/chromedp":        "balancer/admin/chrome",
 	"github.com/coreos/go-systemd/v22":    "cmd/usher",
 	"github.com/emersion/go-imap/v2":      "cmd/internal/demo",
 	"github.com/fsnotify/fsnotify":        "balancer/certs",

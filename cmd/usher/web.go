@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"usher.example/balancer/admin"
+	"usher.example/cluster"
 	"usher.example/cmd/internal/config"
 )
 
@@ -48,8 +49,15 @@ func openWeb(c config.Admin, log *logger, o admin.Options, health http.Handler) 
 	if err != nil {
 		return nil, err
 	}
-	o.Gate = gate
+	o.Gate, o.Board = gate, admin.Page()
+	f, inFleet := o.Fleet.(*cluster.Fleet)
+	if inFleet {
+		o.Parts, o.Placed = f.Parts, f.Placed
+	}
 	server := admin.New(o)
+	if inFleet {
+		f.Present(server.Part)
+	}
 	w := &web{log: log, ready: health}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	if c.Socket != "" {

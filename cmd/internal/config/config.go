@@ -128,8 +128,9 @@ type Admin struct {
 	// process.
 	SocketGroup string `toml:"socket_group" default:"" form:"word" example:"usher" reload:"no"`
 
-	// Address of /healthz, /readyz and /metrics. Nobody has to log in there, so
-	// it is a loopback address by default. Empty: none.
+	// Address of /healthz, /readyz and /metrics, and of the dashboard at /, which names
+	// no user there and gives no orders. Nobody has to log in, so it is a loopback
+	// address by default. Empty: none.
 	HTTP string `toml:"http" default:"127.0.0.1:9180" form:"listen" reload:"no"`
 
 	// The API of the socket for other machines: over TCP with TLS, for who says by a token

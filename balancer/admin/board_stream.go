@@ -1,0 +1,108 @@
+package admin
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// maxViewers at one time: a team, with a screen on the wall. Each costs a
+	// connection and a goroutine, and none of them makes the fleet be asked more.
+	maxViewers = 32
+	// frameTime is how long a viewer may take to receive a Board. Who is slower is
+	// dropped; his page comes back by itself.
+	frameTime = 5 * time.Second
+	// viewTime ends a stream: who it was may not be allowed to look any more. The page
+	// asks again at once.
+	viewTime = 10 * time.Minute
+)
+
+// roleOf is what the page may offer to the one who asks; orders are refused elsewhere.
+func roleOf(ctx context.Context) string {
+	if callerOf(ctx).Role.may(RoleOperate) {
+		return roleOrders
+	}
+	return roleLooks
+}
+
+// viewers count those who look.
+type viewers struct{ n atomic.Int64 }
+
+func (v *viewers) enter() bool {
+	if v.n.Add(1) > maxViewers {
+		v.n.Add(-1)
+		return false
+	}
+	return true
+}
+
+func (v *viewers) leave() { v.n.Add(-1) }
+
+func (s *Server) boardRoutes(mux *router) {
+	mux.Handle(BoardPath, only(http.MethodGet, s.board))
+}
+
+func (s *Server) board(w http.ResponseWriter, r *http.Request) {
+	if _, ok := query(w, r); !ok {
+		return
+	}
+	if !s.viewers.enter() {
+		refuse(w, http.StatusServiceUnavailable, fmt.Sprintf("%d others look at this node's dashboard", maxViewers), "look at another node's")
+		return
+	}
+	defer s.viewers.leave()
+	role := roleOf(r.Context())
+	if strings.HasPrefix(r.Header.Get("Accept"), "application/json") {
+		taken, err := s.watcher.current(r.Context())
+		if err != nil {
+			refuse(w, http.StatusInternalServerError, "look at the fleet: "+err.Error(), "try again")
+			return
+		}
+		h := w.Header()
+		h.Set("Content-Type", "application/json")
+		h.Set("Cache-Control", "no-store")
+		h.Set("X-Content-Type-Options", "nosniff")
+		_, _ = w.Write(append(taken.encoded[role], '\n')) // an error: he has gone
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), viewTime)
+	defer cancel()
+	s.stream(ctx, w, role)
+}
+
+// stream sends a Board again and again, until the one who looks goes, is too slow,
+// or has to show anew who he is.
+func (s *Server) stream(ctx context.Context, w http.ResponseWriter, role string) {
+	conn := http.NewResponseController(w)
+	// The bounds of a short answer are not those of this one. A test's recorder has none.
+	_ = conn.SetReadDeadline(time.Time{})
+	h := w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("X-Accel-Buffering", "no") // nginx in between would keep it to itself
+	for {
+		taken, err := s.watcher.current(ctx)
+		if err != nil {
+			return
+		}
+		_ = conn.SetWriteDeadline(time.Now().Add(frameTime))
+		if _, err := fmt.Fprintf(w, "event: board\ndata: %s\n\n", taken.encoded[role]); err != nil {
+			return
+		}
+		if conn.Flush() != nil {
+			return
+		}
+		next := time.NewTimer(time.Until(taken.at.Add(boardEvery)))
+		select {
+		case <-next.C:
+		case <-ctx.Done():
+			next.Stop()
+			return
+		}
+	}
+}
