@@ -68,6 +68,7 @@ func (s *Server) routes() http.Handler {
 	mux.Handle(KickPath, only(http.MethodPost, s.kick))
 	s.fleetRoutes(mux)
 	s.certificateRoutes(mux)
+	s.checkupRoutes(mux)
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		refuse(w, http.StatusNotFound, "nothing is served under this path",
 			"ask for one of "+strings.Join([]string{StatusPath, SessionsPath, UserPath, KickPath, FleetPath, NodesPath, BackendsPath, CertificatesPath}, ", "))

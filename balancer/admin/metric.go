@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -169,3 +170,6 @@ var metrics = []*metric{
 	poolUsable, backendUp, backendState, backendWeight, backendUsers, backendSessions, backendDials, backendFailures,
 	backendDialTime, backendChecks, checkFailures, backendCheckTime, backendTransitions,
 }
+
+// allMetrics are those of all files.
+func allMetrics() []*metric { return slices.Concat(metrics, nodeMetrics) }

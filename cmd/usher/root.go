@@ -31,7 +31,7 @@ func newRoot() *cobra.Command {
 	root.AddCommand(
 		serveCommand(), checkCommand(), configCommand(), demoCommand(),
 		statusCommand(), sessionsCommand(), kickCommand(), manCommand(),
-		userCommand(), backendCommand(), nodeCommand(), fleetCommand(), witnessCommand(), certCommand(),
+		userCommand(), backendCommand(), nodeCommand(), fleetCommand(), witnessCommand(), certCommand(), checkHealthCommand(),
 	)
 	return root
 }

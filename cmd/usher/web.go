@@ -22,6 +22,7 @@ type web struct {
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 	health  net.Addr // where /healthz is; nil if nowhere
+	agent   net.Addr // of HAProxy's agent-check; nil if nowhere
 }
 
 // openWeb opens what the configuration asks for.
@@ -29,9 +30,17 @@ func (n *node) openWeb(c config.Admin) (*web, error) {
 	o := admin.Options{
 		Version: version(), Started: n.started, Log: n.log.Logger, Node: n.server, Places: n.fleet, Fleet: n.fleet,
 		Health: n.health, Spliced: n.engine.Spliced, Adopted: n.engine.Adopted, Fallbacks: n.fallbacks, Draining: n.draining.Load, Reasons: n.ready.Reasons, Degraded: n.ready.Degraded, Reloads: n.reloads,
-		Keeper: n.keeper,
+		Keeper: n.keeper, Verdict: n.ready.Verdict,
 	}
-	return openWeb(c, n.log, o, n.ready.Handler())
+	w, err := openWeb(c, n.log, o, n.ready.Handler())
+	if err != nil {
+		return nil, err
+	}
+	if err := w.openAgent(c.Agent, n.ready); err != nil {
+		w.close()
+		return nil, err
+	}
+	return w, nil
 }
 
 // openWeb opens what the configuration asks for, or nothing if any of it fails.

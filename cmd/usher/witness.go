@@ -115,7 +115,7 @@ func (v *voter) openWeb(c config.Admin) (*web, error) {
 	idle := balancer.New(balancer.Deps{Log: v.log.Logger, Engine: new(forward.Copy), Placer: v.fleet})
 	return openWeb(c, v.log, admin.Options{
 		Version: version(), Started: time.Now(), Log: v.log.Logger, Node: idle, Places: v.fleet, Fleet: v.fleet,
-		Reasons: ready.Reasons, Degraded: ready.Degraded, Reloads: v.reloads,
+		Reasons: ready.Reasons, Degraded: ready.Degraded, Reloads: v.reloads, Verdict: ready.Verdict,
 	}, ready.Handler())
 }
 
