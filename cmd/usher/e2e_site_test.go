@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"cmp"
 	"crypto/tls"
 	"fmt"
 	"net"
@@ -46,6 +47,7 @@ type site struct {
 type listener struct {
 	name, protocol, tls string
 	port                int
+	host                string // empty: the site's
 	more                string // further keys
 }
 
@@ -156,7 +158,7 @@ func (s *site) toml() string {
 	fmt.Fprintf(&b, "[[certificate]]\ncert_file = %q\nkey_file = %q\n", s.file("cert.pem"), s.file("key.pem"))
 	for _, l := range s.listeners {
 		fmt.Fprintf(&b, "[[listener]]\nname = %q\naddress = %q\nprotocol = %q\ntls = %q\n%s",
-			l.name, hostPort(s.host, l.port), l.protocol, l.tls, l.more)
+			l.name, hostPort(cmp.Or(l.host, s.host), l.port), l.protocol, l.tls, l.more)
 	}
 	for _, p := range s.pools {
 		fmt.Fprintf(&b, "[[pool]]\nname = %q\nstorage = %q\n%s[pool.health]\n%s", p.name, p.storage, p.more, p.health)
