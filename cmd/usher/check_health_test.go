@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -73,6 +74,7 @@ func TestJudge(t *testing.T) {
 func TestCheckHealth(t *testing.T) {
 	p := newPlant(t)
 	p.mail("mail1", "one")
+	p.socket = filepath.Join(t.TempDir(), "socket")
 	s := p.serve()
 	check := func(want int, part string, args ...string) {
 		t.Helper()
@@ -138,7 +140,8 @@ func TestReasonCodes(t *testing.T) {
 func TestWithdraw(t *testing.T) {
 	p := newPlant(t)
 	p.mail("mail1", "one")
-	p.head = "withdraw = \"10m\"\ndrain = \"0s\"\n"
+	p.socket = filepath.Join(t.TempDir(), "socket")
+	p.head = "withdraw = \"30s\"\ndrain = \"0s\"\n"
 	s := p.serve()
 	s.orders.stop <- os.Interrupt
 	await(t, "the node says that it drains", func() bool {
