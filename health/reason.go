@@ -1,5 +1,7 @@
 package health
 
+import "slices"
+
 // A Code names a reason for scripts: it stays as it is over versions, while the
 // text beside it is for people and may change. New codes may come.
 type Code string
@@ -120,10 +122,8 @@ func verdictOf(unready, degraded []Reason) Verdict {
 
 func has(reasons []Reason, codes ...Code) bool {
 	for _, r := range reasons {
-		for _, c := range codes {
-			if r.Code == c {
-				return true
-			}
+		if slices.Contains(codes, r.Code) {
+			return true
 		}
 	}
 	return false

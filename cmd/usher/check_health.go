@@ -276,23 +276,24 @@ func (k *checkup) level(key string, n int, low bool) int {
 // threshold is the range outside of which it alerts.
 func (k *checkup) numbers(c *admin.Checkup, now time.Time) string {
 	datum := func(label, key string, n, most int, low bool) string {
-		s := fmt.Sprintf("%s=%d", label, n)
+		var s strings.Builder
+		fmt.Fprintf(&s, "%s=%d", label, n)
 		warn, crit := k.limits(key)
 		for _, limit := range []int{warn, crit} {
 			switch {
 			case limit == 0:
-				s += ";"
+				s.WriteString(";")
 			case low:
-				s += fmt.Sprintf(";%d:", limit)
+				fmt.Fprintf(&s, ";%d:", limit)
 			default:
-				s += fmt.Sprintf(";%d", limit-1) // alerts above
+				fmt.Fprintf(&s, ";%d", limit-1) // alerts above
 			}
 		}
-		s += ";0;"
+		s.WriteString(";0;")
 		if most > 0 {
-			s += fmt.Sprint(most)
+			fmt.Fprint(&s, most)
 		}
-		return s
+		return s.String()
 	}
 	list := []string{
 		datum("sessions", "sessions", c.Sessions, c.MaxSessions, false),

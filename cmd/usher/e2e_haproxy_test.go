@@ -153,12 +153,14 @@ func TestHAProxyFollows(t *testing.T) {
 
 	running[0].signal(syscall.SIGTERM)
 	follows("edge-1", "DRAIN")
+	tick := time.NewTicker(callEvery)
+	defer tick.Stop()
 	for ended := false; !ended; {
 		login()
 		select {
 		case <-running[0].done:
 			ended = true
-		default:
+		case <-tick.C:
 		}
 	}
 	login()
