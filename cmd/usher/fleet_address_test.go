@@ -178,7 +178,7 @@ func TestAddressMoves(t *testing.T) {
 	r.start()
 
 	// keepalived runs no script below a folder that others may write to.
-	dir, err := os.MkdirTemp("/run", "usher-test-")
+	dir, err := os.MkdirTemp("/run", "usher-test-") //nolint:usetesting // see above
 	if err != nil {
 		t.Fatal(err)
 	}
