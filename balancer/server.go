@@ -40,6 +40,7 @@ type Server struct {
 	pools     map[string]*Pool
 	before    map[string]*Pool // of the configuration before: places follow a moment later
 	warned    [kindCount]time.Time
+	bound     Bound                     // as it was last asked for
 	stats     map[string]*ListenerStats // by listener name, of gone ones too
 }
 

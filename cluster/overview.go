@@ -8,6 +8,7 @@ import (
 
 	"usher.example/cluster/place"
 	"usher.example/cluster/table"
+	"usher.example/health"
 )
 
 // Where says where a login of the user would go, and why. It changes nothing.
@@ -231,36 +232,37 @@ func (f *Fleet) Overview() Overview {
 }
 
 // Reasons says why the node should not get logins: empty if nothing.
-func (f *Fleet) Reasons() []string {
+func (f *Fleet) Reasons() []health.Reason {
+	one := func(code health.Code, text string) []health.Reason { return []health.Reason{{Code: code, Text: text}} }
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch {
 	case f.fatal != nil:
-		return []string{f.fatal.Error()}
+		return one(health.FleetFailed, f.fatal.Error())
 	case f.keyer.Load() == nil && !f.o.Witness && f.unkeyed != nil:
-		return []string{fmt.Sprintf("users cannot be placed: %v; it has %s: add the missing version below the first to its secret file and restart it",
-			f.unkeyed, strings.Join(prints(*f.secrets.Load()), ", "))}
+		return one(health.Unkeyed, fmt.Sprintf("users cannot be placed: %v; it has %s: add the missing version below the first to its secret file and restart it",
+			f.unkeyed, strings.Join(prints(*f.secrets.Load()), ", ")))
 	case f.keyer.Load() == nil && (!f.o.Witness || f.fresh()): // one that votes needs the log only
-		return []string{"the fleet has not been joined yet"}
+		return one(health.NotJoined, "the fleet has not been joined yet")
 	case !f.node.Leased(bootTime()) && f.o.Strict && !f.o.Witness:
-		return []string{"isolated from the fleet: logins are refused"}
+		return one(health.Isolated, "isolated from the fleet: logins are refused")
 	case f.drained:
-		return []string{"drained by an administrator"}
+		return one(health.Drained, "drained by an administrator")
 	}
 	return nil
 }
 
 // Degraded says what is not as it should be while logins are served: empty if
 // nothing.
-func (f *Fleet) Degraded() []string {
+func (f *Fleet) Degraded() []health.Reason {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var why []string
+	var why []health.Reason
 	if f.keyer.Load() != nil && !f.o.Strict && !f.o.Witness && !f.node.Leased(bootTime()) {
-		why = append(why, "isolated from the fleet: users are placed by the last view")
+		why = append(why, health.Reason{Code: health.Isolated, Text: "isolated from the fleet: users are placed by the last view"})
 	}
 	if lost := f.unopened(); lost != "" {
-		why = append(why, lost)
+		why = append(why, health.Reason{Code: health.ValuesSealed, Text: lost})
 	}
 	return why
 }

@@ -3,6 +3,8 @@ package cluster
 import (
 	"strings"
 	"time"
+
+	"usher.example/health"
 )
 
 // aloneAfter is how long most back ends have to fail for this node alone before
@@ -33,11 +35,11 @@ func (f *Fleet) reach(now int64, alone bool, failing []string) {
 
 // Unreached says why this node should get no logins though its fleet is well: empty
 // if it should.
-func (f *Fleet) Unreached() []string {
+func (f *Fleet) Unreached() []health.Reason {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.saidAlone {
-		return []string{notReached}
+		return []health.Reason{{Code: health.BackendsAway, Text: notReached}}
 	}
 	return nil
 }

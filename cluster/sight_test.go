@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"usher.example/cluster/place"
+	"usher.example/health"
 )
 
 // A lookout is the probes of a test's node: it looks when it is told to, and then
@@ -317,7 +318,7 @@ func TestAlone(t *testing.T) {
 			t.Errorf("%s says %q", o.name, r)
 		}
 	}
-	if r := alone.sitter.f.Unreached(); len(r) != 1 || !strings.Contains(r[0], "this node") {
+	if r := alone.sitter.f.Unreached(); len(r) != 1 || r[0].Code != health.BackendsAway || !strings.Contains(r[0].Text, "this node") {
 		t.Errorf("it says %q", r)
 	}
 	// Its word does not count, so two of the four others are half of those that do.

@@ -8,6 +8,7 @@ import (
 
 	"usher.example/cluster/place"
 	"usher.example/cluster/table"
+	"usher.example/health"
 )
 
 // Any node counts the users of all, and says whose it cannot count.
@@ -59,7 +60,7 @@ func TestSurvey(t *testing.T) {
 	if err := nodes[0].f.DrainNode("edge-2", true); err != nil {
 		t.Fatal(err)
 	}
-	if got := nodes[1].f.Reasons(); !slices.Equal(got, []string{"drained by an administrator"}) {
+	if got := nodes[1].f.Reasons(); !slices.Equal(got, []health.Reason{{Code: health.Drained, Text: "drained by an administrator"}}) {
 		t.Errorf("got %q", got)
 	}
 	if err := nodes[0].f.DrainNode("edge-2", false); err != nil || len(nodes[1].f.Reasons()) > 0 {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"usher.example/cluster/place"
+	"usher.example/health"
 )
 
 // sealOf finds what is sealed with a version.
@@ -56,7 +57,7 @@ func TestVault(t *testing.T) {
 	s.login(t, "joe")
 	var why string
 	until(t, "the missing key to be told", func() bool {
-		why = strings.Join(s.f.Degraded(), "; ")
+		why = strings.Join(health.Texts(s.f.Degraded()), "; ")
 		return strings.Contains(why, "cannot be opened")
 	})
 	for _, want := range []string{"2 are sealed with the version " + by, sealerFile, "backup"} {
@@ -91,10 +92,10 @@ func TestVaultOfAFleet(t *testing.T) {
 	o.Secrets = []Secret{next}
 	s, end = startNode(t, o, mainPool(place.Shared, 1))
 	until(t, "the missing version to be told", func() bool {
-		why := strings.Join(s.f.Degraded(), "; ")
+		why := strings.Join(health.Texts(s.f.Degraded()), "; ")
 		return strings.Contains(why, old.Print()) && strings.Contains(why, next.Print()) && strings.Contains(why, "secret file")
 	})
-	if why := strings.Join(s.f.Reasons(), "; "); !strings.Contains(why, "users cannot be placed") || !strings.Contains(why, next.Print()) {
+	if why := strings.Join(health.Texts(s.f.Reasons()), "; "); !strings.Contains(why, "users cannot be placed") || !strings.Contains(why, next.Print()) {
 		t.Errorf("not ready: %q", why)
 	}
 	end()

@@ -9,7 +9,9 @@ import (
 	"testing"
 )
 
-func why(reasons ...string) func() []string { return func() []string { return reasons } }
+func why(reasons ...string) Condition {
+	return As("test", func() []string { return reasons })
+}
 
 func TestEndpoint(t *testing.T) {
 	var fresh, good, bad, dirty, poor, poorer Endpoint

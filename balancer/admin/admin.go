@@ -2,6 +2,7 @@
 // orders: HTTP and JSON over a unix socket, and metrics for Prometheus.
 //
 //	GET  /v1/status            the node, its listeners, pools and back ends
+//	GET  /v1/checkup           the node in numbers, for monitoring; also on the loopback address
 //	GET  /v1/sessions[?user=]  who is connected
 //	GET  /v1/user?user=[&pool=]  where a user's next login would go, and why
 //	POST /v1/users             the same of many users; it changes nothing
@@ -157,6 +158,9 @@ type Options struct {
 	// RecentEvents lists what happened in the fleet, newest first, without users'
 	// names. Nil: the page shows what it has seen change itself.
 	RecentEvents func() []BoardEvent
+	// Verdict sums up Reasons and Degraded with codes, as health.Endpoint.Verdict
+	// does. Nil: the node is ready.
+	Verdict func() health.Verdict
 }
 
 // A Server answers questions about one node. Its methods are safe for
@@ -206,6 +210,9 @@ func New(o Options) *Server {
 	if o.Degraded == nil {
 		o.Degraded = func() []string { return nil }
 	}
+	if o.Verdict == nil {
+		o.Verdict = func() health.Verdict { return health.Verdict{State: health.StateReady, Reasons: []health.Reason{}} }
+	}
 	if o.Reloads == nil {
 		o.Reloads = new(Reloads)
 	}
@@ -238,11 +245,12 @@ func (s *Server) Handler() http.Handler { return s.handler }
 func (s *Server) Metrics() http.Handler { return s.metrics }
 
 // Public is what may be shown on a loopback address to everybody on the
-// machine: /metrics, the dashboard, which names no user and gives no orders, and
-// health under every other path.
+// machine: /metrics, a check-up, the dashboard, which names no user and gives no
+// orders, and health under every other path.
 func (s *Server) Public(health http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/metrics", s.metrics)
+	mux.Handle(CheckupPath, only(http.MethodGet, s.checkup))
 	mux.Handle(BoardPath, only(http.MethodGet, s.board)) // of a caller whom nobody knows
 	pageRoutes(mux)
 	mux.Handle("/", health)

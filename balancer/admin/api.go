@@ -72,6 +72,7 @@ func (s *Server) routes() *router {
 	s.eventRoutes(mux)
 	s.explainRoutes(mux)
 	s.penaltyRoutes(mux)
+	s.checkupRoutes(mux)
 	s.boardRoutes(mux)
 	pageRoutes(mux.mux)
 	mux.mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {

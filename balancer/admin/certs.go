@@ -17,16 +17,28 @@ const maxCertName = 253
 // none of a host.
 const onDemand = "on demand"
 
-// certificates shows when certificates end. Several with the same labels, such
+// A worth is what is told of a certificate.
+type worth struct{ notAfter, problem float64 }
+
+// certificates shows when certificates end.
+func (c *collector) certificates(e emitter) {
+	for k, w := range c.s.certificateEnds() {
+		if w.notAfter > 0 {
+			e.gauge(certNotAfter, w.notAfter, k.listener, k.name, k.source, k.key)
+		}
+		e.gauge(certProblem, w.problem, k.listener, k.name, k.source, k.key)
+	}
+}
+
+// certificateEnds says when certificates end. Several with the same labels, such
 // as a file's and the one before it that is still shown, are one series, which shows
 // the last that ends; of those that clients have asked for, the first.
-func (c *collector) certificates(e emitter) {
-	type worth struct{ notAfter, problem float64 }
+func (srv *Server) certificateEnds() map[certKey]worth {
 	series := make(map[certKey]worth)
-	if c.s.o.Keeper == nil {
-		return
+	if srv.o.Keeper == nil {
+		return series
 	}
-	for _, s := range c.s.o.Keeper.List() {
+	for _, s := range srv.o.Keeper.List() {
 		key, _, _ := strings.Cut(s.Key, " ")
 		for _, l := range s.Listeners {
 			k := certKey{l, certName(s), s.Source, key}
@@ -42,12 +54,7 @@ func (c *collector) certificates(e emitter) {
 			series[k] = w
 		}
 	}
-	for k, w := range series {
-		if w.notAfter > 0 {
-			e.gauge(certNotAfter, w.notAfter, k.listener, k.name, k.source, k.key)
-		}
-		e.gauge(certProblem, w.problem, k.listener, k.name, k.source, k.key)
-	}
+	return series
 }
 
 // certName is a certificate's first name. It was written by whoever made the

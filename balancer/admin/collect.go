@@ -51,7 +51,7 @@ type collector struct {
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(out chan<- *prometheus.Desc) {
-	for _, m := range metrics {
+	for _, m := range allMetrics() {
 		out <- m.desc
 	}
 }
@@ -60,6 +60,7 @@ func (c *collector) Describe(out chan<- *prometheus.Desc) {
 func (c *collector) Collect(out chan<- prometheus.Metric) {
 	e := emitter{out}
 	c.process(e)
+	c.node(e)
 	c.listeners(e)
 	c.certificates(e)
 	c.placement(e)

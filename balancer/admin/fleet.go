@@ -47,6 +47,8 @@ type FleetNodes interface {
 	RotateTickets(drop bool) error
 	// Octets are those that the fleet port has carried up to now. It asks nobody.
 	Octets() (in, out uint64)
+	// Gauges are numbers for monitoring. It asks nobody.
+	Gauges() cluster.Gauges
 }
 
 // FleetBackends is what is asked of a fleet about its back ends.

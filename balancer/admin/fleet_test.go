@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"usher.example/balancer/admin"
 	"usher.example/cluster"
@@ -37,6 +38,11 @@ func (f *fakeFleet) Differences() map[string][]string {
 func (f *fakeFleet) Nodes() ([]cluster.FleetNode, error) {
 	return []cluster.FleetNode{{NodeState: cluster.NodeState{Node: "u1"}, Users: 3}}, f.absent
 }
+
+func (f *fakeFleet) Gauges() cluster.Gauges {
+	return cluster.Gauges{Lease: 5 * time.Second, Views: 7, Held: 3, Isolations: 2}
+}
+
 func (f *fakeFleet) Octets() (in, out uint64)             { return 11, 22 }
 func (f *fakeFleet) DrainNode(node string, on bool) error { return f.note("drain %s %v", node, on) }
 func (f *fakeFleet) Forget(node string) error             { return f.note("forget %s", node) }

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -176,3 +177,6 @@ var metrics = []*metric{
 	backendDialTime, backendChecks, checkFailures, backendCheckTime, backendTransitions,
 	penalties, delayedLogins, delaySeconds, heldLogins, refusedLogins, repeatedLogins, learntPenalties, guardEntries, guardCapacity,
 }
+
+// allMetrics are those of all files.
+func allMetrics() []*metric { return slices.Concat(metrics, nodeMetrics) }

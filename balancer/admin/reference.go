@@ -26,29 +26,23 @@ two equal.
 | --- | --- | --- | --- |
 `
 
-// alerts is the last part.
-const alerts = `
-Worth an alert:
+// promise is the last part.
+const promise = `
+## What stays
 
-| what | expression |
-| --- | --- |
-| a back end is down | ` + "`usher_backend_up == 0`" + ` for 2 minutes |
-| a node has lost its fleet and serves on, or a certificate ends soon | ` + "`usher_degraded == 1`" + ` for 1 minute |
-| a pool serves nobody | ` + "`usher_pool_usable_backends == 0`" + ` |
-| logins are not possible | ` + "`sum(rate(usher_auth_total{result=\"error\"}[5m])) / sum(rate(usher_auth_total[5m])) > 0.05`" + ` |
-| nobody logs in | ` + "`sum(increase(usher_auth_total{result=\"ok\"}[10m])) == 0`" + ` |
-| logins are slow | ` + "`histogram_quantile(0.95, sum by (le) (rate(usher_login_seconds_bucket[5m]))) > 5`" + ` |
-| a certificate is not renewed | ` + "`usher_cert_not_after_timestamp_seconds - time() < 7 * 86400`" + ` (of a life below three weeks: a third of it) |
-| something is wrong with a certificate | ` + "`usher_cert_problem == 1`" + ` for 10 minutes |
-| a reload failed | ` + "`usher_config_last_reload_successful == 0`" + ` |
-| descriptors run out | ` + "`process_open_fds / process_max_fds > 0.8`" + ` |
+Names, types, units and labels of this table stay as they are within a major version,
+and so do the values of labels that are listed here. New metrics, new labels' values and
+new reasons may come. What has to go is named in CHANGELOG.md, and served for one
+minor version more. ` + "`go_*`" + ` and ` + "`process_*`" + ` are the Go client's, and stay as it has them.
+
+Rules, alerts and a dashboard made of these are in [monitoring.md](monitoring.md).
 `
 
 // Reference is docs/metrics.md: every metric of usher's own, in Markdown.
 func Reference() string {
 	var s strings.Builder
 	s.WriteString(preface)
-	for _, m := range metrics {
+	for _, m := range allMetrics() {
 		var labels []string
 		for _, l := range m.labels {
 			text := "`" + l.name + "`"
@@ -59,6 +53,6 @@ func Reference() string {
 		}
 		fmt.Fprintf(&s, "| `%s` | %s | %s | %s |\n", m.name, m.kind, m.help, strings.Join(labels, "; "))
 	}
-	s.WriteString(alerts)
+	s.WriteString(promise)
 	return s.String()
 }

@@ -33,6 +33,7 @@ var roles = map[string]Role{
 	KickPath:     RoleOperate,
 
 	BoardPath:   RoleRead,
+	CheckupPath: RoleRead,
 	EventsPath:  RoleRead, // without users: see mayNameUsers
 	ExplainPath: RoleOperate,
 

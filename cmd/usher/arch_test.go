@@ -54,7 +54,7 @@ var house = []map[string]string{
 		"cluster/lead": "cluster/member cluster/place cluster/rule cluster/table",
 	},
 	{
-		"cluster":     "cluster/lead cluster/member cluster/place cluster/table",
+		"cluster":     "cluster/lead cluster/member cluster/place cluster/table health",
 		"cluster/sim": "cluster/lead cluster/member cluster/place cluster/rule cluster/table",
 	},
 	{

@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"cmp"
 	"crypto/tls"
 	"fmt"
 	"net"
@@ -35,6 +36,7 @@ type site struct {
 	authority *dovecot.Authority
 
 	within    []string // a command that runs usher in a place of its own
+	agent     string   // address of HAProxy's agent-check; empty: none
 	journal   bool     // usher is to think that journald reads its log
 	head      string   // keys and tables ahead of all others
 	listeners []listener
@@ -45,6 +47,7 @@ type site struct {
 type listener struct {
 	name, protocol, tls string
 	port                int
+	host                string // empty: the site's
 	more                string // further keys
 }
 
@@ -144,15 +147,18 @@ func (s *site) write() string {
 // toml is the configuration's text.
 func (s *site) toml() string {
 	var b strings.Builder
+	if !strings.Contains(s.head, "withdraw") {
+		b.WriteString("withdraw = \"0s\"\n") // nobody looks who has to notice
+	}
 	b.WriteString(s.head)
 	if !strings.Contains(s.head, "[fleet]") {
 		fmt.Fprintf(&b, "[fleet]\nstate_dir = %q\nkick_delay = %q\n", s.file("state"), kickDelay)
 	}
-	fmt.Fprintf(&b, "[admin]\nsocket = %q\nhttp = %q\n", s.socket(), hostPort(s.host, portHTTP))
+	fmt.Fprintf(&b, "[admin]\nsocket = %q\nhttp = %q\nagent = %q\n", s.socket(), hostPort(s.host, portHTTP), s.agent)
 	fmt.Fprintf(&b, "[[certificate]]\ncert_file = %q\nkey_file = %q\n", s.file("cert.pem"), s.file("key.pem"))
 	for _, l := range s.listeners {
 		fmt.Fprintf(&b, "[[listener]]\nname = %q\naddress = %q\nprotocol = %q\ntls = %q\n%s",
-			l.name, hostPort(s.host, l.port), l.protocol, l.tls, l.more)
+			l.name, hostPort(cmp.Or(l.host, s.host), l.port), l.protocol, l.tls, l.more)
 	}
 	for _, p := range s.pools {
 		fmt.Fprintf(&b, "[[pool]]\nname = %q\nstorage = %q\n%s[pool.health]\n%s", p.name, p.storage, p.more, p.health)

@@ -158,9 +158,9 @@ func newNode(c *config.Config, log *logger) (*node, error) {
 	n.keeper = certs.New(certs.Options{Log: log.Logger, Storage: certstore.New(n.fleet), Volatile: volatile})
 	n.doors = newDoorkeeper(n.keeper, log.Logger)
 	n.ready.Add("listeners", n.notDraining)
-	n.ready.Add("pools", n.poolsUsable)
-	n.ready.AddDegraded("certificates", n.keeper.Degraded)
-	n.ready.AddDegraded("added back ends", n.addedUnusable)
+	n.ready.Add("pools", health.As(health.PoolDown, n.poolsUsable))
+	n.ready.AddDegraded("certificates", health.As(health.CertificateEnding, n.keeper.Degraded))
+	n.ready.AddDegraded("added back ends", health.As(health.AddedUnusable, n.addedUnusable))
 	n.runKeeper()
 	n.running.Go(func() { n.doors.run(n.ctx) })
 	n.running.Go(func() { n.engine.Run(n.ctx) })
@@ -475,12 +475,12 @@ func (n *node) observe(pool, backend string, err error) {
 }
 
 // notDraining is a condition of readiness.
-func (n *node) notDraining() []string {
+func (n *node) notDraining() []health.Reason {
 	if n.draining.Load() {
-		return []string{"draining"}
+		return []health.Reason{{Code: health.Draining, Text: "draining"}}
 	}
 	if len(n.server.Listeners()) == 0 {
-		return []string{"no listener open"}
+		return []health.Reason{{Code: health.NoListener, Text: "no listener open"}}
 	}
 	return nil
 }

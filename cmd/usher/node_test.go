@@ -88,6 +88,9 @@ func (p *plant) mail(name, server string) *balancertest.Backend {
 func (p *plant) write() {
 	p.t.Helper()
 	var b strings.Builder
+	if !strings.Contains(p.head, "withdraw") {
+		b.WriteString("withdraw = \"0s\"\n") // nobody looks who has to notice
+	}
 	b.WriteString(p.head)
 	if !strings.Contains(p.head, "[fleet]") {
 		fmt.Fprintf(&b, "[fleet]\nstate_dir = %q\nkick_delay = \"0s\"\n", p.stateDir)

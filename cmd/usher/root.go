@@ -33,7 +33,7 @@ func newRoot() *cobra.Command {
 		serveCommand(), checkCommand(), configCommand(), demoCommand(),
 		statusCommand(), sessionsCommand(), kickCommand(), manCommand(),
 		userCommand(), backendCommand(), nodeCommand(), fleetCommand(), witnessCommand(), certCommand(), adminCommand(),
-		eventsCommand(), explainCommand(), penaltyCommand(),
+		eventsCommand(), explainCommand(), penaltyCommand(), checkHealthCommand(),
 	)
 	return root
 }

@@ -23,8 +23,9 @@ func serveCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "serve",
 		Short: "run the balancer",
-		Long: "serve runs until SIGTERM. Then it accepts nothing new, says on /readyz that it is draining,\n" +
-			"waits for sessions to end (drain), and closes the rest; a second SIGTERM closes at once.\n" +
+		Long: "serve runs until SIGTERM. Then it says on /readyz that it is draining, goes on as before\n" +
+			"until others have noticed (withdraw), accepts nothing new, waits for sessions to end (drain),\n" +
+			"and closes the rest; a second SIGTERM closes at once.\n" +
 			"SIGHUP reads the configuration again. Sessions do not notice; a configuration that is not\n" +
 			"good is reported and the one in force stays.",
 		Args: usageArgs(cobra.NoArgs),
@@ -97,8 +98,9 @@ func live(ctx context.Context, path string, out io.Writer, o orders) error {
 		case <-ctx.Done():
 		}
 	}
-	log.Info("stopping", "event", "usher_stopping", "drain", cfg.Drain)
+	log.Info("stopping", "event", "usher_stopping", "withdraw", cfg.Withdraw, "drain", cfg.Drain)
 	notify(daemon.SdNotifyStopping + "\nSTATUS=draining")
+	n.withdraw(now, cfg.Withdraw)
 	drain, cancel := context.WithTimeout(now, cfg.Drain)
 	defer cancel()
 	n.stop(drain)

@@ -23,6 +23,7 @@ type web struct {
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 	health  net.Addr // where /healthz is; nil if nowhere
+	agent   net.Addr // of HAProxy's agent-check; nil if nowhere
 
 	ready http.Handler // /healthz and its like
 	gate  *admin.Gate  // of the API over TCP; nil: there is none
@@ -34,13 +35,20 @@ func (n *node) openWeb(c config.Admin) (*web, error) {
 		Version: version(), Started: n.started, Log: n.log.Logger, Node: n.server, Places: n.fleet, Fleet: n.fleet,
 		Health: n.health, Spliced: n.engine.Spliced, Adopted: n.engine.Adopted, Fallbacks: n.fallbacks, Draining: n.draining.Load, Reasons: n.ready.Reasons, Degraded: n.ready.Degraded, Reloads: n.reloads,
 		Keeper: n.keeper, Guard: n.guard, ClearPenalties: n.fleet.ClearHearsay,
-		Events: n.log.events, EventPeers: n.fleet,
+		Events: n.log.events, EventPeers: n.fleet, Verdict: n.ready.Verdict,
 
 		Additions: (*adder)(n), Names: n.names, Search: n.search,
 	}
 	w, err := openWeb(c, n.log, o, n.ready.Handler())
+	if err != nil {
+		return nil, err
+	}
+	if err := w.openAgent(c.Agent, n.ready); err != nil {
+		w.close()
+		return nil, err
+	}
 	n.web = w
-	return w, err
+	return w, nil
 }
 
 // openWeb opens what the configuration asks for, or nothing if any of it fails.

@@ -109,16 +109,16 @@ func witness(ctx context.Context, path string, out io.Writer, reload <-chan os.S
 func (v *voter) openWeb(c config.Admin) (*web, error) {
 	ready := new(health.Endpoint)
 	ready.Add("fleet", v.fleet.Reasons)
-	ready.AddDegraded("quorum", func() []string {
+	ready.AddDegraded("quorum", func() []health.Reason {
 		if v.fleet.Overview().Quorum {
 			return nil
 		}
-		return []string{"the fleet has no quorum"}
+		return []health.Reason{{Code: health.NoQuorum, Text: "the fleet has no quorum"}}
 	})
 	idle := balancer.New(balancer.Deps{Log: v.log.Logger, Engine: new(forward.Copy), Placer: v.fleet})
 	return openWeb(c, v.log, admin.Options{
 		Version: version(), Started: time.Now(), Log: v.log.Logger, Node: idle, Places: v.fleet, Fleet: v.fleet,
-		Reasons: ready.Reasons, Degraded: ready.Degraded, Reloads: v.reloads,
+		Reasons: ready.Reasons, Degraded: ready.Degraded, Reloads: v.reloads, Verdict: ready.Verdict,
 		Events: v.log.events, EventPeers: v.fleet,
 	}, ready.Handler())
 }

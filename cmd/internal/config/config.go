@@ -48,6 +48,15 @@ type Config struct {
 	// longer.
 	Drain time.Duration `toml:"drain" default:"30s" range:"0s..1h"`
 
+	// How long SIGTERM lets everything go on, logins too, while /readyz, the
+	// agent and `usher check-health` say already that the node is draining: whoever
+	// sends clients here has to notice before a connection is refused. Only after
+	// that are the listeners closed, and drain begins. The default is longer than
+	// what keepalived, HAProxy and a route daemon take with the configurations of
+	// docs/examples; DNS takes longer. "0s" if nothing looks, or if a restart is to be
+	// quick. A second SIGTERM ends it.
+	Withdraw time.Duration `toml:"withdraw" default:"8s" range:"0s..10m"`
+
 	// How bytes of established sessions move. "auto": by event loops, plaintext
 	// spliced inside the kernel, TLS by the kernel where it can do it and change
 	// keys, else by usher's own record layer. "user": the same without the
@@ -132,6 +141,11 @@ type Admin struct {
 	// no user there and gives no orders. Nobody has to log in, so it is a loopback
 	// address by default. Empty: none.
 	HTTP string `toml:"http" default:"127.0.0.1:9180" form:"listen" reload:"no"`
+
+	// Address at which HAProxy's agent-check is answered: a line for each
+	// connection, "up ready", "up drain" or "down" with the reason. Nobody has to
+	// log in there. Empty: none.
+	Agent string `toml:"agent" default:"" form:"listen" example:"127.0.0.1:9181" reload:"no"`
 
 	// The API of the socket for other machines: over TCP with TLS, for who says by a token
 	// or a certificate who he is.

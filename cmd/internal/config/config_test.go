@@ -43,6 +43,7 @@ func TestDefaults(t *testing.T) {
 	link := Link{TLS: TLSStart, TLSMin: TLS12, ClientAddress: AddressNone}
 	want := Config{
 		Drain:    30 * time.Second,
+		Withdraw: 8 * time.Second,
 		DataPath: PathAuto,
 		Log:      Log{Level: LogInfo, Format: LogText},
 		Admin:    Admin{Socket: "/run/usher/usher.sock", SocketMode: 0o600, HTTP: "127.0.0.1:9180"},

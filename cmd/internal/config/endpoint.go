@@ -19,6 +19,7 @@ func (c *Config) endpoints() []endpoint {
 	}
 	add("admin.http", "admin.http", c.Admin.HTTP)
 	add("admin.api.address", "admin.api", c.Admin.API.Address)
+	add("admin.agent", "admin.agent", c.Admin.Agent)
 	for i, l := range c.Listeners {
 		add(join(element("listener", i), "address"), "listener "+l.Name, l.Address)
 	}
