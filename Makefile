@@ -19,6 +19,10 @@ help: ## say what there is to make
 build: ## build bin/usher
 	$(GO) build -o bin/usher ./cmd/usher
 
+.PHONY: deb
+deb: ## build a Debian package into bin/
+	GO='$(GO)' cmd/packaging/build bin
+
 .PHONY: test
 test: deps check ## install what the tests need, then check and test everything
 	USHER_REQUIRE_REAL=1 CGO_ENABLED=1 $(GO) test -race -shuffle=on -p $(PACKAGES) -timeout $(TESTTIME) ./...

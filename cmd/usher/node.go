@@ -134,7 +134,7 @@ func newNode(c *config.Config, log *logger) (*node, error) {
 	n.entrance = new(turnstile)
 	n.server = balancer.New(balancer.Deps{
 		Log: log.Logger, Engine: n.engine, Placer: n.entrance,
-		Observe: n.observe, LoginFailed: log.loginFailed,
+		Observe: n.observe, LoginFailed: log.loginFailed, Inherited: systemdSockets().find,
 	})
 	volatile, err := n.openFleet(c)
 	if err != nil {
