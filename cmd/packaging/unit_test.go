@@ -1,0 +1,182 @@
+package packaging_test
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"usher.example/cmd/internal/dovecot"
+)
+
+// exposed is how much of the system the units may be able to reach, as systemd-analyze
+// security counts, times ten. What is left is the network, which is what usher is for.
+const exposed = "15"
+
+func TestExposure(t *testing.T) {
+	need(t, "systemd-analyze")
+	for _, unit := range []string{"usher.service", "usher-witness.service"} {
+		out, err := exec.Command("systemd-analyze", "security", "--no-pager", "--offline=true", "--threshold="+exposed, "systemd/"+unit).CombinedOutput()
+		if err != nil {
+			t.Errorf("%s: %v\n%s", unit, err, out)
+		}
+		lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+		t.Log(lines[len(lines)-1])
+	}
+}
+
+// A door is where clients of a usher in a machine come in.
+type door struct {
+	t      *testing.T
+	addr   string
+	roots  *tls.Config
+	config string
+}
+
+// site writes a configuration for one back end into a machine.
+func site(t *testing.T, m *machine) *door {
+	t.Helper()
+	mail := dovecot.Start(t, dovecot.Options{RequireTLS: true})
+	authority := dovecot.NewAuthority(t)
+	port, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &door{t: t, addr: port.Addr().String(), roots: &tls.Config{RootCAs: authority.Pool, ServerName: "localhost"}}
+	port.Close()
+	cert, key := authority.WriteFiles(t, authority.Server(t, "localhost"))
+	m.copy(cert, "/etc/usher/mail.pem", 0o644)
+	m.copy(key, "/etc/usher/mail.key", 0o640)
+	m.copy(mail.Authority.File, "/etc/usher/backends.pem", 0o644)
+	m.run("chgrp", "usher", "/etc/usher/mail.key")
+	host, backend, err := net.SplitHostPort(mail.ProxyIMAP)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.config = fmt.Sprintf(`hostname = "localhost"
+drain = "2s"
+[admin]
+http = ""
+[[certificate]]
+cert_file = "mail.pem"
+key_file = "mail.key"
+[[listener]]
+name = "imaps"
+address = %q
+protocol = "imap"
+[[pool]]
+name = "main"
+storage = "shared"
+tls_ca_file = "backends.pem"
+client_address = "proxy2"
+[[pool.backend]]
+name = "one"
+host = %q
+imap_port = %s
+`, d.addr, host, backend)
+	m.put("/etc/usher/usher.toml", d.config, 0o644)
+	return d
+}
+
+// login logs in; the connection stays.
+func (d *door) login() *tls.Conn {
+	d.t.Helper()
+	c, err := tls.Dial("tcp", d.addr, d.roots)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	d.t.Cleanup(func() { c.Close() })
+	d.say(c, "a LOGIN joe "+dovecot.DefaultPassword, "a OK")
+	return c
+}
+
+// say sends a command and reads until its answer.
+func (d *door) say(c net.Conn, command, want string) {
+	d.t.Helper()
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+		d.t.Fatal(err)
+	}
+	if _, err := fmt.Fprintf(c, "%s\r\n", command); err != nil {
+		d.t.Fatal(err)
+	}
+	var got strings.Builder
+	buf := make([]byte, 4096)
+	for !strings.Contains(got.String(), want) {
+		n, err := c.Read(buf)
+		got.Write(buf[:n])
+		if err != nil {
+			d.t.Fatalf("%s: got %q, %v, want %q", command, got.String(), err, want)
+		}
+	}
+}
+
+// TestUnit has a real systemd run usher by its unit, with all of its locks, and a user
+// log in at a real Dovecot; then a reload, a bad one, a stop.
+func TestUnit(t *testing.T) {
+	dovecot.Require(t)
+	m := boot(t, "/")
+	binary := filepath.Join(t.TempDir(), "usher")
+	if out, err := exec.Command("go", "build", "-o", binary, "../usher").CombinedOutput(); err != nil {
+		t.Fatalf("build usher: %v\n%s", err, out)
+	}
+	m.copy(binary, "/usr/bin/usher", 0o755)
+	for _, unit := range []string{"usher.service", "usher-witness.service"} {
+		m.copy("systemd/"+unit, "/etc/systemd/system/"+unit, 0o644)
+	}
+	m.copy("systemd/usher.sysusers", "/usr/lib/sysusers.d/usher.conf", 0o644)
+	m.run("systemd-sysusers", "usher.conf")
+	m.run("systemctl", "daemon-reload")
+	if out := m.run("systemd-analyze", "verify", "--man=no", "usher.service", "usher-witness.service"); strings.Contains(out, "usher") {
+		t.Errorf("systemd-analyze verify says %s", out)
+	}
+	d := site(t, m)
+	m.run("systemctl", "start", "usher")
+	works(t, m, d)
+
+	m.run("systemctl", "stop", "usher")
+	if got := m.property("usher", "Result"); got != "success" {
+		t.Errorf("after a stop: result %s\n%s", got, m.journal())
+	}
+	for _, path := range []string{"/var/lib/usher", "/etc/usher"} {
+		t.Log(m.run("stat", "-c", "%n %U:%G %a", path))
+	}
+}
+
+// works holds a service that has just been started to what its unit promises.
+func works(t *testing.T, m *machine, d *door) {
+	t.Helper()
+	session := d.login()
+	pid := m.property("usher", "MainPID")
+	status := m.run("cat", "/proc/"+pid+"/status")
+	for _, want := range []string{"NoNewPrivs:\t1", "Seccomp:\t2", "CapEff:\t0000000000000400", "CapBnd:\t0000000000000400"} {
+		if !strings.Contains(status, want) {
+			t.Errorf("no %q in its status:\n%s", want, status)
+		}
+	}
+	if got := m.run("stat", "-c", "%U", "/proc/"+pid); got != "usher" {
+		t.Errorf("usher runs as %s", got)
+	}
+	if got := m.run("usher", "status"); !strings.Contains(got, "one") {
+		t.Errorf("usher status says %s", got)
+	}
+	m.run("systemctl", "reload", "usher")
+	m.put("/etc/usher/usher.toml", d.config+"nonsense = 1\n", 0o644)
+	m.fails("systemctl", "reload", "usher")
+	m.put("/etc/usher/usher.toml", d.config, 0o644)
+	if got := m.property("usher", "MainPID"); got != pid || m.property("usher", "ActiveState") != "active" {
+		t.Errorf("a bad reload: pid %s, before %s, %s", got, pid, m.property("usher", "ActiveState"))
+	}
+	d.say(session, "b NOOP", "b OK")
+	for _, bad := range []string{"operation not permitted", "panic", "level=ERROR"} {
+		if log := m.run("journalctl", "--no-pager", "-u", "usher", "-o", "cat"); strings.Contains(log, bad) {
+			t.Errorf("the journal has %q:\n%s", bad, log)
+		}
+	}
+}
+
+func long() bool { return os.Getenv("USHER_LONG") != "" }
