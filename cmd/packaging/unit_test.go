@@ -119,18 +119,7 @@ func (d *door) say(c net.Conn, command, want string) {
 // log in at a real Dovecot; then a reload, a bad one, a stop.
 func TestUnit(t *testing.T) {
 	dovecot.Require(t)
-	m := boot(t, "/")
-	binary := filepath.Join(t.TempDir(), "usher")
-	if out, err := exec.Command("go", "build", "-o", binary, "../usher").CombinedOutput(); err != nil {
-		t.Fatalf("build usher: %v\n%s", err, out)
-	}
-	m.copy(binary, "/usr/bin/usher", 0o755)
-	for _, unit := range []string{"usher.service", "usher-witness.service"} {
-		m.copy("systemd/"+unit, "/etc/systemd/system/"+unit, 0o644)
-	}
-	m.copy("systemd/usher.sysusers", "/usr/lib/sysusers.d/usher.conf", 0o644)
-	m.run("systemd-sysusers", "usher.conf")
-	m.run("systemctl", "daemon-reload")
+	m := installed(t)
 	if out := m.run("systemd-analyze", "verify", "--man=no", "usher.service", "usher-witness.service"); strings.Contains(out, "usher") {
 		t.Errorf("systemd-analyze verify says %s", out)
 	}
@@ -145,6 +134,20 @@ func TestUnit(t *testing.T) {
 	for _, path := range []string{"/var/lib/usher", "/etc/usher"} {
 		t.Log(m.run("stat", "-c", "%n %U:%G %a", path))
 	}
+}
+
+// installed is a machine over the files of this one with usher and its units.
+func installed(t *testing.T) *machine {
+	t.Helper()
+	m := boot(t, "/")
+	m.copy(filepath.Join(usher(t), "usher"), "/usr/bin/usher", 0o755)
+	for _, unit := range []string{"usher.service", "usher-witness.service"} {
+		m.copy("systemd/"+unit, "/etc/systemd/system/"+unit, 0o644)
+	}
+	m.copy("systemd/usher.sysusers", "/usr/lib/sysusers.d/usher.conf", 0o644)
+	m.run("systemd-sysusers", "usher.conf")
+	m.run("systemctl", "daemon-reload")
+	return m
 }
 
 // works holds a service that has just been started to what its unit promises.

@@ -38,7 +38,7 @@ where the file is when nobody says otherwise
 // Manual is the Reference as a manual page in the language of man(7).
 func Manual(date time.Time) string {
 	w := new(strings.Builder)
-	fmt.Fprintf(w, manualHead, date.Format("Jan 2006"), roff(DefaultPath))
+	fmt.Fprintf(w, manualHead, date.Format(time.DateOnly), roff(DefaultPath))
 	var said []string // comments that are not yet written
 	say := func(before string) {
 		if len(said) > 0 {
