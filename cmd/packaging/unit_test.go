@@ -3,10 +3,13 @@ package packaging_test
 import (
 	"crypto/tls"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -30,25 +33,36 @@ func TestExposure(t *testing.T) {
 	}
 }
 
-// A door is where clients of a usher in a machine come in.
+// A door is where clients of an usher in a machine come in.
 type door struct {
 	t      *testing.T
-	addr   string
+	addr   string // with TLS, to a back end with TLS
+	plain  string // without, to one without
+	http   string // metrics
 	roots  *tls.Config
 	config string
+}
+
+// free is a port that nobody has.
+func free(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
 }
 
 // site writes a configuration for one back end into a machine.
 func site(t *testing.T, m *machine) *door {
 	t.Helper()
-	mail := dovecot.Start(t, dovecot.Options{RequireTLS: true})
+	mail := dovecot.Start(t, dovecot.Options{})
 	authority := dovecot.NewAuthority(t)
-	port, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	d := &door{
+		t: t, addr: free(t), plain: free(t), http: free(t),
+		roots: &tls.Config{RootCAs: authority.Pool, ServerName: "localhost"},
 	}
-	d := &door{t: t, addr: port.Addr().String(), roots: &tls.Config{RootCAs: authority.Pool, ServerName: "localhost"}}
-	port.Close()
 	cert, key := authority.WriteFiles(t, authority.Server(t, "localhost"))
 	m.copy(cert, "/etc/usher/mail.pem", 0o644)
 	m.copy(key, "/etc/usher/mail.key", 0o640)
@@ -61,14 +75,31 @@ func site(t *testing.T, m *machine) *door {
 	d.config = fmt.Sprintf(`hostname = "localhost"
 drain = "2s"
 [admin]
-http = ""
+http = %[4]q
 [[certificate]]
 cert_file = "mail.pem"
 key_file = "mail.key"
 [[listener]]
 name = "imaps"
-address = %q
+address = %[1]q
 protocol = "imap"
+pool = "main"
+[[listener]]
+name = "plain"
+address = %[5]q
+protocol = "imap"
+tls = "none"
+plaintext_login = true
+pool = "plain"
+[[pool]]
+name = "plain"
+storage = "shared"
+tls = "none"
+client_address = "proxy2"
+[[pool.backend]]
+name = "one"
+host = %[2]q
+imap_port = %[3]s
 [[pool]]
 name = "main"
 storage = "shared"
@@ -76,9 +107,9 @@ tls_ca_file = "backends.pem"
 client_address = "proxy2"
 [[pool.backend]]
 name = "one"
-host = %q
-imap_port = %s
-`, d.addr, host, backend)
+host = %[2]q
+imap_port = %[3]s
+`, d.addr, host, backend, d.http, d.plain)
 	m.put("/etc/usher/usher.toml", d.config, 0o644)
 	return d
 }
@@ -93,6 +124,36 @@ func (d *door) login() *tls.Conn {
 	d.t.Cleanup(func() { c.Close() })
 	d.say(c, "a LOGIN joe "+dovecot.DefaultPassword, "a OK")
 	return c
+}
+
+// splices logs in without TLS, and wants the kernel to have moved what came after.
+func (d *door) splices() {
+	d.t.Helper()
+	c, err := net.Dial("tcp", d.plain)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	defer c.Close()
+	d.say(c, "a LOGIN ann "+dovecot.DefaultPassword, "a OK")
+	d.say(c, "b NOOP", "b OK")
+	d.say(c, "c LOGOUT", "c OK")
+	eventually(d.t, "spliced octets are counted", func() bool {
+		return regexp.MustCompile(`(?m)^usher_spliced_bytes_total [1-9]`).MatchString(d.metrics())
+	})
+}
+
+func (d *door) metrics() string {
+	d.t.Helper()
+	answer, err := http.Get("http://" + d.http + "/metrics")
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return string(text)
 }
 
 // say sends a command and reads until its answer.
@@ -154,6 +215,7 @@ func installed(t *testing.T) *machine {
 func works(t *testing.T, m *machine, d *door) {
 	t.Helper()
 	session := d.login()
+	d.splices()
 	pid := m.property("usher", "MainPID")
 	status := m.run("cat", "/proc/"+pid+"/status")
 	for _, want := range []string{"NoNewPrivs:\t1", "Seccomp:\t2", "CapEff:\t0000000000000400", "CapBnd:\t0000000000000400"} {
