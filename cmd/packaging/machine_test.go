@@ -115,7 +115,7 @@ func controlGroup(t *testing.T) string {
 		if fields[2] != "cgroup2" {
 			continue
 		}
-		dir, err := os.MkdirTemp(fields[1], "usher-packaging-")
+		dir, err := os.MkdirTemp(fields[1], "usher-packaging-") //nolint:usetesting // a control group is in cgroup2 or nowhere
 		if err != nil {
 			unavailable(t, err)
 		}
