@@ -19,6 +19,10 @@ help: ## say what there is to make
 build: ## build bin/usher
 	$(GO) build -o bin/usher ./cmd/usher
 
+.PHONY: deb
+deb: ## build a Debian package into bin/
+	GO='$(GO)' cmd/packaging/build bin
+
 .PHONY: test
 test: deps check ## install what the tests need, then check and test everything
 	USHER_REQUIRE_REAL=1 CGO_ENABLED=1 $(GO) test -race -shuffle=on -p $(PACKAGES) -timeout $(TESTTIME) ./...
@@ -26,6 +30,7 @@ test: deps check ## install what the tests need, then check and test everything
 
 .PHONY: test-long
 test-long: deps ## also the tests that take minutes, three times over
+	.ci/install-debian debootstrap lintian
 	USHER_REQUIRE_REAL=1 USHER_LONG=1 CGO_ENABLED=1 $(GO) test -race -shuffle=on -count 3 -timeout 2h ./...
 	USHER_E2E_PATH=copy USHER_REQUIRE_REAL=1 CGO_ENABLED=1 $(GO) test -count 1 -race -shuffle=on -timeout $(TESTTIME) ./cmd/usher
 

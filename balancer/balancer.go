@@ -26,6 +26,7 @@ import (
 	"context"
 	"crypto/tls"
 	"log/slog"
+	"net"
 	"net/netip"
 	"time"
 
@@ -70,6 +71,10 @@ type Deps struct {
 	Engine    forward.Engine // moves the bytes of established sessions
 	Placer    Placer
 	Directory Directory // nil: places only
+	// Inherited is a socket that somebody else has opened for the listener of that
+	// name and address, a new descriptor each time; nil if there is none. It must not
+	// block. A nil func has none.
+	Inherited func(name, address string) net.Listener
 	// Observe is told of each connection made to a back end for a user and of
 	// each that failed, so that health can look at once. It must not block.
 	Observe func(pool, backend string, err error)

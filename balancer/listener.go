@@ -1,7 +1,6 @@
 package balancer
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -41,10 +40,26 @@ type Listener struct {
 	done    chan struct{} // closed when the accept loop has ended
 }
 
-// listen opens a socket.
-func listen(ctx context.Context, address string) (net.Listener, error) {
+// listen takes up the socket that is there for a listener, or opens one.
+func (srv *Server) listen(name, address string) (net.Listener, error) {
+	if srv.deps.Inherited != nil {
+		if socket := srv.deps.Inherited(name, address); socket != nil {
+			return inherited{socket}, nil
+		}
+	}
 	lc := net.ListenConfig{KeepAliveConfig: keepAlive}
-	return lc.Listen(ctx, "tcp", address)
+	return lc.Listen(srv.ctx, "tcp", address)
+}
+
+// inherited is a socket of somebody else's, who has not set what connections get.
+type inherited struct{ net.Listener }
+
+func (l inherited) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if tcp, ok := c.(*net.TCPConn); ok {
+		_ = tcp.SetKeepAliveConfig(keepAlive) // one that fails is about to be found dead
+	}
+	return c, err
 }
 
 // accept hands each connection to the server until the socket is closed.

@@ -185,7 +185,7 @@ func (srv *Server) openSockets(bindings map[string]*binding) (map[string]net.Lis
 		if have {
 			continue
 		}
-		socket, err := listen(srv.ctx, address)
+		socket, err := srv.listen(b.Name, address)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("listener %s: %w", b.Name, err))
 			continue

@@ -70,6 +70,7 @@ var house = []map[string]string{
 		"cmd/internal/guest":   "",
 	},
 	{ // the programs
+		"cmd/packaging":           "", // shell and unit files: here are their tests
 		"cmd/internal/guest/init": "cmd/internal/guest",
 		"cmd/usher": "balancer balancer/admin balancer/certs balancer/certs/rfc2136 balancer/directory balancer/forward " +
 			"balancer/guard balancer/handshake cluster cluster/certstore cluster/place cluster/table cmd/internal/config cmd/internal/demo " +

@@ -146,7 +146,7 @@ func newNode(c *config.Config, log *logger) (*node, error) {
 	n.guard = guard.New(guardOptions(c.Guard), time.Now())
 	n.server = balancer.New(balancer.Deps{
 		Log: log.Logger, Engine: n.engine, Placer: n.entrance, Guard: n.guard,
-		Observe: n.observe, LoginFailed: log.loginFailed,
+		Observe: n.observe, LoginFailed: log.loginFailed, Inherited: systemdSockets().find,
 	})
 	volatile, err := n.openFleet(c)
 	if err != nil {

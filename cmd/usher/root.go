@@ -43,8 +43,14 @@ func configFlag(c *cobra.Command, path *string) {
 	c.Flags().StringVarP(path, "config", "c", config.DefaultPath, "configuration file")
 }
 
-// version is the module's version, or the revision it was built from.
+// release is the version that a package was built as (-ldflags -X); empty elsewhere.
+var release string
+
+// version is the package's, the module's, or the revision it was built from.
 func version() string {
+	if release != "" {
+		return release
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown"

@@ -85,6 +85,9 @@ func live(ctx context.Context, path string, out io.Writer, o orders) error {
 		return err
 	}
 	defer web.close() // last: an operator can watch the drain
+	for _, name := range systemdSockets().unused(cfg.Listeners) {
+		log.Warn("a socket from systemd is of no listener; nobody answers there", "event", "socket_unused", "socket", name)
+	}
 	log.Info("usher is ready", "event", "usher_started", "version", version(), "listeners", len(cfg.Listeners), "config", path)
 	notify(daemon.SdNotifyReady + "\n" + n.statusLine())
 	stopWatchdog := watchdog(n.statusLine)
