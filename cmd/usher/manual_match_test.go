@@ -14,8 +14,8 @@ var kinds = map[string]*regexp.Regexp{
 	"date": regexp.MustCompile(`\b\d{4}-\d\d-\d\d([ T]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:?\d\d)?)?`),
 	// 3s, 1m02s, 4h10m, 12.5ms
 	"age": regexp.MustCompile(`\b(\d+(\.\d+)?(ms|µs|ns|s|m|h|d))+\b`),
-	// names that usher makes up: of sessions, keys, versions of secrets, lives
-	"id": regexp.MustCompile(`\b([0-9a-f]{8,}|[A-Za-z0-9_-]{16,})\b`),
+	// names that usher makes up: of versions of the secret, of sessions
+	"id": regexp.MustCompile(`\b([0-9a-f]{8}|[a-z2-7]{13})\b`),
 	// the port that the client's machine chose
 	"port": regexp.MustCompile(`:\d{5}\b`),
 	// processes of Dovecot
@@ -24,13 +24,15 @@ var kinds = map[string]*regexp.Regexp{
 	"version": regexp.MustCompile(`\b(devel(-[0-9a-f]+)?|v?\d+\.\d+\.\d+[-+.0-9A-Za-z~]*)`),
 	// which node leads the fleet is settled by an election
 	"leader": regexp.MustCompile(`(?P<keep>led by |(alive|drained|absent) +)(node\d|yes|-)`),
+	// where a log ends
+	"log": regexp.MustCompile(`(?P<keep>(term|index) )\d+`),
 	// how many users stay elsewhere hangs on where their homes are
 	"stays": regexp.MustCompile(`(?P<keep>pinned, )\d+`),
 }
 
 // gaps are what columns of a table are parted by: how wide a column is hangs on
 // what varies.
-var gaps = regexp.MustCompile(`  +`)
+var gaps = regexp.MustCompile(` +`)
 
 // leveled takes out of a line what varies.
 func leveled(line string, varies []string) string {
@@ -38,7 +40,7 @@ func leveled(line string, varies []string) string {
 		line = kinds[kind].ReplaceAllString(line, "${keep}<"+kind+">")
 	}
 	if len(varies) > 0 {
-		line = gaps.ReplaceAllString(line, "  ")
+		line = gaps.ReplaceAllString(line, " ")
 	}
 	return strings.TrimRight(line, " \r")
 }

@@ -65,7 +65,7 @@ verb=$1; shift
 [ "$1" = --now ] && { shift; verb=start; }
 unit=${1%.service}
 pid() { cat /run/$unit.pid 2>/dev/null; }
-alive() { p=$(pid) && [ -n "$p" ] && kill -0 "$p" 2>/dev/null && ! grep -q '^State:.Z' "/proc/$p/status"; }
+alive() { p=$(pid) && [ -n "$p" ] && kill -0 "$p" 2>/dev/null && ! grep -qs '^State:.Z' "/proc/$p/status"; }
 gone() { while alive; do sleep 0.02; done; }
 start() {
 	case $unit in

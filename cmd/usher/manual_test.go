@@ -38,6 +38,12 @@ func TestManualTutorial(t *testing.T) { runManual(t, "tutorial.md") }
 // TestManualQuickstart runs the quick start.
 func TestManualQuickstart(t *testing.T) { runManual(t, "quickstart.md") }
 
+// TestManualDisaster runs what is to be done when most of the fleet is lost.
+func TestManualDisaster(t *testing.T) { runManual(t, "disaster-recovery.md") }
+
+// TestManualUpgrade upgrades the fleet node by node.
+func TestManualUpgrade(t *testing.T) { runManual(t, "upgrade.md") }
+
 // runManual runs a page, after those that it continues.
 func runManual(t *testing.T, name string) {
 	t.Parallel()
