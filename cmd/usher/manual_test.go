@@ -78,7 +78,7 @@ func runManual(t *testing.T, name string) {
 	r := &reader{t: t, lab: newLaboratory(t, chain[0])}
 	t.Logf("machines: %v", since(began))
 	for _, p := range chain {
-		r.read(p)
+		r.read(p, p == chain[len(chain)-1])
 	}
 	if t.Failed() {
 		for _, name := range r.lab.order {
@@ -107,8 +107,9 @@ func (r *reader) names() []string {
 	return nil
 }
 
-// read follows a page to its end, or to the first thing that is not as it says.
-func (r *reader) read(p *page) {
+// read follows a page to its end, or to the first thing that is not as it says; that
+// may be written there.
+func (r *reader) read(p *page, write bool) {
 	r.t.Helper()
 	lines := slices.Clone(p.lines)
 	moved := 0 // by how many lines what was written made the page longer
@@ -125,7 +126,7 @@ func (r *reader) read(p *page) {
 			}
 			switch {
 			case ok:
-			case updating():
+			case updating() && write:
 				got = exchanged(got, r.names())
 				for i, line := range got {
 					got[i] = strings.TrimRight(line, " \r")
@@ -138,7 +139,7 @@ func (r *reader) read(p *page) {
 			}
 		}
 	}
-	if updating() && !slices.Equal(lines, p.lines) {
+	if write && !slices.Equal(lines, p.lines) {
 		if err := os.WriteFile(filepath.Join(manualDir, p.name), []byte(strings.Join(lines, "\n")), 0o644); err != nil {
 			r.t.Error(err)
 		}
@@ -175,7 +176,7 @@ func (r *reader) do(c command, b block, want []string) (got []string, ok bool) {
 			last, same = got, time.Now()
 		}
 		switch {
-		case looks && !updating() && time.Since(began) < looksFor:
+		case looks && (!updating() || len(want) > 0) && time.Since(began) < looksFor:
 		case looks && updating() && (!good || time.Since(same) < settled) && time.Since(began) < looksFor:
 		case !good && updating(): // go on, and see what else there is
 			r.t.Errorf("%s# %s\nexit status %d\n%s", m.name, c.text, status, text)
