@@ -60,9 +60,10 @@ exec chroot . sh -c 'mount -t proc proc /proc && ip link set lo up && echo up &&
 
 // systemctl does what the units of usher and Dovecot would have systemd do.
 const systemctl = `#!/bin/sh
-# start|stop|restart|reload|is-active [--now] usher|dovecot
+# start|stop|restart|reload|is-active|enable [--now] [--no-block] usher|dovecot
 verb=$1; shift
 [ "$1" = --now ] && { shift; verb=start; }
+[ "$1" = --no-block ] && { shift; block=no; }
 unit=${1%.service}
 pid() { cat /run/$unit.pid 2>/dev/null; }
 alive() { p=$(pid) && [ -n "$p" ] && kill -0 "$p" 2>/dev/null && ! grep -qs '^State:.Z' "/proc/$p/status"; }
@@ -70,11 +71,14 @@ gone() { while alive; do sleep 0.02; done; }
 start() {
 	case $unit in
 	usher)
-		mkdir -p /run/usher /var/lib/usher; chmod 0750 /run/usher; chmod 0700 /var/lib/usher
-		usher check >/dev/null 2>>/var/log/usher.log || { echo "Job for usher.service failed." >&2; exit 1; }
-		STATE_DIRECTORY=/var/lib/usher setsid usher serve >>/var/log/usher.log 2>&1 &
+		install -d -o usher -g usher -m 0755 /run/usher && install -d -o usher -g usher -m 0700 /var/lib/usher
+		runuser -u usher -- usher check >/dev/null 2>>/var/log/usher.log || { echo "Job for usher.service failed." >&2; exit 1; }
+		touch /var/log/usher.log
+		before=$(wc -l </var/log/usher.log)
+		STATE_DIRECTORY=/var/lib/usher setsid setpriv --reuid=usher --regid=usher --init-groups \
+			--inh-caps=+net_bind_service --ambient-caps=+net_bind_service usher serve >>/var/log/usher.log 2>&1 </dev/null &
 		echo $! >/run/usher.pid
-		until usher status >/dev/null 2>&1; do
+		until [ "$block" = no ] || tail -n +$((before + 1)) /var/log/usher.log | grep -q 'usher is ready'; do
 			alive || { echo "Job for usher.service failed." >&2; exit 1; }
 			sleep 0.02
 		done ;;
@@ -239,8 +243,8 @@ func (l *laboratory) carry(from *machine, text string) (output string, status in
 		m    *machine
 		text string
 	}{
-		{from, "mkdir " + aside + " && cp -p " + strings.Join(args[:len(args)-1], " ") + " " + aside},
-		{to, "cp -p " + aside + "/* " + path},
+		{from, "mkdir " + aside + " && cp " + strings.Join(args[:len(args)-1], " ") + " " + aside},
+		{to, "cp " + aside + "/* " + path},
 		{from, "rm -r " + aside},
 	} {
 		if output, status = step.m.run(l.t, step.text); status != 0 {
@@ -250,7 +254,7 @@ func (l *laboratory) carry(from *machine, text string) (output string, status in
 	return "", 0
 }
 
-// debianPackage makes the package that the manual installs.
+// debianPackage makes the package that the manual installs: the program and its user.
 func (l *laboratory) debianPackage() {
 	t := l.t
 	t.Helper()
@@ -268,6 +272,7 @@ func (l *laboratory) debianPackage() {
 	runs(t, "chmod", "0755", root, filepath.Join(root, "usr/bin/usher"))
 	l.put("package/DEBIAN/control", "Package: usher\nVersion: 0.0.1\nArchitecture: all\nMaintainer: usher <root@localhost>\n"+
 		"Description: a mail load balancer\n", 0o644)
+	l.put("package/DEBIAN/postinst", "#!/bin/sh\nid usher >/dev/null 2>&1 || useradd --system --home-dir /var/lib/usher --no-create-home usher\n", 0o755)
 	runs(t, "dpkg-deb", "--root-owner-group", "-Znone", "--build", root, filepath.Join(l.dir, "usher_0.0.1_amd64.deb"))
 	runs(t, "rm", "-r", root)
 }
