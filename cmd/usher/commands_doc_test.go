@@ -52,19 +52,20 @@ func commandsReference(root *cobra.Command) string {
 	b.WriteString("| usher completion SHELL | completion for bash, zsh, fish, powershell |\n")
 	for _, c := range all {
 		fmt.Fprintf(&b, "\n## %s\n\n", c.CommandPath())
-		text := strings.TrimRight(c.Long, "\n") + "\n"
+		var text strings.Builder
+		text.WriteString(strings.TrimRight(c.Long, "\n") + "\n")
 		if c.Runnable() {
-			text += "\n" + c.UseLine() + "\n"
+			text.WriteString("\n" + c.UseLine() + "\n")
 		}
 		for line := range strings.Lines(c.LocalNonPersistentFlags().FlagUsages()) {
 			if !strings.Contains(line, "--help ") {
-				text += line
+				text.WriteString(line)
 			}
 		}
 		if c.Example != "" {
-			text += "\nfor example\n" + c.Example + "\n"
+			text.WriteString("\nfor example\n" + c.Example + "\n")
 		}
-		fmt.Fprintf(&b, "```text\n%s```\n", text)
+		fmt.Fprintf(&b, "```text\n%s```\n", text.String())
 	}
 	return b.String()
 }

@@ -114,13 +114,14 @@ func newLaboratory(t *testing.T, p *page) *laboratory {
 	if err := os.Chmod(mail, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	hosts := "127.0.0.1 localhost\n"
+	var hosts strings.Builder
+	hosts.WriteString("127.0.0.1 localhost\n")
 	for _, b := range p.blocks {
 		if b.language == "hosts" {
-			hosts += strings.Join(p.lines[b.first:b.last], "\n") + "\n"
+			hosts.WriteString(strings.Join(p.lines[b.first:b.last], "\n") + "\n")
 		}
 	}
-	l.put("hosts", hosts, 0o644)
+	l.put("hosts", hosts.String(), 0o644)
 	l.put("systemctl", systemctl, 0o755)
 	l.debianPackage()
 	ip(t, "link", "set", "lo", "up")
