@@ -74,7 +74,7 @@ For usher.toml (a running usher that has it already takes the new one up):
 For clients, to be believed as a CA: %s
 Try it:
 
-  openssl s_client -connect HOST:993 -servername %s -CAfile %s
+  openssl s_client -quiet -crlf -connect HOST:993 -servername %s -CAfile %s
 `, lab.CertFile, lab.KeyFile, lab.AuthorityFile, lab.Names[0], lab.AuthorityFile)
 	}
 	return err

@@ -47,10 +47,17 @@ const (
 // long reports whether tests that take minutes are wanted (make test-long).
 func long() bool { return os.Getenv("USHER_LONG") != "" }
 
+// builtAt tells a process of tests in a network of its own where the one that started
+// it has the program, which is not built again.
+const builtAt = "USHER_TEST_PROGRAM"
+
 // program builds usher once and returns a path to it that is good as long as
 // this process lives. The file has no name any more by then, so nothing is left
 // behind whatever ends the tests. With USHER_E2E_RACE the race detector is in it.
 var program = sync.OnceValues(func() (string, error) {
+	if path := os.Getenv(builtAt); path != "" {
+		return path, nil
+	}
 	dir, err := os.MkdirTemp("", "usher-e2e-")
 	if err != nil {
 		return "", err

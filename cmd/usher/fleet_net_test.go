@@ -50,6 +50,10 @@ func inNetwork(t *testing.T) bool {
 	if os.Getuid() != 0 {
 		t.Skip("SKIPPED, needs root, for network namespaces")
 	}
+	binary, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
 	limit := 2 * time.Minute
 	if at, ok := t.Deadline(); ok {
 		limit = time.Until(at) * 9 / 10
@@ -60,7 +64,7 @@ func inNetwork(t *testing.T) bool {
 	ctx, cancel := context.WithTimeout(t.Context(), limit+patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "unshare", args...)
-	cmd.Env = append(os.Environ(), inNet+"=1")
+	cmd.Env = append(os.Environ(), inNet+"=1", builtAt+"="+binary, updateEnv+"="+strconv.FormatBool(*updateManual))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	out, err := cmd.CombinedOutput()
 	if err != nil {
