@@ -64,7 +64,7 @@ func inNetwork(t *testing.T) bool {
 	ctx, cancel := context.WithTimeout(t.Context(), limit+patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "unshare", args...)
-	cmd.Env = append(os.Environ(), inNet+"=1", builtAt+"="+binary, updateEnv+"="+strconv.FormatBool(*updateManual))
+	cmd.Env = append(os.Environ(), inNet+"=1", builtAt+"="+binary, updateEnv+"="+strconv.FormatBool(*updateDocs))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	out, err := cmd.CombinedOutput()
 	if err != nil {

@@ -3,7 +3,6 @@ package main_test
 import (
 	"bytes"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"image"
 	"image/color"
@@ -20,8 +19,6 @@ import (
 	"usher.example/balancer/admin"
 	"usher.example/balancer/admin/chrome"
 )
-
-var shoot = flag.Bool("update", false, "write docs/screenshots anew")
 
 // forward leads from a port of this machine to the node's admin socket, as ssh -L does
 // for an operator who sits elsewhere.
@@ -106,7 +103,7 @@ func TestDashboard(t *testing.T) {
 	if got := tab.Text("#verdict"); got != "All is well" {
 		t.Errorf("the verdict is %q", got)
 	}
-	if *shoot {
+	if *updateDocs {
 		r.pictures(t, tab)
 	}
 

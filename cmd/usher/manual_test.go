@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// updateManual has the tests write what commands really print into the manual.
-var updateManual = flag.Bool("update", false, "write into docs/ what is printed")
+// updateDocs has the tests write what commands really print into the manual.
+var updateDocs = flag.Bool("update", false, "write into docs/ what is printed and what Chromium shows")
 
 // updateEnv is how the process in a network of its own gets to know of it.
 const updateEnv = "USHER_TEST_UPDATE"
