@@ -50,13 +50,24 @@ echo "$MACHINE" >etc/hostname
 `
 )
 
-// newLaboratory makes the machines of a page, in a network namespace that the test's
+// newLaboratory makes the machines of pages, in a network namespace that the test's
 // process is in already.
-func newLaboratory(t *testing.T, p *page) *laboratory {
+func newLaboratory(t *testing.T, pages []*page) *laboratory {
 	t.Helper()
-	names, addresses := p.hosts()
+	var names, addresses []string
+	var hosts strings.Builder
+	hosts.WriteString("127.0.0.1 localhost\n")
+	for _, p := range pages {
+		n, a := p.hosts()
+		names, addresses = append(names, n...), append(addresses, a...)
+		for _, b := range p.blocks {
+			if b.language == "hosts" {
+				hosts.WriteString(strings.Join(p.lines[b.first:b.last], "\n") + "\n")
+			}
+		}
+	}
 	if len(names) == 0 {
-		t.Fatalf("%s has no block of hosts", p.name)
+		t.Fatalf("%s has no block of hosts", pages[0].name)
 	}
 	l := &laboratory{t: t, machines: map[string]*machine{}, order: names, dir: t.TempDir()}
 	mail := filepath.Join(l.dir, "mail")
@@ -65,13 +76,6 @@ func newLaboratory(t *testing.T, p *page) *laboratory {
 	}
 	if err := os.Chmod(mail, 0o777); err != nil {
 		t.Fatal(err)
-	}
-	var hosts strings.Builder
-	hosts.WriteString("127.0.0.1 localhost\n")
-	for _, b := range p.blocks {
-		if b.language == "hosts" {
-			hosts.WriteString(strings.Join(p.lines[b.first:b.last], "\n") + "\n")
-		}
 	}
 	l.put("hosts", hosts.String(), 0o644)
 	l.put("furnish", furnish, 0o644)
