@@ -143,12 +143,60 @@ func (e *evidence) verdicts() (dovecots, log figures) {
 	return dovecots, log
 }
 
+// roads are the ways to the back ends: how often users were placed, and usher connected.
+func (e *evidence) roads(logins figures) []row {
+	tried, nobody := figures{}, figures{}
+	faulty := e.log.retries
+	for key, n := range logins {
+		if strings.HasSuffix(key, " ok") {
+			tried.add(n, "tries")
+		}
+	}
+	for _, r := range e.log.refusals {
+		switch {
+		case r.kind == "no_backend":
+			nobody.add(1, "nobody")
+		case r.kind != "guarded":
+			tried.add(1, "tries")
+		}
+		if slices.Contains(faults, r.kind) {
+			faulty++
+		}
+	}
+	for _, c := range e.all {
+		tried.add(c.took, "tries")
+	}
+	tried.add(e.log.retries, "tries")
+	placed, none := figures{}, figures{}
+	for why, n := range series(e.text, "usher_placements_total", "result") {
+		if why == "refused" || why == "expired" {
+			none.add(n, "nobody")
+		} else {
+			placed.add(n, "tries")
+		}
+	}
+	dials, checks := figures{}, series(e.text, "usher_backend_checks_total")
+	dials.add(series(e.text, "usher_backend_dials_total").sum()-2*checks.sum(), "tries") // a check is one of IMAP and one of POP3
+	failures, bad := series(e.text, "usher_backend_failures_total").sum(), series(e.text, "usher_backend_check_failures_total").sum()
+	if rest := failures - faulty; rest < bad || rest > 2*bad { // likewise; one of the two suffices for a bad check
+		e.t.Errorf("%d failures of back ends: the log has %d of users' logins, which leaves %d for %d bad checks", failures, faulty, rest, bad)
+	}
+	return []row{
+		{"placements", map[string]figures{"metrics": placed, "log and clients": tried, "dials": dials}},
+		{"no place", map[string]figures{"metrics": none, "log": nobody}},
+	}
+}
+
 // compare lays all figures side by side.
 func (a *agreement) compare(kicked int) {
 	a.t.Helper()
 	began := time.Now()
 	e := a.gather()
-	e.text = a.scrape()
+	eventually(a.t, "no check of a back end is under way", func() bool { // its dials are counted before it is
+		e.text = a.scrape()
+		return series(e.text, "usher_backend_dials_total").sum() == series(e.text, "usher_backend_checks_total").sum()*2+
+			series(e.text, "usher_placements_total", "result").without("refused", "expired").sum()
+	})
 	rows := e.rows(kicked)
 	wrong := 0
 	for _, r := range rows {
@@ -227,7 +275,7 @@ func (e *evidence) rows(kicked int) []row {
 		}
 		end := p["end"]
 		if end == "kicked" {
-			toldKicked.add(1, "kicked "+fmt.Sprint(p["err"] == ""))
+			toldKicked.add(1, "kicked")
 		}
 		if !slices.Contains([]string{"client_closed", "server_closed", "client_lost", "server_lost", "idle"}, end) {
 			end = "killed"
@@ -248,15 +296,16 @@ func (e *evidence) rows(kicked int) []row {
 			dovBytes.add(out, p["proto"], "out")
 			continue
 		}
-		dovBytes.add(s.in, p["proto"], "in")
-		dovBytes.add(s.out-e.answer[p["proto"]], p["proto"], "out")
-		if s.in != in || s.out-e.answer[p["proto"]] != out {
+		theirIn, theirOut := s.octets(e.answer[s.proto])
+		dovBytes.add(theirIn, p["proto"], "in")
+		dovBytes.add(theirOut, p["proto"], "out")
+		if theirIn != in || theirOut != out {
 			if odd++; odd < 6 {
 				e.t.Logf("octets: the Dovecot has %d and %d less %d: %v", s.in, s.out, e.answer[p["proto"]], p)
 			}
 		}
 	}
-	e.t.Logf("%d sessions of a killed Dovecot have no last line there; %v", dead, toldKicked)
+	e.t.Logf("%d sessions of a killed Dovecot have no last line there", dead)
 	add("session ends", map[string]figures{"metrics": ends, "log": logEnds})
 	add("established by path", map[string]figures{"metrics": series(e.text, "usher_sessions_established_total", "path"), "log": paths})
 	add("octets", map[string]figures{"metrics": bytes, "log": logBytes, "dovecots": dovBytes})
@@ -300,6 +349,21 @@ func (e *evidence) rows(kicked int) []row {
 		}
 	}
 	add("refused by usher", map[string]figures{"metrics": refused, "log": guarded})
+	rows = append(rows, e.roads(byLog)...)
+
+	held, repeated := figures{}, figures{}
+	for _, r := range e.log.refusals {
+		if r.kind == "" && strings.HasPrefix(r.rip, "10.200.") && !e.besieged[r.rip] {
+			held.add(1)
+		}
+	}
+	if len(e.besieged) == 0 { // there the log does not say who has waited before he was tried
+		add("delayed", map[string]figures{"metrics": series(e.text, "usher_delayed_logins_total"), "log": held})
+	}
+	repeated.add(e.again)
+	add("repeated", map[string]figures{"metrics": series(e.text, "usher_repeated_failures_total"), "clients": repeated})
+	add("reloads", map[string]figures{"metrics": series(e.text, "usher_config_reloads_total", "result"), "orders": {"ok": 2}})
+	add("ended by order", map[string]figures{"log": {"": toldKicked["kicked"]}, "clients": {"": kicked}})
 	e.t.Logf("placements %v, delayed %v, repeated %v, dials %v, failures %v, checks %v, check failures %v, retries %d",
 		series(e.text, "usher_placements_total", "result"), series(e.text, "usher_delayed_logins_total"), series(e.text, "usher_repeated_failures_total"),
 		series(e.text, "usher_backend_dials_total", "backend"), series(e.text, "usher_backend_failures_total", "backend"),

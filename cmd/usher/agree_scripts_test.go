@@ -121,10 +121,10 @@ func strange(cs *clientele, _ int, addr, door string) {
 	if strings.HasSuffix(door, "s") {
 		c.shown, c.shakes = "client_tls", "failed"
 	}
-	fmt.Fprint(conn, "GET / HTTP/1.1\r\nHost: mail.example.org\r\n\r\n")
+	fmt.Fprint(conn, "GET / HTTP/1.1\r\n")
 	c.listen()
 	if c.shown == "" {
-		c.line()
+		c.line() // the greeting
 		c.line()
 		c.shown = "client_gone"
 	} else {
