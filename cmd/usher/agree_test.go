@@ -272,13 +272,13 @@ func (a *agreement) limits() {
 }
 
 // TestFiguresAgree: what is counted is what was logged, by usher and by the back ends,
-// and what clients saw: 600 clients, with USHER_LONG 10,000, who do all that clients do,
+// and what clients saw: 600 clients, with USHER_LONG 14,000 with 10,000 logins, who do all that clients do,
 // amid a reload, a drain, moves, kicks and a back end that is killed.
 func TestFiguresAgree(t *testing.T) {
 	require(t)
 	clients := 600
 	if long() {
-		clients = 10000
+		clients = 14000
 	} else {
 		t.Parallel()
 	}
