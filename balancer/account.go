@@ -24,6 +24,7 @@ const (
 	PhasePlace   Phase = "place"   // the user's back end is looked for
 	PhaseDial    Phase = "dial"    // connects to it
 	PhaseRelogin Phase = "relogin" // waits for its verdict
+	PhaseAnswer  Phase = "answer"  // the back end has said yes; the client is told
 	PhaseWait    Phase = "wait"    // pauses before another try
 	PhaseForward Phase = "forward" // established
 )

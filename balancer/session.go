@@ -299,8 +299,11 @@ func (s *session) refuse(err error) error {
 // adopt answers yes and gives both connections to the engine.
 func (s *session) adopt(server *link, yes *acceptance) error {
 	s.srv.sessions.loggedIn(s) // first: who has been let in makes room for nobody
+	s.setPhase(PhaseAnswer)
 	s.in.Queue(func(dst []byte) []byte { return s.front.Accept(dst, yes.Acceptance) })
-	if err := s.in.Flush(s.conn()); err != nil {
+	err := s.in.Flush(s.conn())
+	s.countLogin(nil) // the back end has let him in and logged it, whether he has waited for the answer or not
+	if err != nil {
 		server.close()
 		s.letGo()
 		return s.clientFault(err)
@@ -313,7 +316,6 @@ func (s *session) adopt(server *link, yes *acceptance) error {
 		server.close()
 		return f
 	}
-	s.countLogin(nil)
 	_ = server.raw.SetDeadline(time.Time{})
 	s.b.stats.LoggedIn.Add(1)
 	pair.Tag = s.establish()

@@ -133,7 +133,7 @@ var (
 		"Whether the certificate, or what should take its place, needs somebody; the log says why.", byCert...)
 	logins = newMetric(counter, "usher_auth_total", "Logins tried.", byProto,
 		label{"mech", "`command` is IMAP's LOGIN and POP3's USER; " + values(mechanisms[1:]...)},
-		label{"result", "`ok`; `failed`: wrong credentials; `error`: not possible now, or refused for another reason"})
+		label{"result", "`ok`: the back end let him in, whether he waited for the answer or not; `failed`: wrong credentials; `error`: not possible now, or refused for another reason"})
 	loginTime = newMetric(histogram, "usher_login_seconds",
 		"Time of a successful login, from the accepted connection or the previous answer to the good one, with the client's own pauses.", byProto)
 
