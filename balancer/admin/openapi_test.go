@@ -350,8 +350,7 @@ func (f fields) same(at string, s *shape, typ reflect.Type) {
 // promoted are the fields of a struct as encoding/json sees them: by their names there,
 // so that one may be called as the struct is that it is embedded by.
 func promoted(typ reflect.Type) (list []reflect.StructField) {
-	for i := range typ.NumField() {
-		sf := typ.Field(i)
+	for sf := range typ.Fields() {
 		switch {
 		case sf.Anonymous && sf.Tag.Get("json") == "":
 			list = append(list, promoted(sf.Type)...)
