@@ -57,7 +57,7 @@ func TestTokensOverTCP(t *testing.T) {
 		}
 	}
 	log := p.log.String()
-	for _, want := range []string{`msg="order over TCP" by=bob role=operate via=token client=127.0.0.1:`, `msg="kicked on all nodes" user=joe sessions=2 by=bob`, `msg="the export of a private key was refused" name=a.example by=bob peer=bob`} {
+	for _, want := range []string{`msg="order over TCP" by=bob role=operate via=token client=127.0.0.1:`, `msg="kicked on all nodes" event=user_kicked user=joe sessions=2 by=bob`, `msg="the export of a private key was refused" event=key_export_refused name=a.example by=bob peer=bob`} {
 		if !strings.Contains(log, want) {
 			t.Errorf("the log has no %q:\n%s", want, log)
 		}
