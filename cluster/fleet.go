@@ -170,7 +170,8 @@ type Fleet struct {
 	// lostOnce: the lease has been lost, so that it is news when it is back.
 	lostOnce bool
 	views    map[string]uint64 // epochs of pools as they were said, while we lead; nil before
-	owing    []string          // nodes that were named, while we lead
+	viewed   viewCount
+	owing    []string // nodes that were named, while we lead
 	applied  uint64
 	lost     map[string]int // values that cannot be opened here, by what they are sealed with
 	// What was said last about configurations that do not agree: here, of other nodes

@@ -138,6 +138,7 @@ func (f *Fleet) look() {
 	lost, regained := before && !f.leased, !before && f.leased && f.lostOnce
 	f.lostOnce = f.lostOnce || lost
 	f.sayViews()
+	f.countViews()
 	commands := e.Commands
 	if f.leader != nil {
 		commands = append(commands, f.leader.Look(now)...)

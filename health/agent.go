@@ -23,6 +23,12 @@ const (
 	maxAgentLine = 200
 	// agentPause is how long we rest after accept failed, as for want of descriptors.
 	agentPause = 50 * time.Millisecond
+	// agentWarn is how often that is said: it may last, and the log is not to be all of it.
+	agentWarn = time.Minute
+	// agentFresh is for how long a verdict is told again instead of made anew: who is
+	// told it is open to everybody, and making it asks the fleet and all certificates.
+	// HAProxy asks once a second at most.
+	agentFresh = 100 * time.Millisecond
 )
 
 // AgentLine is the answer to HAProxy's agent-check (HAProxy's configuration
@@ -55,6 +61,8 @@ func (e *Endpoint) Agent(ctx context.Context, l net.Listener, log *slog.Logger) 
 	var answering sync.WaitGroup
 	defer answering.Wait()
 	room := make(chan struct{}, maxAgents)
+	line := lines{of: e}
+	var warned time.Time
 	for {
 		room <- struct{}{} // freed within agentTime
 		c, err := l.Accept()
@@ -62,7 +70,7 @@ func (e *Endpoint) Agent(ctx context.Context, l net.Listener, log *slog.Logger) 
 		case err == nil:
 			answering.Go(func() {
 				defer func() { <-room }()
-				e.tell(c)
+				line.tell(c)
 			})
 			continue
 		case ctx.Err() != nil:
@@ -71,7 +79,10 @@ func (e *Endpoint) Agent(ctx context.Context, l net.Listener, log *slog.Logger) 
 			return err
 		}
 		<-room
-		log.Warn("agent-check: accept failed", "err", err)
+		if warned.IsZero() || time.Since(warned) >= agentWarn {
+			warned = time.Now()
+			log.Warn("agent-check: accept failed", "err", err)
+		}
 		select {
 		case <-time.After(agentPause):
 		case <-ctx.Done():
@@ -79,11 +90,31 @@ func (e *Endpoint) Agent(ctx context.Context, l net.Listener, log *slog.Logger) 
 	}
 }
 
+// lines are what is told, made anew when the last one is old. Its methods are safe for
+// concurrent use.
+type lines struct {
+	of *Endpoint
+
+	mu   sync.Mutex // guards what follows, and is held while a line is made: one is enough for all
+	last string
+	made time.Time
+}
+
+// now is the line that is told now.
+func (l *lines) now() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.made.IsZero() || time.Since(l.made) >= agentFresh {
+		l.last, l.made = l.of.Verdict().AgentLine(), time.Now()
+	}
+	return l.last
+}
+
 // tell answers one connection.
-func (e *Endpoint) tell(c net.Conn) {
+func (l *lines) tell(c net.Conn) {
 	defer c.Close()
 	_ = c.SetDeadline(time.Now().Add(agentTime))
-	if _, err := io.WriteString(c, e.Verdict().AgentLine()+"\n"); err != nil {
+	if _, err := io.WriteString(c, l.now()+"\n"); err != nil {
 		return // who asked has gone
 	}
 	// Closed with something unread the kernel would reset the connection, and our

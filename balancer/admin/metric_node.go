@@ -22,7 +22,7 @@ var (
 	fleetAlone   = newMetric(gauge, "usher_fleet_isolated", "Whether this node has lost its fleet, so that its word does not count.")
 	fleetLosses  = newMetric(counter, "usher_fleet_isolations_total", "Times that this node has lost its fleet.")
 	fleetLease   = newMetric(gauge, "usher_fleet_lease_seconds", "How long this node's word still counts unless it is renewed, as it is all the time; `+Inf` for a node that is alone.")
-	fleetViews   = newMetric(counter, "usher_fleet_view_changes_total", "Changes of the back ends that users are placed by, of all pools, since the fleet began.")
+	fleetViews   = newMetric(counter, "usher_fleet_view_changes_total", "Changes of the back ends that users are placed by, of all pools, since the node has joined the fleet.")
 	fleetChanges = newMetric(gauge, "usher_fleet_changing_pools", "Pools whose view is changing now.")
 	fleetMoves   = newMetric(gauge, "usher_fleet_moves", "Users who are being moved now.")
 	fleetPins    = newMetric(gauge, "usher_fleet_pins", "Users who are pinned.")

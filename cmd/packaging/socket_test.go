@@ -1,6 +1,7 @@
 package packaging_test
 
 import (
+	"net"
 	"testing"
 
 	"usher.example/cmd/internal/dovecot"
@@ -22,5 +23,26 @@ func TestSocket(t *testing.T) {
 	if got := m.property("usher", "MainPID"); got == first {
 		t.Error("the same process has served after its death")
 	}
-	m.run("systemctl", "stop", "usher.socket", "usher")
+	removal(t, m, d)
+}
+
+// removal runs what a removal of the package does first: who connects then does not have
+// usher started again.
+func removal(t *testing.T, m *machine, d *door) {
+	t.Helper()
+	if _, err := m.try("sh", "-c", "command -v deb-systemd-invoke"); err != nil {
+		t.Skip("SKIPPED in part, this is not Debian: there is no deb-systemd-invoke")
+	}
+	m.run("rm", "-f", "/usr/sbin/policy-rc.d") // of this machine: forbids that too
+	m.copy("debian/prerm", "/root/prerm", 0o755)
+	m.run("/root/prerm", "remove")
+	if c, err := net.Dial("tcp", d.addr); err == nil {
+		c.Close()
+		t.Error("the port is open after a removal")
+	}
+	for _, unit := range []string{"usher.socket", "usher.service"} {
+		if got := m.property(unit, "ActiveState"); got != "inactive" {
+			t.Errorf("%s is %s after a removal", unit, got)
+		}
+	}
 }

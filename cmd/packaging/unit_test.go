@@ -33,6 +33,22 @@ func TestExposure(t *testing.T) {
 	}
 }
 
+// TestProc: the units let usher read what is in /proc beside processes. Go listens with a
+// backlog of 128 where it cannot read somaxconn, and without /proc/stat nobody can tell
+// when the process has started: process_start_time_seconds is missing, and the alert
+// UsherRestarting never fires.
+func TestProc(t *testing.T) {
+	for _, unit := range []string{"usher.service", "usher-witness.service"} {
+		text, err := os.ReadFile("systemd/" + unit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(text), "\nProcSubset=pid") {
+			t.Errorf("%s has ProcSubset=pid", unit)
+		}
+	}
+}
+
 // A door is where clients of an usher in a machine come in.
 type door struct {
 	t      *testing.T
@@ -142,6 +158,28 @@ func (d *door) splices() {
 	})
 }
 
+// backlog wants as many connections to wait for accept as the kernel lets.
+func (d *door) backlog() {
+	d.t.Helper()
+	need(d.t, "ss")
+	_, port, err := net.SplitHostPort(d.addr)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	out, err := exec.Command("ss", "--no-header", "-ltn", "sport = :"+port).CombinedOutput()
+	if err != nil {
+		d.t.Fatalf("%v\n%s", err, out)
+	}
+	most, err := os.ReadFile("/proc/sys/net/core/somaxconn")
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	want := strings.TrimSpace(string(most))
+	if fields := strings.Fields(string(out)); len(fields) < 3 || fields[2] != want { // of a listener, Send-Q is its bound
+		d.t.Errorf("the kernel lets %s connections wait, and ss says %s", want, out)
+	}
+}
+
 func (d *door) metrics() string {
 	d.t.Helper()
 	answer, err := http.Get("http://" + d.http + "/metrics")
@@ -216,6 +254,10 @@ func works(t *testing.T, m *machine, d *door) {
 	t.Helper()
 	session := d.login()
 	d.splices()
+	d.backlog()
+	if text := d.metrics(); !regexp.MustCompile(`(?m)^process_start_time_seconds [1-9]`).MatchString(text) {
+		t.Errorf("the metrics have no start time:\n%s", text)
+	}
 	pid := m.property("usher", "MainPID")
 	status := m.run("cat", "/proc/"+pid+"/status")
 	for _, want := range []string{"NoNewPrivs:\t1", "Seccomp:\t2", "CapEff:\t0000000000000400", "CapBnd:\t0000000000000400"} {

@@ -163,4 +163,27 @@ func TestWithdraw(t *testing.T) {
 	if err := <-s.ended; err != nil {
 		t.Error(err)
 	}
+	saidWithdrawn(t, s.log.String())
+}
+
+// saidWithdrawn wants a node to say that its listeners are closed, when they are.
+func saidWithdrawn(t *testing.T, log string) {
+	t.Helper()
+	closed, withdrawn := strings.LastIndex(log, "event=listener_closed"), strings.Index(log, "event=node_withdrawn")
+	if closed < 0 || withdrawn < closed || strings.Count(log, "event=node_withdrawn") != 1 {
+		t.Errorf("the listeners are closed at %d, said to be at %d of\n%s", closed, withdrawn, log)
+	}
+}
+
+// TestWithdrawAtOnce: also a node that waits for nobody says when its listeners are closed.
+func TestWithdrawAtOnce(t *testing.T) {
+	p := newPlant(t)
+	p.mail("mail1", "one")
+	p.head = "withdraw = \"0s\"\ndrain = \"0s\"\n"
+	s := p.serve()
+	s.orders.stop <- os.Interrupt
+	if err := <-s.ended; err != nil {
+		t.Error(err)
+	}
+	saidWithdrawn(t, s.log.String())
 }

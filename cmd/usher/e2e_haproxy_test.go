@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -233,12 +234,25 @@ func TestRouteFollows(t *testing.T) {
 	if announced() {
 		t.Errorf("announced before usher is ready:\n%s", route())
 	}
+	up := func() string { // since when the protocol is up; "" if it is not
+		out, _ := exec.Command("birdc", "-r", "-s", control, "show", "protocols", "usher").Output()
+		if m := regexp.MustCompile(`(?m)^usher +Static +\S+ +up +(\S+)`).FindSubmatch(out); m != nil {
+			return string(m[1])
+		}
+		return ""
+	}
 	start([]string{"USHER=test -e " + isReady, "BIRDC=birdc -s " + control}, "../../docs/examples/usher-route.sh")
 	for range 2 {
 		if err := os.WriteFile(isReady, nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		eventually(t, "the route is announced", announced)
+		// As "disabled" is in the file, this takes the route away.
+		before := up()
+		if out, err := exec.Command("birdc", "-s", control, "configure").CombinedOutput(); err != nil {
+			t.Fatalf("birdc configure: %v\n%s", err, out)
+		}
+		eventually(t, "the route is announced anew", func() bool { now := up(); return now != "" && now != before && announced() })
 		if err := os.Remove(isReady); err != nil {
 			t.Fatal(err)
 		}

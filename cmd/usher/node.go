@@ -505,6 +505,8 @@ func (n *node) poolsUsable() []string {
 func (n *node) stop(ctx context.Context) {
 	n.draining.Store(true)
 	n.fleet.Leave() // the others know that this node takes no logins any more
+	n.server.StopAccepting()
+	n.log.Info("the listeners are closed now", "event", "node_withdrawn")
 	n.server.Drain(ctx)
 	n.endKeeper() // while there is a fleet to store what it has obtained
 	n.fleet.Close()

@@ -85,9 +85,7 @@ func live(ctx context.Context, path string, out io.Writer, o orders) error {
 		return err
 	}
 	defer web.close() // last: an operator can watch the drain
-	for _, name := range systemdSockets().unused(cfg.Listeners) {
-		log.Warn("a socket from systemd is of no listener; nobody answers there", "event", "socket_unused", "socket", name)
-	}
+	systemdSockets().warnUnused(log, cfg.Listeners)
 	log.Info("usher is ready", "event", "usher_started", "version", version(), "listeners", len(cfg.Listeners), "config", path)
 	notify(daemon.SdNotifyReady + "\n" + n.statusLine())
 	stopWatchdog := watchdog(n.statusLine)
@@ -182,6 +180,7 @@ func (n *node) reloadFrom(ctx context.Context, path string, first, old *config.C
 	for _, key := range config.NeedsRestart(first, cfg) {
 		n.log.Warn("a change takes a restart to come into force", "event", "restart_needed", "key", key)
 	}
+	systemdSockets().warnUnused(n.log, cfg.Listeners)
 	n.log.Info("configuration reloaded", "event", "reload_done", "config", path)
 	return cfg
 }

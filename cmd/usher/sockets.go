@@ -19,8 +19,8 @@ type socketSet []*os.File
 // systemdSockets are taken from the environment once; who we start does not get them.
 var systemdSockets = sync.OnceValue(func() socketSet { return activation.Files(true) })
 
-// find is the socket of a listener: the one with its name (FileDescriptorName=), else
-// the one with its address.
+// find is the socket of a listener: the one with its name (FileDescriptorName=), if that
+// is where it wants to be, else the one with its address.
 func (s socketSet) find(name, address string) net.Listener {
 	if f := s.of(name, address); f != nil {
 		if l, err := net.FileListener(f); err == nil {
@@ -32,7 +32,7 @@ func (s socketSet) find(name, address string) net.Listener {
 
 func (s socketSet) of(name, address string) *os.File {
 	for _, f := range s {
-		if f.Name() == name && tcpAddress(f).IsValid() {
+		if f.Name() == name && nearAddress(tcpAddress(f), address) {
 			return f
 		}
 	}
@@ -63,6 +63,13 @@ func (s socketSet) unused(listeners []config.Listener) (names []string) {
 	return names
 }
 
+// warnUnused says which sockets nobody answers at.
+func (s socketSet) warnUnused(log *logger, listeners []config.Listener) {
+	for _, name := range s.unused(listeners) {
+		log.Warn("a socket from systemd is of no listener; nobody answers there", "event", "socket_unused", "socket", name)
+	}
+}
+
 // tcpAddress is where a socket listens; not valid if it does not listen for TCP.
 func tcpAddress(f *os.File) netip.AddrPort {
 	l, err := net.FileListener(f)
@@ -74,6 +81,19 @@ func tcpAddress(f *os.File) netip.AddrPort {
 		return a.AddrPort()
 	}
 	return netip.AddrPort{}
+}
+
+// nearAddress is sameAddress, and takes also a socket of IPv4 alone for every address. A
+// name alone does not do: a listener whose address a reload has changed would stay where
+// it was, and the reload would be said to have gone well.
+func nearAddress(have netip.AddrPort, address string) bool {
+	if !have.IsValid() {
+		return false
+	}
+	if have.Addr() == netip.IPv4Unspecified() && sameAddress(netip.AddrPortFrom(netip.IPv6Unspecified(), have.Port()), address) {
+		return true
+	}
+	return sameAddress(have, address)
 }
 
 // sameAddress tells whether a socket is what an address of the configuration means.

@@ -44,7 +44,9 @@ func TestSystemdSockets(t *testing.T) {
 	defer notSocket.Close()
 	s := socketSet{notSocket, byName, byAddress, stray}
 	for _, tt := range []struct{ name, address, want string }{
-		{"imaps", "127.0.0.1:1", nameAddr},
+		{"imaps", nameAddr, nameAddr},
+		{"imaps", "127.0.0.1:1", ""}, // it has moved: the name alone is not enough
+		{"imaps", addr, addr},
 		{"imap", addr, addr},
 		{"imap", "127.0.0.1:1", ""},
 	} {
@@ -59,9 +61,32 @@ func TestSystemdSockets(t *testing.T) {
 			}
 		}
 	}
-	unused := s.unused([]config.Listener{{Name: "imaps", Address: "127.0.0.1:1"}, {Name: "imap", Address: addr}})
+	unused := s.unused([]config.Listener{{Name: "imaps", Address: nameAddr}, {Name: "imap", Address: addr}})
 	if len(unused) != 2 || unused[0] != "imaps" || unused[1][:6] != "stray " {
 		t.Errorf("unused: %q", unused)
+	}
+	if moved := s.unused([]config.Listener{{Name: "imaps", Address: "127.0.0.1:1"}, {Name: "imap", Address: addr}}); len(moved) != 3 {
+		t.Errorf("unused after imaps has moved: %q", moved)
+	}
+}
+
+func TestNearAddress(t *testing.T) {
+	for _, tt := range []struct {
+		have, address string
+		want          bool
+	}{
+		{"[::]:993", ":993", true},
+		{"0.0.0.0:993", ":993", true},
+		{"[::]:993", "0.0.0.0:993", false}, // more than was asked for,
+		{"0.0.0.0:993", "0.0.0.0:993", true},
+		{"0.0.0.0:993", ":1993", false},
+		{"127.0.0.1:993", ":993", false},
+		{"[::]:993", "127.0.0.1:993", false},
+		{"127.0.0.1:993", "127.0.0.1:993", true},
+	} {
+		if got := nearAddress(netip.MustParseAddrPort(tt.have), tt.address); got != tt.want {
+			t.Errorf("%s for %s: got %v", tt.have, tt.address, got)
+		}
 	}
 }
 

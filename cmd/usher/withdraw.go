@@ -23,7 +23,6 @@ func (n *node) withdraw(ctx context.Context, patience time.Duration) {
 	case <-noticed.C:
 	case <-ctx.Done():
 	}
-	n.log.Info("the listeners are closed now", "event", "node_withdrawn")
 }
 
 // openAgent answers HAProxy at an address, if there is one.
