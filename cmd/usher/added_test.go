@@ -83,6 +83,41 @@ func TestLay(t *testing.T) {
 	}
 }
 
+// What the file has otherwise than it was added is said: users move.
+func TestLayDiffers(t *testing.T) {
+	c, w := based(t)
+	weight := 50
+	for _, tt := range []struct {
+		a    config.Addition
+		want string
+	}{
+		{config.Addition{Host: "192.0.2.1", IMAPPort: 143}, ""},
+		{config.Addition{Host: "192.0.2.9", IMAPPort: 143}, `at "192.0.2.1 imap=143 pop3=0", and it was added at "192.0.2.9 imap=143 pop3=0"`},
+		{config.Addition{Host: "192.0.2.1", IMAPPort: 1143}, "imap=1143"},
+		{config.Addition{Host: "192.0.2.1", IMAPPort: 143, POP3Port: 110}, "pop3=110"},
+		{config.Addition{Host: "192.0.2.1", IMAPPort: 143, Weight: &weight}, "weight 100, and it was added with 50"},
+	} {
+		tt.a.Pool, tt.a.Name = "main", "mail1"
+		d := config.Definition{Addition: tt.a, Live: true}
+		o := lay(w, c, defined(d))
+		if got := o.differ[d.Key()]; !strings.Contains(got, tt.want) || (got == "") != (tt.want == "") {
+			t.Errorf("%+v: %q, want %q", tt.a, got, tt.want)
+		}
+	}
+}
+
+// The fleet goes on with what cannot be used here: see cluster.Pool.Keep.
+func TestLayKeeps(t *testing.T) {
+	c, w := based(t)
+	o := lay(w, c, cluster.Reading{
+		Values:   map[string][]byte{"backends/main/newer": []byte(`{"pool":"main","name":"newer","host":"h","live":true,"of":"tomorrow"}`)},
+		Unopened: map[string]error{"backends/main/sealed": errors.New("sealed"), "backends/none/lost": errors.New("sealed")},
+	})
+	if got := fmt.Sprint(o.places[0].Keep); got != "[newer sealed]" || len(w.places[0].Keep) != 0 {
+		t.Errorf("kept: %s, and by the file %v", got, w.places[0].Keep)
+	}
+}
+
 // A peer may store any number; a fleet uses so many.
 func TestLayBound(t *testing.T) {
 	c, w := based(t)

@@ -106,6 +106,7 @@ func TestFleetAdded(t *testing.T) {
 		l.end(t)
 	}
 
+	t.Run("killed", func(t *testing.T) { r.addedKilled(t) })
 	live := r.session(one, user)
 	r.seenFromAfar(t, two, one, user)
 	if out, err := two.order("backend", "remove", "mail3"); err == nil || !strings.Contains(out, "has 1 users") {
@@ -146,13 +147,12 @@ func TestFleetAdded(t *testing.T) {
 			t.Errorf("%s by %s after all were restarted: %s at %s", again, e.name, verdict, r.last(again, i+1))
 		}
 	}
-	t.Run("killed", func(t *testing.T) { r.addedKilled(t) })
 	t.Run("nonsense", func(t *testing.T) { r.addedNonsense(t) })
 	t.Run("both", func(t *testing.T) { r.addedAndInFile(t, third) })
 	r.checkPresence(9)
 }
 
-// addedKilled kills all nodes at once, with more in the log than in any snapshot; and
+// addedKilled kills all nodes at once, before any has taken a snapshot; and
 // with USHER_LONG a leader too, while the others serve. What was added and what was set
 // for it by command is as it was.
 func (r *rig) addedKilled(t *testing.T) {
