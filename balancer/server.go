@@ -62,13 +62,16 @@ func New(d Deps) *Server {
 
 // Apply puts options into force: the first ones, or those of a reload. Sockets
 // whose address stays are kept, sessions go on under the options they began
-// with. On an error nothing has changed.
+// with. On an error nothing has changed. A node that is being stopped takes options
+// without listeners only: pools, for those who are on it.
 func (srv *Server) Apply(o Options) error {
 	srv.applying.Lock()
 	defer srv.applying.Unlock()
 	select {
 	case <-srv.stopped:
-		return errors.New("the node is being stopped")
+		if len(o.Listeners) > 0 {
+			return errors.New("the node is being stopped")
+		}
 	default:
 	}
 	pools, err := srv.newPools(o.Pools)

@@ -64,7 +64,11 @@ func (f *Fleet) sayViews() {
 func viewText(p *table.Pool) string {
 	list := make([]string, 0, len(p.Active.List()))
 	for _, b := range p.Active.List() {
-		list = append(list, b.Name+"="+b.State.String())
+		name := nameOf(p, b.ID)
+		if is := p.Backends[b.ID]; is == nil || is.Removed {
+			name = strings.ReplaceAll(name, "\x00", "#") + "(removed)" // another may have the name
+		}
+		list = append(list, name+"="+b.State.String())
 	}
 	return strings.Join(list, " ")
 }

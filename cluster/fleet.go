@@ -151,8 +151,10 @@ type Fleet struct {
 	changed chan struct{}
 	held    int
 	pools   []Pool                       // as configured here
+	laid    *Reading                     // what pools were made with; nil: nothing
 	here    map[string]map[string]string // addresses of back ends as configured here, by pool and name; nil before
 	led     int64                        // since when we lead
+	unread  bool                         // alone, and started with a log that is ahead of the table: read when we lead
 	defined string                       // what of that a leader has told the fleet
 	health  map[string]map[string]bool
 	sights  map[site]*sight

@@ -403,7 +403,11 @@ func (f *Fleet) reconcile() {
 		}
 	}
 	for _, c := range commands {
-		if err := f.propose(c); err != nil {
+		err := f.propose(c)
+		if _, defined := c.(table.Define); defined && err == nil {
+			f.tellManager() // what is new can be judged at once
+		}
+		if err != nil {
 			f.mu.Lock()
 			f.defined = "" // it is said again
 			f.mu.Unlock()
@@ -432,6 +436,10 @@ func (f *Fleet) define(term uint64) []table.Command {
 	if f.pools == nil {
 		return nil // a witness, or not configured yet
 	}
+	if f.outdated() {
+		return nil // whoever made them is about to make them anew, and tells
+	}
+	var kept strings.Builder
 	d := table.Define{Term: term, At: time.Now().Unix()}
 	for _, p := range f.pools {
 		dp := table.Defined{Name: p.Name, Storage: p.Storage}
@@ -442,6 +450,10 @@ func (f *Fleet) define(term uint64) []table.Command {
 			up, looked := f.health[p.Name][b.Name]
 			dp.Backends = append(dp.Backends, table.Server{Name: b.Name, Address: b.Address, Weight: b.Weight, Down: looked && !up})
 		}
+		for _, s := range f.kept(p) {
+			dp.Backends = append(dp.Backends, s)
+			fmt.Fprintf(&kept, "%q %q %+v\n", p.Name, s.Name, s)
+		}
 		d.Pools = append(d.Pools, dp)
 	}
 	if f.table.Settings.Number == 0 {
@@ -450,7 +462,7 @@ func (f *Fleet) define(term uint64) []table.Command {
 	if f.reseal && f.table.Settling == nil {
 		d.Settings = f.resealed()
 	}
-	what := describe(f.pools)
+	what := describe(f.pools) + kept.String()
 	if what == f.defined && d.Settings == nil {
 		return nil
 	}

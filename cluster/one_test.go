@@ -258,6 +258,35 @@ func TestLocalStorageMovesNobody(t *testing.T) {
 	}
 }
 
+// TestLocalDown: an administrator's word closes sessions also where nobody else has the
+// mail, and also of a back end that was down by its health before; health alone does not.
+func TestLocalDown(t *testing.T) {
+	s := alone(t, FleetOptions{}, mainPool(place.Local, 3))
+	for _, sick := range []bool{false, true} {
+		user, other := s.userOf(t, "store1"), s.userOf(t, "store2")
+		s.login(t, user)
+		s.login(t, other)
+		if sick {
+			s.health(t, "store1", false)
+		}
+		if n := s.count(); n != 2 {
+			t.Fatalf("sick %v: %d sessions before the order", sick, n)
+		}
+		s.admin(t, "store1", table.Down)
+		until(t, "the session at store1 is closed", func() bool { return s.count() == 1 })
+		if _, _, _, err := s.f.Place(t.Context(), "main", user); !errors.Is(err, ErrNoBackend) {
+			t.Errorf("sick %v: error %v while it is down, want ErrNoBackend", sick, err)
+		}
+		s.health(t, "store1", true)
+		s.admin(t, "store1", table.Active)
+		if b, _ := s.login(t, user); b != "store1" {
+			t.Errorf("sick %v: %s after its return, want store1", sick, b)
+		}
+		s.out()
+		until(t, "all are gone", func() bool { return s.count() == 0 })
+	}
+}
+
 func TestStoppedBackendMovesOnlyItsOwn(t *testing.T) {
 	s := alone(t, FleetOptions{}, mainPool(place.Shared, 4))
 	was := map[string]string{}

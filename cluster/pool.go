@@ -20,6 +20,10 @@ type Pool struct {
 	Pins Pins
 	// PinsFile is where Pins are from, for explanations. Empty: not known.
 	PinsFile string
+	// Keep names back ends that the fleet may have and of which this node does not know
+	// enough, such as those that were added by a newer version: as a leader it leaves
+	// them what they are. Those that Backends has are not kept.
+	Keep []string
 	// Mark is what [MarkPins] makes of Pins, or empty: then Update does it.
 	Mark string
 }

@@ -78,6 +78,9 @@ func (f *Fleet) openRaft(p *port) error {
 	if f.raft, err = raft.NewRaft(c, (*machine)(f), log, log, snapshots, transport); err != nil {
 		return fmt.Errorf("state directory: %w; if it is damaged, move %s away, and the node joins anew", err, f.dir.path)
 	}
+	// Alone, all that is in the log was committed; a crash leaves some of it ahead of the
+	// last snapshot.
+	f.unread = p == nil && f.raft.LastIndex() > f.raft.AppliedIndex()
 	if !known && p == nil {
 		return f.raft.BootstrapCluster(raft.Configuration{Servers: []raft.Server{{ID: c.LocalID, Address: localAddress}}}).Error()
 	}

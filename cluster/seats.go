@@ -76,10 +76,17 @@ func (f *Fleet) seatsHere(question json.RawMessage) (seats, error) {
 	list := seats{}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for u := range f.node.Seats(q.Pool) {
-		if (q.Key == nil || *q.Key == u.Key) && len(list) < maxSeats {
+	if q.Key != nil {
+		if u, live := f.node.Seat(q.Pool, *q.Key); live {
 			list = append(list, u)
 		}
+		return list, nil
+	}
+	for u := range f.node.Seats(q.Pool) {
+		if len(list) == maxSeats {
+			break
+		}
+		list = append(list, u)
 	}
 	return list, nil
 }

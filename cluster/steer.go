@@ -15,7 +15,9 @@ import (
 
 // Update says what pools this node's configuration has. What the leader's has is
 // the fleet's; nodes that disagree are told of.
-func (f *Fleet) Update(pools []Pool) error {
+func (f *Fleet) Update(pools []Pool) error { return f.update(pools, nil) }
+
+func (f *Fleet) update(pools []Pool, laid *Reading) error {
 	if err := Validate(pools); err != nil {
 		return err
 	}
@@ -35,7 +37,7 @@ func (f *Fleet) Update(pools []Pool) error {
 	f.forgetHealth(pools)
 	f.file(marks)
 	f.here = here
-	f.pools = append([]Pool{}, pools...)
+	f.pools, f.laid = append([]Pool{}, pools...), laid
 	f.tellManager()
 	return nil
 }
@@ -99,6 +101,10 @@ func (f *Fleet) inForce() bool {
 			return false
 		}
 		known := make(map[uint16]bool)
+		for _, b := range f.kept(c) {
+			id, _ := backendOf(p, Backend{Name: b.Name, Address: b.Address})
+			known[id] = true
+		}
 		for _, b := range c.Backends {
 			if b.Pending {
 				continue
@@ -171,6 +177,8 @@ func (f *Fleet) missingToServe() string {
 		return f.fatal.Error()
 	case f.keyer.Load() == nil:
 		return "the fleet has not been joined yet"
+	case f.unread && f.led == 0:
+		return "its log has not been read yet"
 	case f.gossip == nil && f.lived():
 		return "" // places are what they were before the stop; whose change is held
 	case !f.node.Leased(bootTime()):

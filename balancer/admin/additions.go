@@ -56,6 +56,8 @@ type Addition struct {
 	Live bool `json:"live"`
 	// File: the file has it too, and comes first.
 	File bool `json:"file,omitempty"`
+	// Differ says by node how its file has it otherwise than it was added.
+	Differ map[string]string `json:"differ,omitempty"`
 	// Problems say by node why it is not used there.
 	Problems map[string]string `json:"problems,omitempty"`
 }
@@ -136,6 +138,8 @@ func (s *Server) removeBackend(w http.ResponseWriter, r *http.Request) {
 	if !ok || !sampled(w, o.DryRun) {
 		return
 	}
+	ctx, cancel := context.WithTimeoutCause(r.Context(), patience, errPatience)
+	defer cancel()
 	list, missing := s.o.Fleet.Backends()
 	if o.Pool == "" {
 		var pools []string
@@ -144,17 +148,20 @@ func (s *Server) removeBackend(w http.ResponseWriter, r *http.Request) {
 				pools = append(pools, b.Pool)
 			}
 		}
+		if len(pools) == 0 { // an order that was not carried out has left a definition only
+			pools = s.addedTo(ctx, o.Backend)
+		}
 		if len(pools) > 1 {
 			refuse(w, http.StatusBadRequest, fmt.Sprintf("back end %q is in several pools", o.Backend), "say the pool")
 			return
 		}
 		if len(pools) == 1 {
 			o.Pool = pools[0]
+		} else if o.Pool, _, ok = s.poolOf(w, ""); !ok {
+			return
 		}
 	}
 	o.By = who
-	ctx, cancel := context.WithTimeoutCause(r.Context(), patience, errPatience)
-	defer cancel()
 	err := s.o.Additions.TryRemove(ctx, o)
 	if err == nil {
 		err = busy(list, missing, o)
@@ -168,6 +175,18 @@ func (s *Server) removeBackend(w http.ResponseWriter, r *http.Request) {
 		s.o.Log.Info("removal of a back end", "event", "backend_remove_ordered", "pool", o.Pool, "backend", o.Backend, "force", o.Force, "by", who, "err", err)
 	}
 	s.objected(w, err, "usher backend list shows those there are")
+}
+
+// addedTo are the pools for which there is a definition of a back end, whatever has
+// become of it.
+func (s *Server) addedTo(ctx context.Context, backend string) (pools []string) {
+	list, _ := s.o.Additions.Additions(ctx) // that nodes do not answer is no matter: the definitions are all here
+	for _, a := range list {
+		if a.Backend == backend {
+			pools = append(pools, a.Pool)
+		}
+	}
+	return pools
 }
 
 // busy refuses to remove a back end that has users, or may have some: they would leave it

@@ -33,6 +33,37 @@ func (n *Node) Look(now int64) {
 		n.change(now, n.t.Pools[name])
 	}
 	n.moves(now)
+	n.shut(now)
+}
+
+// shut closes what is open at back ends that an administrator has taken down, where no
+// change of the view does that: with local storage one that was down by its health keeps
+// its sessions, and is down in the view already. It looks at all records while there is
+// such a back end, so it does not do so each time.
+func (n *Node) shut(now int64) {
+	if n.shutAt != 0 && now-n.shutAt < KickAgain {
+		return
+	}
+	down := make(map[string]map[uint16]bool)
+	for name, p := range n.t.Pools {
+		for id := range p.Backends {
+			if p.Shut(id) {
+				if down[name] == nil {
+					down[name] = make(map[uint16]bool)
+				}
+				down[name][id] = true
+			}
+		}
+	}
+	if len(down) == 0 {
+		return
+	}
+	n.shutAt = now
+	for k, r := range n.records {
+		if r.holds > 0 && down[n.poolOf(r)][r.backend] {
+			n.kick(now, k, r)
+		}
+	}
 }
 
 // forget drops records that count no longer. It looks at all of them, so it does

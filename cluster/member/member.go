@@ -91,6 +91,7 @@ type Node struct {
 	leaving bool                  // the node is being stopped: its life is the last one
 	sole    bool                  // it leads its log, in which nobody else has a vote
 	forgot  int64                 // when records were last forgotten
+	shutAt  int64                 // when it was last looked for who is where an administrator wants nobody
 	holds   holds
 	had     map[uint64]bool // moves: there was a record of the user
 	said    map[string]int64

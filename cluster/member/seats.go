@@ -13,6 +13,15 @@ type Seated struct {
 	Holds   int
 }
 
+// Seat is one user of a pool, if he is live here; see Seats.
+func (n *Node) Seat(pool string, k place.Key) (Seated, bool) {
+	r := n.records[k]
+	if r == nil || r.holds == 0 || n.poolOf(r) != pool {
+		return Seated{}, false
+	}
+	return Seated{k, r.backend, int(r.holds)}, true
+}
+
 // Seats yields the users of a pool that are live here, in no order. Those under keys of
 // before are left out: they are being closed.
 func (n *Node) Seats(pool string) iter.Seq[Seated] {

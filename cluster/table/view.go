@@ -89,7 +89,7 @@ func (t *Table) Present(p *Pool, k place.Key) Place { return t.PresentTraced(p, 
 // PresentTraced is Present, and notes in tr what each rule said.
 func (t *Table) PresentTraced(p *Pool, k place.Key, tr *place.Trace) Place {
 	if id, ok := p.Stays[k]; ok {
-		now := Place{Backend: id, Why: place.ByStay, OK: p.Active.Usable(id)}
+		now := Place{Backend: id, Why: place.ByStay, OK: p.Active.Usable(id) && !p.Shut(id)}
 		if now.OK {
 			tr.Note(place.ByStay, place.Matched, id, "", "he was live there when the view changed, and stays until his last session has ended")
 		} else {
@@ -226,7 +226,21 @@ func (p *Pool) Keeps(k place.Key, backend uint16) bool {
 // Loses says whether the change takes users off a back end: it is down or not
 // there afterwards.
 func (t *Table) Loses(p *Pool, backend uint16) bool {
-	return p.Next != nil && (p.Next.All && t.broken.Kept(rule.CloseForKeys) || !p.Next.View.Usable(backend))
+	return p.Next != nil && (p.Next.All && t.broken.Kept(rule.CloseForKeys) || !p.Next.View.Usable(backend) || p.shut(p.Next.View, backend))
+}
+
+// Shut says whether an administrator has taken a back end down that alone has the mail of
+// its users: nobody else can serve them, and it is not to either. Where health says that
+// it is down, sessions there go on for as long as they can.
+func (p *Pool) Shut(backend uint16) bool { return p.shut(p.Active, backend) }
+
+func (p *Pool) shut(v View, backend uint16) bool {
+	b := p.Backends[backend]
+	if v.Storage() != place.Local || b == nil || b.Removed || b.Admin != Down {
+		return false
+	}
+	s, ok := v.Find(backend)
+	return ok && s.State == place.Down
 }
 
 // LosesAny says whether the change takes users off any back end that they may be

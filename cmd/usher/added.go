@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"usher.example/cluster"
 	"usher.example/cmd/internal/config"
@@ -18,51 +19,64 @@ import (
 // its definition is not live, and each node makes ready to reach it; when all have, it is
 // made live, and the leader tells the fleet of it. It goes the same way back.
 
+// takeAgain is after how long it is tried once more what could not be put into force:
+// while this node leads, the fleet waits for it.
+const takeAgain = time.Second
+
 // watchAdded takes up what comes and goes, until the node is stopped.
 func (n *node) watchAdded(w *cluster.Watch) {
-	for {
-		n.takeAdded()
-		if _, err := w.Next(n.ctx); err != nil {
-			return
+	for n.ctx.Err() == nil {
+		ctx, cancel := n.ctx, context.CancelFunc(func() {})
+		if n.takeAdded() != nil {
+			ctx, cancel = context.WithTimeout(n.ctx, takeAgain)
 		}
+		_, _ = w.Next(ctx) // the end of the fleet is that of the node
+		cancel()
 	}
 }
 
 // layOver puts what the fleet has over a configuration. It is called with applying held.
 func (n *node) layOver(base *wiring, c *config.Config) *overlay {
-	values, unopened := n.fleet.Here(config.DefinitionDir)
-	return lay(base, c, values, unopened)
+	return lay(base, c, n.fleet.Here(config.DefinitionDir))
 }
 
 // takeAdded puts into force what has come or gone since the last time.
-func (n *node) takeAdded() {
+func (n *node) takeAdded() error {
 	n.applying.Lock()
 	defer n.applying.Unlock()
+	return n.takeUp()
+}
+
+// takeUp is takeAdded with applying held.
+func (n *node) takeUp() error {
 	if n.base == nil {
-		return
+		return nil
 	}
 	now := n.layOver(n.base, n.cfg)
 	if before := n.over.Load(); before != nil && now.same(before) {
-		return
+		return nil
 	}
 	if err := n.enact(now); err != nil {
-		n.log.Error("back ends that were added or removed by command are not taken up", "err", err)
-		return
+		n.log.Error("back ends that were added or removed by command are not taken up; it is tried again", "err", err)
+		return err
 	}
 	n.noteAdded(now)
+	return nil
 }
 
-// enact is apply for back ends only: listeners, certificates and limits stay.
+// enact is apply for back ends only: listeners, certificates and limits stay. A node that
+// is being stopped does it as well: until its sessions are gone it may lead, and the
+// others wait for its word.
 func (n *node) enact(o *overlay) error {
 	w := o.balancer
-	if !n.open.Load() {
+	if !n.open.Load() || n.draining.Load() {
 		w.Listeners = nil
 	}
 	if err := n.server.Apply(w); err != nil {
 		return err
 	}
 	n.retire(o.checks)
-	err := n.fleet.Update(o.places)
+	err := n.fleet.UpdateOver(o.places, o.reading)
 	n.examine(o.checks)
 	return err
 }
@@ -81,6 +95,11 @@ func (n *node) noteAdded(o *overlay) {
 	for _, key := range sorted(before.taken) {
 		if _, is := o.taken[key]; !is && o.problems[key] == "" {
 			n.log.Info("a back end that was added by command is given up", "event", "backend_removed", "backend", short(key))
+		}
+	}
+	for _, key := range sorted(o.differ) {
+		if before.differ[key] != o.differ[key] {
+			n.log.Warn("a back end that was added by command is another one in the file, which comes first: users move", "event", "backend_differs", "backend", short(key), "differs", o.differ[key])
 		}
 	}
 	for _, key := range sorted(o.problems) {
@@ -128,7 +147,8 @@ type tried struct {
 type inUse struct {
 	Taken    map[string]string `json:"taken"`
 	Problems map[string]string `json:"problems"`
-	File     []string          `json:"file,omitempty"` // keys of those in the file as well
+	File     []string          `json:"file,omitempty"`   // keys of those in the file as well
+	Differ   map[string]string `json:"differ,omitempty"` // how the file has them otherwise, by key
 }
 
 // answerFleet has this node answer what others ask about back ends and sessions.
@@ -143,7 +163,7 @@ func (n *node) answerFleet() {
 	n.fleet.Answer(addedTopic, func(context.Context, json.RawMessage) (any, error) {
 		u := inUse{Taken: map[string]string{}, Problems: map[string]string{}}
 		if o := n.over.Load(); o != nil {
-			u.Taken, u.Problems, u.File = o.taken, o.problems, sorted(o.shadowed)
+			u.Taken, u.Problems, u.File, u.Differ = o.taken, o.problems, sorted(o.shadowed), o.differ
 		}
 		return u, nil
 	})

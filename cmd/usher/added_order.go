@@ -47,7 +47,7 @@ func (a *adder) TryAdd(ctx context.Context, o admin.BackendAdd) error {
 // are back, before they serve. It returns a definition of the same that is there and not live:
 // an order that was not carried out to the end.
 func (a *adder) mayAdd(ctx context.Context, want config.Addition) (half *config.Definition, err error) {
-	values, _ := a.fleet.Here(config.DefinitionDir)
+	values := a.fleet.Here(config.DefinitionDir).Values
 	if text, there := values[want.Key()]; there {
 		d, err := config.ParseDefinition(want.Key(), text)
 		switch {
@@ -170,7 +170,7 @@ func (a *adder) TryRemove(ctx context.Context, o admin.BackendRemove) error {
 
 // mayRemove finds the definition; nil if it is there and not understood.
 func (a *adder) mayRemove(ctx context.Context, o admin.BackendRemove) (*config.Definition, error) {
-	values, _ := a.fleet.Here(config.DefinitionDir)
+	values := a.fleet.Here(config.DefinitionDir).Values
 	key := config.Addition{Pool: o.Pool, Name: o.Backend}.Key()
 	if text, there := values[key]; there {
 		d, err := config.ParseDefinition(key, text)
@@ -230,7 +230,8 @@ func (a *adder) inFile(ctx context.Context, key string) bool {
 
 // Additions implements admin.Additions.
 func (a *adder) Additions(ctx context.Context) ([]admin.Addition, error) {
-	values, unopened := a.fleet.Here(config.DefinitionDir)
+	here := a.fleet.Here(config.DefinitionDir)
+	values, unopened := here.Values, here.Unopened
 	if len(values)+len(unopened) == 0 {
 		return nil, nil
 	}
@@ -262,6 +263,14 @@ func (a *adder) Additions(ctx context.Context) ([]admin.Addition, error) {
 		for _, key := range u.File {
 			if e := list[key]; e != nil {
 				e.File = true
+			}
+		}
+		for key, how := range u.Differ {
+			if e := list[key]; e != nil {
+				if e.Differ == nil {
+					e.Differ = make(map[string]string)
+				}
+				e.Differ[r.Node] = how
 			}
 		}
 	})

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"usher.example/balancer/admin"
 	"usher.example/cluster"
 	"usher.example/cmd/internal/config"
 )
@@ -17,17 +18,25 @@ type overlay struct {
 	file *config.Config // which says that
 	// taken are the definitions that are in use, as the fleet has them, by key.
 	taken map[string]string
+	// reading is what it was made with.
+	reading cluster.Reading
 	// problems say by key why others are not.
 	problems map[string]string
 	// shadowed are those that the file has as well.
 	shadowed map[string]bool
+	// differ say by key how the file has it otherwise.
+	differ map[string]string
 }
 
 // lay puts definitions over what a file says. What cannot be used is left out, and said:
 // others have written it, and their word must not keep this node from serving.
-func lay(base *wiring, c *config.Config, values map[string][]byte, unopened map[string]error) *overlay {
-	o := &overlay{wiring: base, base: base, file: c, taken: make(map[string]string), problems: make(map[string]string), shadowed: make(map[string]bool)}
-	for key, err := range unopened {
+func lay(base *wiring, c *config.Config, reading cluster.Reading) *overlay {
+	o := &overlay{
+		wiring: base, base: base, file: c, reading: reading,
+		taken: make(map[string]string), problems: make(map[string]string), shadowed: make(map[string]bool), differ: make(map[string]string),
+	}
+	values := reading.Values
+	for key, err := range reading.Unopened {
 		o.problems[key] = err.Error()
 	}
 	for _, key := range slices.Sorted(maps.Keys(values)) {
@@ -35,6 +44,9 @@ func lay(base *wiring, c *config.Config, values map[string][]byte, unopened map[
 		if err == nil && c.Backend(d.Pool, d.Name) != nil && base.has(d.Pool, d.Name) {
 			o.shadowed[key] = true
 			o.taken[key] = string(values[key])
+			if how := differs(*c.Backend(d.Pool, d.Name), d.Addition); how != "" {
+				o.differ[key] = how
+			}
 			continue
 		}
 		if err == nil && len(o.taken) >= config.MaxDefinitions {
@@ -54,12 +66,49 @@ func lay(base *wiring, c *config.Config, values map[string][]byte, unopened map[
 		}
 		o.wiring, c, o.taken[key] = w, more, string(values[key])
 	}
+	o.wiring = o.keeping(sorted(o.problems))
 	return o
 }
 
-// same says whether two overlays of one base say the same.
+// keeping is the wiring that leaves back ends what they are to the fleet of which this
+// node cannot use the definition: it may be of a newer version, and users are there.
+func (w *wiring) keeping(keys []string) *wiring {
+	if len(keys) == 0 {
+		return w
+	}
+	n := *w
+	n.places = slices.Clone(w.places)
+	for _, key := range keys {
+		pool, name, _ := strings.Cut(short(key), "/")
+		for i := range n.places {
+			if p := &n.places[i]; p.Name == pool {
+				p.Keep = append(slices.Clip(p.Keep), name)
+			}
+		}
+	}
+	return &n
+}
+
+// differs says how a file has a back end otherwise than an order has added it. What tells
+// servers apart is the address as it is written, so that a file which spells it otherwise
+// has another server, and the users move.
+func differs(file config.Backend, a config.Addition) string {
+	added := config.Backend{Host: a.Host, IMAPPort: a.IMAPPort, POP3Port: a.POP3Port, Weight: admin.DefaultWeight}
+	if a.Weight != nil {
+		added.Weight = *a.Weight
+	}
+	switch {
+	case identity(file) != identity(added):
+		return fmt.Sprintf("the file has it at %q, and it was added at %q", identity(file), identity(added))
+	case file.Weight != added.Weight:
+		return fmt.Sprintf("the file gives it weight %d, and it was added with %d", file.Weight, added.Weight)
+	}
+	return ""
+}
+
+// same says whether two overlays are of one base and say the same.
 func (o *overlay) same(p *overlay) bool {
-	return maps.Equal(o.taken, p.taken) && maps.Equal(o.problems, p.problems)
+	return o.base == p.base && o.reading.Same(p.reading) && maps.Equal(o.taken, p.taken) && maps.Equal(o.problems, p.problems)
 }
 
 // has says whether a pool has a back end of that name.

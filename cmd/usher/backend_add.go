@@ -26,8 +26,9 @@ their sessions elsewhere have ended.
 TLS, the client's address and the checks are the pool's, so that no order can weaken them.
 It lasts over restarts, also of all nodes, until usher backend remove. A node that is
 away takes it up when it is back, before it serves. To have it in the file in the end,
-write it there on every node, reload them, and then remove it here: the file comes first,
-and nobody is moved.
+write it there on every node with the same name, host, ports and weight, letter for
+letter, reload them, and then remove it here: the file comes first, and nobody is moved.
+What the file says otherwise is another server, and users move; usher backend list tells.
 
 A back end of that name in the file of any node, or added before, is refused.` + dryText + exitText,
 		Example: "  usher backend add mail4 --host mail4.internal.example.org --imap-port 143 --pop3-port 110\n" +
@@ -99,6 +100,11 @@ func printAdditions(out io.Writer, list []admin.Addition) error {
 		}
 		if err != nil {
 			return err
+		}
+		for _, node := range sorted(a.Differ) {
+			if _, err := fmt.Fprintf(out, "%s: node %s: %s: users move; write it there as it was added\n", name, cell(node), text(a.Differ[node])); err != nil {
+				return err
+			}
 		}
 		for _, node := range sorted(a.Problems) {
 			if _, err := fmt.Fprintf(out, "%s: node %s cannot use it: %s\n", name, cell(node), text(a.Problems[node])); err != nil {

@@ -3,6 +3,7 @@ package main_test
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -105,6 +106,7 @@ func TestFleetAdded(t *testing.T) {
 		l.end(t)
 	}
 
+	t.Run("killed", func(t *testing.T) { r.addedKilled(t) })
 	live := r.session(one, user)
 	r.seenFromAfar(t, two, one, user)
 	if out, err := two.order("backend", "remove", "mail3"); err == nil || !strings.Contains(out, "has 1 users") {
@@ -148,6 +150,63 @@ func TestFleetAdded(t *testing.T) {
 	t.Run("nonsense", func(t *testing.T) { r.addedNonsense(t) })
 	t.Run("both", func(t *testing.T) { r.addedAndInFile(t, third) })
 	r.checkPresence(9)
+}
+
+// addedKilled kills all nodes at once, before any has taken a snapshot; and
+// with USHER_LONG a leader too, while the others serve. What was added and what was set
+// for it by command is as it was.
+func (r *rig) addedKilled(t *testing.T) {
+	one := r.nodes[0]
+	one.mustOrder("backend", "weight", "mail3", "7")
+	one.mustOrder("backend", "drain", "mail3")
+	type set struct {
+		admin, from string
+		weight      int
+		over        bool
+		since       int64  // of the last order: a back end that was defined anew
+		by          string // has another
+	}
+	see := func(e *edge) (s set) {
+		for _, b := range e.backendsOf().Backends {
+			if b.Name == "mail3" && b.State != "removed" {
+				s = set{b.Admin, b.From, b.Weight, b.Override, b.Since, b.By}
+			}
+		}
+		return s
+	}
+	want := see(one)
+	if want.admin != "drain" || want.from != "command" || want.weight != 7 || !want.over || want.by == "configuration" {
+		t.Fatalf("before: %+v", want)
+	}
+	check := func(when string) {
+		t.Helper()
+		for _, e := range r.nodes {
+			e.ready()
+		}
+		for _, e := range r.nodes {
+			if got := see(e); got != want {
+				t.Errorf("%s: %s has mail3 %+v, want %+v", when, e.name, got, want)
+			}
+		}
+	}
+	for _, e := range r.nodes {
+		e.kill()
+	}
+	for _, e := range r.nodes {
+		e.begin()
+	}
+	check("all were killed")
+	if os.Getenv("USHER_LONG") != "" {
+		peer := r.administrator("")
+		for i := range 6 { // whoever is elected may be one that has just come back
+			e := r.leads(peer)
+			e.kill()
+			e.begin()
+			check(fmt.Sprintf("leader %s was killed, the %d. time", e.name, i+1))
+		}
+	}
+	one.mustOrder("backend", "activate", "mail3")
+	one.mustOrder("backend", "weight", "mail3", "config")
 }
 
 func portOf(t *testing.T, address string) string {

@@ -49,7 +49,7 @@ type node struct {
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 
-	applying sync.Mutex              // held while a configuration is put into force; guards base and cfg
+	applying sync.Mutex              // held while a configuration is put into force, not while the fleet is waited for; guards base and cfg
 	base     *wiring                 // of the file in force, without what was added by command
 	cfg      *config.Config          // that file
 	over     atomic.Pointer[overlay] // what is in force of that
@@ -242,38 +242,45 @@ func (n *node) start(ctx context.Context, c *config.Config) error {
 	w.shown(n.keeper)
 	n.engine.SetIdle(c.Limits.Idle)
 	watch := n.fleet.Watch(config.DefinitionDir)
-	n.applying.Lock()
-	defer n.applying.Unlock()
-	n.base, n.cfg = w, c
-	over := n.layOver(w, c)
-	quiet := over.balancer
-	quiet.Listeners = nil
-	if err := n.server.Apply(quiet); err != nil {
+	if err := n.begin(ctx, w, c); err != nil {
 		shown.Drop()
 		return err
 	}
-	n.examine(over.checks)
-	n.awaitVerdicts(ctx)
-	if err := n.fleet.Update(over.places); err != nil { // when it is known who is down
-		shown.Drop()
-		return err
-	}
-	n.noteAdded(over)
+	// From now on, as the fleet may bring more while it is waited for: after a crash this
+	// node's table is an old one until its log has been read.
+	n.running.Go(func() { n.watchAdded(watch) })
 	n.awaitFleet(ctx)
-	if now := n.layOver(w, c); !now.same(over) { // the fleet has brought more
-		if over = now; n.enact(over) == nil {
-			n.noteAdded(over)
-		}
-	}
 	n.takeTickets() // before the first client comes
 	n.doors.apply(c.ACME)
 	shown.Commit() // now that there may be a fleet to keep what is obtained
 	n.awaitCertificates(ctx)
-	if err := n.server.Apply(over.balancer); err != nil {
+	n.applying.Lock()
+	defer n.applying.Unlock()
+	_ = n.takeUp() // what came last; it is logged, and tried again
+	if err := n.server.Apply(n.over.Load().balancer); err != nil {
 		return err
 	}
 	n.open.Store(true)
-	n.running.Go(func() { n.watchAdded(watch) })
+	return nil
+}
+
+// begin has the node know its back ends, with no listener open.
+func (n *node) begin(ctx context.Context, w *wiring, c *config.Config) error {
+	n.applying.Lock()
+	defer n.applying.Unlock()
+	over := n.layOver(w, c)
+	quiet := over.balancer
+	quiet.Listeners = nil
+	if err := n.server.Apply(quiet); err != nil {
+		return err
+	}
+	n.examine(over.checks)
+	n.awaitVerdicts(ctx)
+	if err := n.fleet.UpdateOver(over.places, over.reading); err != nil { // when it is known who is down
+		return err
+	}
+	n.base, n.cfg = w, c
+	n.noteAdded(over)
 	return nil
 }
 
@@ -281,46 +288,58 @@ func (n *node) start(ctx context.Context, c *config.Config) error {
 // stays, whole: all that can be wrong is found before anything changes, and
 // what the kernel may refuse, a new socket, comes first.
 func (n *node) apply(c *config.Config) error {
-	n.applying.Lock()
-	defer n.applying.Unlock()
-	base, err := translate(c)
-	if err != nil {
-		return err
-	}
-	w := n.layOver(base, c)
-	shown, err := n.keeper.Prepare(w.certs)
-	if err != nil {
-		return err
-	}
-	w.shown(n.keeper)
-	open := n.entrance.close()
+	open, err := n.exchange(c)
 	defer open()
-	// The balancer first: a place must not name a back end that it does not
-	// know. One that it knows no longer a login on its way still finds in the
-	// pool that it began with.
-	if err := n.server.Apply(w.balancer); err != nil {
-		shown.Drop()
+	if err != nil {
 		return err
 	}
-	n.base, n.cfg = base, c
-	n.doors.apply(c.ACME)
-	shown.Commit()
-	n.retire(w.checks)
-	if err := n.replace(w.wiring); err != nil {
-		return fmt.Errorf("after it was found good: %w", err)
-	}
-	n.noteAdded(w)
+	n.settle()
 	open() // what is left is nothing that a login has to wait for
 	n.engine.SetIdle(c.Limits.Idle)
-	n.guard.Configure(w.guard)
 	n.log.setLevel(c.Log.Level)
-	n.examine(w.checks)
 	ctx, cancel := context.WithTimeoutCause(n.ctx, pinsTime, fmt.Errorf("not within %v", pinsTime))
 	defer cancel()
 	if err := n.fleet.Pinned(ctx); err != nil {
 		n.log.Warn("users are not yet placed by the new pins", "event", "places_late", "err", err)
 	}
 	return nil
+}
+
+// exchange is apply up to where the fleet is waited for: meanwhile back ends may come and
+// go by command. Logins wait until open is called, once or more.
+func (n *node) exchange(c *config.Config) (open func(), err error) {
+	open = func() {}
+	n.applying.Lock()
+	defer n.applying.Unlock()
+	base, err := translate(c)
+	if err != nil {
+		return open, err
+	}
+	w := n.layOver(base, c)
+	shown, err := n.keeper.Prepare(w.certs)
+	if err != nil {
+		return open, err
+	}
+	w.shown(n.keeper)
+	open = n.entrance.close()
+	// The balancer first: a place must not name a back end that it does not
+	// know. One that it knows no longer a login on its way still finds in the
+	// pool that it began with.
+	if err := n.server.Apply(w.balancer); err != nil {
+		shown.Drop()
+		return open, err
+	}
+	n.base, n.cfg = base, c // what is in force of it is another overlay's until noteAdded
+	n.doors.apply(c.ACME)
+	shown.Commit()
+	n.retire(w.checks)
+	if err := n.fleet.UpdateOver(w.places, w.reading); err != nil {
+		return open, fmt.Errorf("after it was found good: %w", err)
+	}
+	n.examine(w.checks)
+	n.noteAdded(w)
+	n.guard.Configure(w.guard)
+	return open, nil
 }
 
 // settleTime bounds how long a reload keeps logins waiting for the places to be
@@ -331,17 +350,13 @@ const settleTime = 5 * time.Second
 // that it is done. Nobody else waits; a million take some seconds.
 const pinsTime = 30 * time.Second
 
-// replace tells the fleet about pools, and waits for it to place by them.
-func (n *node) replace(w *wiring) error {
-	if err := n.fleet.Update(w.places); err != nil {
-		return err
-	}
+// settle waits for the fleet to place by the pools that it was told.
+func (n *node) settle() {
 	ctx, cancel := context.WithTimeoutCause(n.ctx, settleTime, fmt.Errorf("not within %v", settleTime))
 	defer cancel()
 	if err := n.fleet.Settle(ctx); err != nil {
 		n.log.Warn("users are not yet placed by the new configuration", "event", "places_late", "err", err)
 	}
-	return nil
 }
 
 // retire ends the checkers that are not to go on as they are, and returns when
