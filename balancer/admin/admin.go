@@ -126,6 +126,9 @@ type Options struct {
 	// Gate knows who may use the API over TCP. Nil: nobody may, and Remote must not be
 	// called.
 	Gate *Gate
+	// Hosts are names in DNS under which browsers may ask for the address of Public. Its
+	// addresses and names without a dot need not be there.
+	Hosts []string
 	// Board is the dashboard's page under "/", over TCP also for those who have not said
 	// who they are: it must have no data in it. Nil: there is none.
 	Board http.Handler
@@ -254,5 +257,5 @@ func (s *Server) Public(health http.Handler) http.Handler {
 	mux.Handle(BoardPath, only(http.MethodGet, s.board)) // of a caller whom nobody knows
 	pageRoutes(mux)
 	mux.Handle("/", health)
-	return mux
+	return ownHost(mux, s.ownPublicHost)
 }

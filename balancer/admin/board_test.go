@@ -198,13 +198,13 @@ func TestOrdersOfPages(t *testing.T) {
 		{"http://localhost:8080", "same-origin", http.StatusOK},
 		{"http://127.0.0.1:8080", "same-origin", http.StatusOK},
 		{"http://[::1]:8080", "same-origin", http.StatusOK},
-		{"http://evil.example", "cross-site", http.StatusForbidden},
-		{"http://evil.example:8080", "same-origin", http.StatusForbidden}, // its name leads here now
+		{"http://evil.example", "cross-site", http.StatusMisdirectedRequest},
+		{"http://evil.example:8080", "same-origin", http.StatusMisdirectedRequest}, // its name leads here now
 		{"null", "cross-site", http.StatusForbidden},
 		{"", "cross-site", http.StatusForbidden},
 	} {
 		f := new(fakeFleet)
-		r := httptest.NewRequest(http.MethodPost, admin.BackendStatePath, strings.NewReader(`{"backend":"mail1","state":"drain"}`))
+		r := httptest.NewRequest(http.MethodPost, "http://usher"+admin.BackendStatePath, strings.NewReader(`{"backend":"mail1","state":"drain"}`))
 		r.Header.Set("Content-Type", "application/json")
 		if tt.origin != "" {
 			r.Header.Set("Origin", tt.origin)
@@ -229,7 +229,7 @@ func TestPageHeaders(t *testing.T) {
 	h := admin.Page()
 	for _, path := range []string{"/", "/assets/app.js", "/assets/style.css", "/assets/icon.svg"} {
 		w := httptest.NewRecorder()
-		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, http.NoBody))
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "http://usher"+path, http.NoBody))
 		policy := w.Header().Get("Content-Security-Policy")
 		if w.Code != http.StatusOK || !strings.Contains(policy, "default-src 'none'") || strings.Contains(policy, "unsafe") || strings.Contains(policy, "http") {
 			t.Errorf("%s: got %d with policy %q", path, w.Code, policy)
@@ -239,7 +239,7 @@ func TestPageHeaders(t *testing.T) {
 				t.Errorf("%s names another place: %s", path, text)
 			}
 		}
-		again := httptest.NewRequest(http.MethodGet, path, http.NoBody)
+		again := httptest.NewRequest(http.MethodGet, "http://usher"+path, http.NoBody)
 		again.Header.Set("If-None-Match", w.Header().Get("ETag"))
 		w = httptest.NewRecorder()
 		if h.ServeHTTP(w, again); w.Code != http.StatusNotModified || w.Body.Len() > 0 {
@@ -248,7 +248,7 @@ func TestPageHeaders(t *testing.T) {
 	}
 	for path, want := range map[string]int{"/assets/": http.StatusNotFound, "/assets/../page.go": http.StatusTemporaryRedirect, "/x": http.StatusNotFound} {
 		w := httptest.NewRecorder()
-		if h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, http.NoBody)); w.Code != want && w.Code != http.StatusMovedPermanently {
+		if h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "http://usher"+path, http.NoBody)); w.Code != want && w.Code != http.StatusMovedPermanently {
 			t.Errorf("%s: got %d, want %d", path, w.Code, want)
 		}
 	}
@@ -282,7 +282,7 @@ func FuzzPart(f *testing.F) {
 func TestBoardAlone(t *testing.T) {
 	n := newNode(t)
 	n.connect(t).login(t, "joe", "good")
-	r := httptest.NewRequest(http.MethodGet, admin.BoardPath, http.NoBody)
+	r := httptest.NewRequest(http.MethodGet, "http://usher"+admin.BoardPath, http.NoBody)
 	r.Header.Set("Accept", "application/json")
 	w := httptest.NewRecorder()
 	n.Public(public).ServeHTTP(w, r)
