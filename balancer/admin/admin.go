@@ -229,6 +229,9 @@ func New(o Options) *Server {
 		o.Guard = guard.New(guard.Options{Off: true}, time.Now())
 	}
 	s := &Server{o: o, gathering: newGathering(o.Events, o.EventPeers), followers: make(chan struct{}, maxFollowers)}
+	if o.Fleet != nil {
+		s.gathering.members = s.memberNames
+	}
 	if s.o.RecentEvents == nil && o.EventPeers != nil {
 		s.o.RecentEvents = s.boardEvents
 	}

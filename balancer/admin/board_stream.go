@@ -57,7 +57,10 @@ func (s *Server) board(w http.ResponseWriter, r *http.Request) {
 	defer s.viewers.leave()
 	role := roleOf(r.Context())
 	if strings.HasPrefix(r.Header.Get("Accept"), "application/json") {
+		asked := make(chan struct{})
+		go func() { defer close(asked); s.gathering.round(boardEvery) }()
 		taken, err := s.watcher.current(r.Context())
+		defer func() { <-asked }() // some seconds at most
 		if err != nil {
 			refuse(w, http.StatusInternalServerError, "look at the fleet: "+err.Error(), "try again")
 			return
@@ -70,7 +73,9 @@ func (s *Server) board(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), viewTime)
-	defer cancel()
+	asked := make(chan struct{})
+	go func() { defer close(asked); s.gathering.keepAsking(ctx) }()
+	defer func() { cancel(); <-asked }() // some seconds at most
 	s.stream(ctx, w, role)
 }
 

@@ -57,7 +57,9 @@ func (s *Server) follow(w http.ResponseWriter, r *http.Request, o wish) {
 	if rc.Flush() != nil {
 		return
 	}
-	ctx, cancel := context.WithCancel(r.Context())
+	// Whoever reads it may not be allowed to any more. He asks again at once, with
+	// Last-Event-ID.
+	ctx, cancel := context.WithTimeout(r.Context(), viewTime)
 	asked := make(chan struct{})
 	go func() { defer close(asked); s.gathering.keepAsking(ctx) }()
 	defer func() { cancel(); <-asked }() // a question takes some seconds at most
@@ -68,7 +70,9 @@ func (s *Server) follow(w http.ResponseWriter, r *http.Request, o wish) {
 		if f.since.IsZero() {
 			f.since = time.Now()
 		}
+		f.from.begin(f.since)
 	}
+	f.from.begin(time.Now()) // of a position that does not say it
 	f.run(ctx)
 }
 
@@ -120,7 +124,7 @@ func (f *follower) run(ctx context.Context) {
 // look writes what is new.
 func (f *follower) look() error {
 	was := maps.Clone(f.from)
-	list, lost, missing := f.gathering.after(f.from, f.since)
+	list, lost, missing := f.gathering.after(f.from)
 	var b bytes.Buffer
 	if lost > 0 {
 		say(&b, EventLost, "", lost)
