@@ -176,9 +176,9 @@ type Server struct {
 	metrics http.Handler
 
 	gathering *gathering
-	followers chan struct{} // has an entry for each stream of events
+	followers seats // of streams of events
 	watcher   *watcher
-	viewers   viewers
+	viewers   seats // of streams of boards
 }
 
 // New returns a Server.
@@ -228,7 +228,7 @@ func New(o Options) *Server {
 	if o.Guard == nil {
 		o.Guard = guard.New(guard.Options{Off: true}, time.Now())
 	}
-	s := &Server{o: o, gathering: newGathering(o.Events, o.EventPeers), followers: make(chan struct{}, maxFollowers)}
+	s := &Server{o: o, gathering: newGathering(o.Events, o.EventPeers)}
 	if o.Fleet != nil {
 		s.gathering.members = s.memberNames
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"slices"
 	"strings"
@@ -166,5 +167,47 @@ func TestBoardWaitsForNoEvents(t *testing.T) {
 	}
 	if list := b.boardEvents(); len(list) != 1 {
 		t.Errorf("got %+v", list)
+	}
+}
+
+// TestSeats: those who may less, and have not said who they are, shut nobody else out.
+func TestSeats(t *testing.T) {
+	var s seats
+	var leave func()
+	for _, c := range []Caller{{Name: "nobody"}, {"ann", RoleRead, viaToken}, {"bob", RoleOperate, viaToken}, {"uid 0", RoleSocket, viaSocket}} {
+		for i := range maxViewers {
+			var ok bool
+			if leave, ok = s.enter(c, maxViewers); !ok {
+				t.Fatalf("%+v: no seat %d", c, i)
+			}
+		}
+		if _, ok := s.enter(c, maxViewers); ok {
+			t.Errorf("%+v: one more than %d", c, maxViewers)
+		}
+		leave()
+		if _, ok := s.enter(c, maxViewers); !ok {
+			t.Errorf("%+v: the seat of one who has left is taken", c)
+		}
+	}
+}
+
+// TestStopEndsStreams: who follows does not hold up the end of a server.
+func TestStopEndsStreams(t *testing.T) {
+	b := newBoard(t)
+	in, end := b.follow(t, "", "")
+	defer end()
+	until(t, in, "id: ")
+	began := time.Now()
+	b.stop()
+	if took := time.Since(began); took >= shutdownTime {
+		t.Logf("it took %v", took)
+	}
+	for { // in good order: not cut off
+		if _, err := in.ReadString('\n'); err != nil {
+			if err != io.EOF { //nolint:errorlint // as bufio returns it
+				t.Errorf("the stream was cut off: %v", err)
+			}
+			return
+		}
 	}
 }

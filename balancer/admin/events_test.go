@@ -66,13 +66,14 @@ type board struct {
 	log    *slog.Logger
 	others *others
 	client http.Client
+	stop   func() // ends it, and waits
 }
 
 func newBoard(t *testing.T) *board {
 	t.Helper()
 	b := &board{own: NewEvents(), others: &others{nodes: map[string]*Events{"edge-2": NewEvents()}, dead: map[string]bool{}}}
 	b.log = slog.New(b.own.Handler(slog.DiscardHandler))
-	b.Server = &Server{gathering: newGathering(b.own, b.others), followers: make(chan struct{}, maxFollowers)}
+	b.Server = &Server{gathering: newGathering(b.own, b.others)}
 	routes := &router{mux: http.NewServeMux()}
 	b.eventRoutes(routes)
 	mux := onSocket(routes.mux)
@@ -84,7 +85,8 @@ func newBoard(t *testing.T) *board {
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { _ = Serve(ctx, l, mux, slog.New(slog.DiscardHandler)) })
-	t.Cleanup(func() { cancel(); running.Wait() })
+	b.stop = func() { cancel(); running.Wait() }
+	t.Cleanup(b.stop)
 	b.client.Transport = &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", socket)
 	}}
@@ -338,7 +340,7 @@ func TestStalledFollower(t *testing.T) {
 	r := ask(EventsPath + "?since=1h")
 	r.Header.Set("Accept", "text/event-stream")
 	b.events(stalled{httptest.NewRecorder()}, r) // returns
-	if n := len(b.followers); n != 0 {
+	if n := len(b.followers.taken); n != 0 {
 		t.Errorf("%d follow", n)
 	}
 }
