@@ -263,7 +263,7 @@ func TestPageHeaders(t *testing.T) {
 func FuzzPart(f *testing.F) {
 	f.Add(`{"uptime":1,"backends":[{"pool":"main","name":"mail1","connect":[{"le":0.1,"n":3}]}]}`)
 	f.Add(`{"uptime":-1e308,"logins":18446744073709551615,"reasons":["\u202e",""]}`)
-	f.Add(`{"uptime":1,"backends":[{"pool":"main","name":"mail1","down":1e308,"connect":[{"le":1e308,"n":3}]}]}`)
+	f.Add(`{"uptime":1,"backends":[{"pool":"main","name":"mail1","down":1e308,"connect":[{"le":1e308,"n":1000000}]}]}`)
 	f.Add(`{"uptime":1,"cpu":1e308}`)
 	f.Add(`{"uptime":1,"cpu":-1e308,"backends":[{"pool":"main","name":"mail1","connect":[{"le":-1e308,"n":3}]}]}`)
 	f.Add(`{"certificates":[{"names":null,"not_after":"9999-12-31T23:59:59Z"}]}`)
