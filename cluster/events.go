@@ -3,6 +3,7 @@ package cluster
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 
 	"usher.example/cluster/table"
@@ -28,19 +29,30 @@ func (f *Fleet) eventing(mux *http.ServeMux) {
 	})
 }
 
-// Events asks all other nodes that serve about their events, at the same time, and calls
-// got for each answer as it comes, one at a time; both are what FleetOptions.Events takes
-// and gives. The error names the nodes that did not answer. It takes some seconds at most.
-func (f *Fleet) Events(question json.RawMessage, got func(node string, answer json.RawMessage)) error {
-	return survey(f, "/v1/events", question, got)
+// Events asks all other nodes that serve about their events, or those of them that only
+// names, if it is not nil, at the same time, and calls got for each answer as it comes, one
+// at a time; both are what FleetOptions.Events takes and gives. The error names the nodes
+// that did not answer. It takes some seconds at most.
+func (f *Fleet) Events(only []string, question json.RawMessage, got func(node string, answer json.RawMessage)) error {
+	if only == nil {
+		return survey(f, "/v1/events", question, got)
+	}
+	among := f.alive()
+	for node := range among {
+		if !slices.Contains(only, node) {
+			delete(among, node)
+		}
+	}
+	return surveyOf(f, among, "/v1/events", question, got)
 }
 
-// sayViews has the leader tell when the view of a pool is another. It is called with mu
-// held.
-func (f *Fleet) sayViews() {
+// sayViews has the leader tell when the view of a pool is another: what it returns writes
+// the log, and is called without mu. It is called with mu held itself.
+func (f *Fleet) sayViews() (say func()) {
+	say = func() {}
 	if f.leader == nil {
 		f.views = nil
-		return
+		return say
 	}
 	before := f.views
 	now := make(map[string]uint64, len(f.table.Pools))
@@ -50,12 +62,18 @@ func (f *Fleet) sayViews() {
 		changed = changed || before[name] != p.Epoch
 	}
 	if !changed {
-		return
+		return say
 	}
 	f.views = now
+	var lines [][]any
 	for _, name := range sortedKeys(now) {
 		if was, known := before[name]; known && was != now[name] {
-			f.log.Info("the view of a pool is another", "event", "view_changed", "pool", name, "epoch", now[name], "backends", viewText(f.table.Pools[name]))
+			lines = append(lines, []any{name, now[name], viewText(f.table.Pools[name])})
+		}
+	}
+	return func() {
+		for _, l := range lines {
+			f.log.Info("the view of a pool is another", "event", "view_changed", "pool", l[0], "epoch", l[1], "backends", l[2])
 		}
 	}
 }

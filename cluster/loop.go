@@ -137,7 +137,7 @@ func (f *Fleet) look() {
 	f.leased = f.node.Leased(now)
 	lost, regained := before && !f.leased, !before && f.leased && f.lostOnce
 	f.lostOnce = f.lostOnce || lost
-	f.sayViews()
+	sayViews := f.sayViews()
 	f.countViews()
 	commands := e.Commands
 	if f.leader != nil {
@@ -151,6 +151,7 @@ func (f *Fleet) look() {
 	}
 	f.mu.Unlock()
 
+	sayViews()
 	if lost {
 		f.stats.Isolated.Add(1)
 		f.log.Warn("the node has lost its fleet: its word does not count until it has entered anew", "event", "node_isolated", "strict", f.o.Strict)

@@ -88,14 +88,6 @@ func (f *Fleet) Ask(ctx context.Context, topic string, question any, got func(Re
 		return nil, err
 	}
 	var errs []error
-	if !f.o.Witness {
-		data, err := f.answerHere(ctx, topic, q)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("node %s: %w", f.o.Node, err))
-		} else {
-			got(Reply{f.o.Node, data})
-		}
-	}
 	alive := f.alive()
 	type told struct {
 		node string
@@ -115,6 +107,16 @@ func (f *Fleet) Ask(ctx context.Context, topic string, question any, got func(Re
 			t.err = f.askLong(within, p.address, "/v1/question/"+topic, q, &t.data)
 			answers <- t
 		}()
+	}
+	if !f.o.Witness { // while the others think
+		within, cancel := context.WithTimeout(ctx, thinkTime)
+		data, err := f.answerHere(within, topic, q)
+		cancel()
+		if err != nil {
+			errs = append(errs, fmt.Errorf("node %s: %w", f.o.Node, err))
+		} else {
+			got(Reply{f.o.Node, data})
+		}
 	}
 	for range asked {
 		t := <-answers

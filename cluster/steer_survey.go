@@ -55,11 +55,24 @@ func (f *Fleet) steering(mux *http.ServeMux) {
 // each answer, one at a time. The error names the nodes that did not answer: those
 // that were asked in vain, and those that are counted and cannot be seen.
 func survey[A any](f *Fleet, path string, question any, got func(node string, answer A)) error {
+	alive := f.alive()
+	errs := []error{surveyOf(f, alive, path, question, got)}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, name := range sortedKeys(f.table.Members) {
+		if _, there := alive[name]; !there && name != f.o.Node && f.table.Members[name].Counted {
+			errs = append(errs, fmt.Errorf("node %s: it cannot be seen, and may have users", name))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// surveyOf is survey of some nodes. The error names those that were asked in vain.
+func surveyOf[A any](f *Fleet, among map[string]peer, path string, question any, got func(node string, answer A)) error {
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	var errs []error
-	alive := f.alive()
-	for name, p := range alive {
+	for name, p := range among {
 		if name == f.o.Node || p.Witness {
 			continue
 		}
@@ -76,13 +89,6 @@ func survey[A any](f *Fleet, path string, question any, got func(node string, an
 		})
 	}
 	wg.Wait()
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, name := range sortedKeys(f.table.Members) {
-		if _, there := alive[name]; !there && name != f.o.Node && f.table.Members[name].Counted {
-			errs = append(errs, fmt.Errorf("node %s: it cannot be seen, and may have users", name))
-		}
-	}
 	return errors.Join(errs...)
 }
 

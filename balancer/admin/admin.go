@@ -130,6 +130,9 @@ type Options struct {
 	// Gate knows who may use the API over TCP. Nil: nobody may, and Remote must not be
 	// called.
 	Gate *Gate
+	// Hosts are names in DNS under which browsers may ask for the address of Public. Its
+	// addresses and names without a dot need not be there.
+	Hosts []string
 	// Board is the dashboard's page under "/", over TCP also for those who have not said
 	// who they are: it must have no data in it. Nil: there is none.
 	Board http.Handler
@@ -177,9 +180,9 @@ type Server struct {
 	metrics http.Handler
 
 	gathering *gathering
-	followers chan struct{} // has an entry for each stream of events
+	followers seats // of streams of events
 	watcher   *watcher
-	viewers   viewers
+	viewers   seats // of streams of boards
 }
 
 // New returns a Server.
@@ -229,7 +232,10 @@ func New(o Options) *Server {
 	if o.Guard == nil {
 		o.Guard = guard.New(guard.Options{Off: true}, time.Now())
 	}
-	s := &Server{o: o, gathering: newGathering(o.Events, o.EventPeers), followers: make(chan struct{}, maxFollowers)}
+	s := &Server{o: o, gathering: newGathering(o.Events, o.EventPeers)}
+	if o.Fleet != nil {
+		s.gathering.members = s.memberNames
+	}
 	if s.o.RecentEvents == nil && o.EventPeers != nil {
 		s.o.RecentEvents = s.boardEvents
 	}
@@ -258,5 +264,5 @@ func (s *Server) Public(health http.Handler) http.Handler {
 	mux.Handle(BoardPath, only(http.MethodGet, s.board)) // of a caller whom nobody knows
 	pageRoutes(mux)
 	mux.Handle("/", health)
-	return mux
+	return ownHost(mux, s.ownPublicHost)
 }

@@ -123,8 +123,8 @@ type BoardBackend struct {
 	State    string   `json:"state"`           // as cluster.FleetBackend.State
 	Up       bool     `json:"up"`              // by the health that most nodes see
 	Since    float64  `json:"since,omitempty"` // of an administrator's change, Unix seconds
-	By       string   `json:"by,omitempty"`
-	Changing bool     `json:"changing"` // nodes are being brought in line
+	By       string   `json:"by,omitempty"`    // for who may give orders
+	Changing bool     `json:"changing"`        // nodes are being brought in line
 	Weight   int      `json:"weight"`
 	Override bool     `json:"override"`           // the weight is an administrator's
 	Share    float64  `json:"share"`              // of the pool's users, 0 to 1
@@ -140,6 +140,8 @@ type BoardBackend struct {
 	// as upper bounds of the histogram's buckets; null: none in the last half minute.
 	ConnectP50 *float64 `json:"connect_p50_ms"`
 	ConnectP95 *float64 `json:"connect_p95_ms"`
+
+	by string
 }
 
 // BoardCertificate is a certificate that clients are shown.

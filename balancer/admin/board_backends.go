@@ -23,7 +23,7 @@ func (b *Board) backends(w *watcher) {
 	for _, p := range placed {
 		row := BoardBackend{
 			Pool: p.Pool, Name: p.Name, Address: clip(p.Address), Admin: p.Admin, State: p.State, Up: p.Up, Since: float64(p.Since),
-			By: clip(p.By), Changing: p.Changing, Weight: p.Weight, Override: p.Override, Errors: []string{},
+			by: clip(p.By), Changing: p.Changing, Weight: p.Weight, Override: p.Override, Errors: []string{},
 		}
 		key := [2]string{p.Pool, p.Name}
 		if i, twice := at[key]; twice { // a former server of that name, or the one after it
@@ -151,8 +151,7 @@ func quantile(bounds []float64, cumulative map[float64]uint64, q float64) *float
 	all := cumulative[bounds[len(bounds)-1]]
 	for _, le := range bounds {
 		if n := cumulative[le]; n > 0 && float64(n) >= q*float64(all) {
-			ms := le * 1000
-			return &ms
+			return finite(le * 1000)
 		}
 	}
 	return nil

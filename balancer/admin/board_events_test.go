@@ -1,10 +1,12 @@
 package admin
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -15,13 +17,13 @@ type late struct {
 	letGo chan struct{}
 }
 
-func (l *late) Events(q json.RawMessage, got func(string, json.RawMessage)) error {
+func (l *late) Events(nodes []string, q json.RawMessage, got func(string, json.RawMessage)) error {
 	<-l.letGo
-	return l.others.Events(q, got)
+	return l.others.Events(nodes, q, got)
 }
 
-// A board waits for no node that is dead: it has what is known, and the rest as soon as
-// that is there. Users are not named, and the newest comes first.
+// A board waits for no node: it has what is known, and the rest once who looks at it has
+// been answered. Users are not named, and the newest comes first.
 func TestBoardEvents(t *testing.T) {
 	own, two := NewEvents(), NewEvents()
 	peers := &late{others: others{nodes: map[string]*Events{"edge-2": two}, dead: map[string]bool{}}, letGo: make(chan struct{})}
@@ -39,8 +41,12 @@ func TestBoardEvents(t *testing.T) {
 	if list[1].Text != "move (backend mail2)" || list[1].Level != LevelNotice {
 		t.Errorf("got %+v", list[1])
 	}
-	s.boardEvents() // nor is it asked twice
 	slog.New(two.Handler(slog.DiscardHandler)).Warn("back end is down", "event", "backend_down", "backend", "mail1", "pool", "main", "err", errors.New("joe said so"))
+	ctx, end := context.WithCancel(t.Context())
+	var looking sync.WaitGroup
+	looking.Go(func() { s.gathering.keepAsking(ctx) })
+	defer looking.Wait()
+	defer end()
 	close(peers.letGo)
 	for deadline := time.Now().Add(20 * time.Second); ; {
 		found := false

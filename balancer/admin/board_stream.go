@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"time"
 )
 
 const (
-	// maxViewers at one time: a team, with a screen on the wall. Each costs a
+	// maxViewers at one time, of each way in and role: a team, with a screen on the wall. Each costs a
 	// connection and a goroutine, and none of them makes the fleet be asked more.
 	maxViewers = 32
 	// frameTime is how long a viewer may take to receive a Board. Who is slower is
@@ -29,18 +29,39 @@ func roleOf(ctx context.Context) string {
 	return roleLooks
 }
 
-// viewers count those who look.
-type viewers struct{ n atomic.Int64 }
-
-func (v *viewers) enter() bool {
-	if v.n.Add(1) > maxViewers {
-		v.n.Add(-1)
-		return false
-	}
-	return true
+// seats bound streams: those of each way in and role by themselves, so that those who may
+// less, or have not said who they are, shut out nobody who may more.
+type seats struct {
+	mu    sync.Mutex // guards taken
+	taken map[seat]int
 }
 
-func (v *viewers) leave() { v.n.Add(-1) }
+// A seat is for callers of one way in and role.
+type seat struct {
+	via  string // empty: nobody has said who he is
+	role Role
+}
+
+// enter takes one of so many seats, and returns how to leave it.
+func (s *seats) enter(c Caller, most int) (leave func(), ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	kind := seat{c.Via, c.Role}
+	if s.taken[kind] >= most {
+		return nil, false
+	}
+	if s.taken == nil {
+		s.taken = make(map[seat]int)
+	}
+	s.taken[kind]++
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.taken[kind]--; s.taken[kind] == 0 {
+			delete(s.taken, kind)
+		}
+	}, true
+}
 
 func (s *Server) boardRoutes(mux *router) {
 	mux.Handle(BoardPath, only(http.MethodGet, s.board))
@@ -50,14 +71,12 @@ func (s *Server) board(w http.ResponseWriter, r *http.Request) {
 	if _, ok := query(w, r); !ok {
 		return
 	}
-	if !s.viewers.enter() {
-		refuse(w, http.StatusServiceUnavailable, fmt.Sprintf("%d others look at this node's dashboard", maxViewers), "look at another node's")
-		return
-	}
-	defer s.viewers.leave()
 	role := roleOf(r.Context())
 	if strings.HasPrefix(r.Header.Get("Accept"), "application/json") {
+		asked := make(chan struct{})
+		go func() { defer close(asked); s.gathering.round(boardEvery) }()
 		taken, err := s.watcher.current(r.Context())
+		defer func() { <-asked }() // some seconds at most
 		if err != nil {
 			refuse(w, http.StatusInternalServerError, "look at the fleet: "+err.Error(), "try again")
 			return
@@ -69,8 +88,16 @@ func (s *Server) board(w http.ResponseWriter, r *http.Request) {
 		_, _ = w.Write(append(taken.encoded[role], '\n')) // an error: he has gone
 		return
 	}
+	leave, ok := s.viewers.enter(callerOf(r.Context()), maxViewers)
+	if !ok {
+		refuse(w, http.StatusServiceUnavailable, fmt.Sprintf("%d others of the same role look at this node's dashboard", maxViewers), "look at another node's")
+		return
+	}
+	defer leave()
 	ctx, cancel := context.WithTimeout(r.Context(), viewTime)
-	defer cancel()
+	asked := make(chan struct{})
+	go func() { defer close(asked); s.gathering.keepAsking(ctx) }()
+	defer func() { cancel(); <-asked }() // some seconds at most
 	s.stream(ctx, w, role)
 }
 

@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"encoding/json"
+	"math"
 	"slices"
 	"time"
 
@@ -65,7 +66,7 @@ func (w *watcher) current(ctx context.Context) (*shot, error) {
 	b := w.board()
 	taken := &shot{at: b.Time, encoded: make(map[string][]byte)}
 	for _, role := range []string{roleLooks, roleOrders} {
-		b.Role = role
+		b.show(role)
 		text, err := json.Marshal(b)
 		if err != nil {
 			return nil, err
@@ -74,6 +75,18 @@ func (w *watcher) current(ctx context.Context) (*shot, error) {
 	}
 	w.last = taken
 	return taken, nil
+}
+
+// show has the board be one for a role. Who has set a back end is for those only who may
+// do it themselves.
+func (b *Board) show(role string) {
+	b.Role = role
+	for i := range b.Backends {
+		row := &b.Backends[i]
+		if row.By = ""; role == roleOrders {
+			row.By = row.by
+		}
+	}
 }
 
 // board looks once.
@@ -157,14 +170,27 @@ func (w *watcher) keep(now time.Time, parts map[string]cluster.Part, view cluste
 	}
 }
 
+const (
+	// maxSeconds bounds a time that a node tells, and that of the processors it has used:
+	// a century of three hundred of them.
+	maxSeconds = 1e12
+	// maxLe bounds that of a histogram, in seconds: no dial takes as long.
+	maxLe = 1e6
+)
+
+// within is a number of seconds as they can be.
+func within(seconds float64) float64 { return min(max(seconds, 0), maxSeconds) }
+
 // bound cuts what another node told to what is shown of it.
 func (p *nodePart) bound() {
+	p.Uptime, p.CPU = within(p.Uptime), within(p.CPU)
 	p.Version, p.Reasons, p.Degraded = clip(p.Version), clipAll(p.Reasons), clipAll(p.Degraded)
 	p.Backends = p.Backends[:min(len(p.Backends), maxPartBackends)]
 	for i := range p.Backends {
 		b := &p.Backends[i]
 		b.Pool, b.Name, b.Error = clip(b.Pool), clip(b.Name), clip(b.Error)
-		b.Connect = b.Connect[:min(len(b.Connect), maxBuckets)]
+		b.Down = within(b.Down)
+		b.Connect = slices.DeleteFunc(b.Connect[:min(len(b.Connect), maxBuckets)], func(c count) bool { return c.Le <= 0 || c.Le > maxLe })
 	}
 	p.Certificates = p.Certificates[:min(len(p.Certificates), maxBoardCerts)]
 	for i := range p.Certificates {
@@ -186,8 +212,16 @@ func rate(looks []look, of func(*nodePart) float64) *float64 {
 	if span <= 0 || grown < 0 {
 		return nil
 	}
-	grown /= span
-	return &grown
+	return finite(grown / span)
+}
+
+// finite is a number that JSON has; nil if it has none, since what a node told was no
+// number of anything.
+func finite(v float64) *float64 {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return nil
+	}
+	return &v
 }
 
 // add sums rates, of which one may be unknown.
@@ -199,5 +233,5 @@ func add(sum, more *float64) *float64 {
 	if sum != nil {
 		total += *sum
 	}
-	return &total
+	return finite(total)
 }

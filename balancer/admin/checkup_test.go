@@ -22,7 +22,7 @@ func TestCheckup(t *testing.T) {
 	})
 	for name, h := range map[string]http.Handler{"socket": s.Handler(), "public": s.Public(http.NotFoundHandler())} {
 		w := httptest.NewRecorder()
-		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, admin.CheckupPath, http.NoBody))
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "http://usher"+admin.CheckupPath, http.NoBody))
 		var got admin.Checkup
 		if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
 			t.Fatalf("%s: %v in %s", name, err, w.Body)
@@ -37,13 +37,13 @@ func TestCheckup(t *testing.T) {
 			t.Errorf("%s: certificates: %+v, %d problems", name, got.Certificate, got.Problems)
 		}
 		w = httptest.NewRecorder()
-		h.ServeHTTP(w, httptest.NewRequest(http.MethodPost, admin.CheckupPath, http.NoBody))
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "http://usher"+admin.CheckupPath, http.NoBody))
 		if w.Code != http.StatusMethodNotAllowed {
 			t.Errorf("%s: a POST is answered %d", name, w.Code)
 		}
 	}
 	w := httptest.NewRecorder()
-	s.Metrics().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", http.NoBody))
+	s.Metrics().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "http://usher/metrics", http.NoBody))
 	for _, want := range []string{
 		`usher_state{state="degraded"} 1`, `usher_reason{code="isolated"} 1`,
 		`usher_fleet_members{state="alive"} 1`, `usher_fleet_members{state="absent"} 1`, `usher_fleet_missing_voters 2`,

@@ -18,9 +18,10 @@ import (
 type EventPeers interface {
 	// Name is this node's own.
 	Name() string
-	// Events asks the others and calls got for each answer, one at a time. The error
-	// names those that did not answer.
-	Events(question json.RawMessage, got func(node string, answer json.RawMessage)) error
+	// Events asks the others, or those of them that only names, if it is not nil, and
+	// calls got for each answer, one at a time. The error names those that did not answer;
+	// if only is nil also those that could not be asked.
+	Events(only []string, question json.RawMessage, got func(node string, answer json.RawMessage)) error
 }
 
 const (
@@ -33,6 +34,9 @@ const (
 	eventsPage = cluster.MaxAnswer / 2
 	// eventsPages bounds the questions of a round: a full ring of the longest events.
 	eventsPages = 32
+	// eventsRound is after how long no further question of a round is asked: with the last
+	// of them it takes some seconds, whatever the others do.
+	eventsRound = time.Second
 	// maxMirrors bounds the nodes whose events are kept here: more than a fleet has.
 	maxMirrors = 256
 	// maxPosition bounds a written position, in octets: it is a header of a question.
@@ -41,6 +45,33 @@ const (
 
 // A position is how far somebody has read, by node.
 type position map[string]mark
+
+// startKey is no node's name. Its mark is when the one who reads began, in Unix
+// microseconds: of nodes that are not in his position, since they did not answer yet, he
+// gets what came after that.
+const startKey = "@start"
+
+// begin notes when one began, if that is not noted yet.
+func (p position) begin(at time.Time) {
+	if _, known := p[startKey]; !known {
+		p[startKey] = mark{Number: uint64(max(0, at.UnixMicro()))}
+	}
+}
+
+// start is when he began.
+func (p position) start() time.Time { return time.UnixMicro(int64(p[startKey].Number & (1<<62 - 1))) }
+
+// trim forgets nodes that are there no more, when there are more than a fleet has.
+func (p position) trim(there map[string]*Events) {
+	if len(p) <= maxMirrors {
+		return
+	}
+	for node := range p {
+		if _, is := there[node]; !is && node != startKey {
+			delete(p, node)
+		}
+	}
+}
 
 // String is a position's form in Last-Event-ID: node:run:number, with commas.
 func (p position) String() string {
@@ -123,20 +154,29 @@ func (e *Events) Answer(node string) func(json.RawMessage) (json.RawMessage, err
 type gathering struct {
 	own   *Events
 	peers EventPeers // nil: there are none
+	// members lists the nodes of the fleet. Nil: that is not known.
+	members func() []string
 
 	asking sync.Mutex // one round at a time
 	asked  time.Time
 
 	mu      sync.Mutex // guards what follows
-	mirrors map[string]*Events
-	missing []string
+	mirrors map[string]*mirror
+	missing []string      // sorted
 	changed chan struct{} // closed with the next answer that has something new
-	// refreshing is closed when the question ends that is under way for boards; nil: none is.
-	refreshing chan struct{}
+}
+
+// A mirror is what is known of the events of another node.
+type mirror struct {
+	*Events
+	// whole: all that it had when it was asked first has come. Before nothing of it is
+	// shown, since what is old could not be told from what is new.
+	whole bool
+	heard time.Time // the last time
 }
 
 func newGathering(own *Events, peers EventPeers) *gathering {
-	return &gathering{own: own, peers: peers, mirrors: make(map[string]*Events), changed: make(chan struct{})}
+	return &gathering{own: own, peers: peers, mirrors: make(map[string]*mirror), changed: make(chan struct{})}
 }
 
 // name is this node's.
@@ -147,40 +187,95 @@ func (g *gathering) name() string {
 	return g.peers.Name()
 }
 
-// round asks the others, unless that was done lately.
+// round asks the others, unless that was done lately. After the first question only those
+// are asked that have said that they have more.
 func (g *gathering) round(lately time.Duration) {
 	if g.peers == nil {
 		return
 	}
 	g.asking.Lock()
 	defer g.asking.Unlock()
-	if time.Since(g.asked) < lately {
+	began := time.Now()
+	if began.Sub(g.asked) < lately {
 		return
 	}
-	for range eventsPages {
-		g.mu.Lock()
-		q := eventQuestion{From: make(position)}
-		for node, m := range g.mirrors {
-			_, at, _ := m.after(mark{m.run, ^uint64(0)})
-			q.From[node] = at
-		}
-		g.mu.Unlock()
-		more := false
-		question, _ := json.Marshal(q) // plain values: never fails
-		err := g.peers.Events(question, func(node string, answer json.RawMessage) {
-			more = g.got(node, answer) || more
+	var only []string
+	for page := range eventsPages {
+		more := []string{}
+		err := g.peers.Events(only, g.question(), func(node string, answer json.RawMessage) {
+			if g.got(node, answer) {
+				more = append(more, node)
+			}
 		})
-		g.mu.Lock()
-		if now := missing(err); !slices.Equal(now, g.missing) {
-			g.missing = now
-			g.news()
+		if page == 0 {
+			g.miss(missingNodes(err))
 		}
-		g.mu.Unlock()
-		if !more {
+		if only = more; len(more) == 0 || time.Since(began) > eventsRound {
 			break
 		}
 	}
+	g.finish(only)
 	g.asked = time.Now()
+}
+
+// question is what is not known yet.
+func (g *gathering) question() json.RawMessage {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	q := eventQuestion{From: make(position)}
+	for node, m := range g.mirrors {
+		_, at, _ := m.after(mark{m.run, ^uint64(0)})
+		q.From[node] = at
+	}
+	question, _ := json.Marshal(q) // plain values: never fails
+	return question
+}
+
+// miss notes who did not answer.
+func (g *gathering) miss(nodes []string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !slices.Equal(nodes, g.missing) {
+		g.missing = nodes
+		g.news()
+	}
+}
+
+// finish ends a round, after which there is left what some have not told: the next one
+// goes on there. Who is no member of the fleet any more is forgotten.
+func (g *gathering) finish(left []string) {
+	var members []string
+	if g.members != nil {
+		members = g.members()
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for node, m := range g.mirrors {
+		if members != nil && !slices.Contains(members, node) {
+			delete(g.mirrors, node)
+			continue
+		}
+		if !m.whole && !slices.Contains(left, node) {
+			m.whole = true
+			g.news()
+		}
+	}
+}
+
+// missingNodes are the names in an error that names nodes, sorted: what else it says
+// changes from one question to the next.
+func missingNodes(err error) []string {
+	var nodes []string
+	for _, line := range missing(err) {
+		name, is := strings.CutPrefix(line, "node ")
+		if !is {
+			continue // a further line of a reason
+		}
+		name, _, _ = strings.Cut(name, ": ")
+		nodes = append(nodes, harmless(name))
+	}
+	slices.Sort(nodes)
+	return slices.Compact(nodes)
 }
 
 // got takes an answer and says whether there is more. What a node says is believed of
@@ -195,11 +290,12 @@ func (g *gathering) got(node string, answer json.RawMessage) (more bool) {
 	m := g.mirrors[node]
 	if m == nil || m.run != a.Run {
 		if m == nil && len(g.mirrors) >= maxMirrors {
-			return false
+			g.evict()
 		}
-		m = newMirror(a.Run)
+		m = &mirror{Events: newMirror(a.Run)}
 		g.mirrors[node] = m
 	}
+	m.heard = time.Now()
 	m.mu.Lock()
 	took := false
 	for _, ev := range a.Events {
@@ -210,10 +306,25 @@ func (g *gathering) got(node string, answer json.RawMessage) (more bool) {
 		m.add(ev)
 	}
 	m.mu.Unlock()
-	if took {
+	if more = a.More && took; !more && !m.whole {
+		m.whole, took = true, true
+	}
+	if took && m.whole {
 		g.news()
 	}
-	return a.More && took
+	return more
+}
+
+// evict forgets the one that has not answered for longest. It is called with mu held.
+func (g *gathering) evict() {
+	var oldest string
+	var at time.Time
+	for node, m := range g.mirrors {
+		if oldest == "" || m.heard.Before(at) {
+			oldest, at = node, m.heard
+		}
+	}
+	delete(g.mirrors, oldest)
 }
 
 // news wakes who follows. It is called with mu held.
@@ -230,18 +341,19 @@ func (g *gathering) next() (own, others <-chan struct{}) {
 }
 
 // after lists the events of all nodes after a position, by time, and moves the position
-// on. Of a node that is not in it those since a moment are listed. Lost counts those
-// that came after it and are no more there.
-func (g *gathering) after(p position, since time.Time) (list []Event, lost uint64, missing []string) {
+// on. Of a node that is not in it those since it began are listed. Lost counts those that
+// came after it and are no more there.
+func (g *gathering) after(p position) (list []Event, lost uint64, missing []string) {
 	g.mu.Lock()
 	sources := map[string]*Events{g.name(): g.own}
 	for node, m := range g.mirrors {
-		if node != g.name() {
-			sources[node] = m
+		if node != g.name() && m.whole {
+			sources[node] = m.Events
 		}
 	}
 	missing = slices.Clone(g.missing)
 	g.mu.Unlock()
+	since := p.start()
 	for node, from := range sources {
 		at, known := p[node]
 		of, now, gone := from.after(at)
@@ -254,6 +366,7 @@ func (g *gathering) after(p position, since time.Time) (list []Event, lost uint6
 		p[node] = now
 		lost += gone
 	}
+	p.trim(sources)
 	slices.SortStableFunc(list, func(a, b Event) int { return a.Time.Compare(b.Time) })
 	return list, lost, missing
 }

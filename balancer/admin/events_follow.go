@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	// maxFollowers bounds the streams of a node at a time: each has a goroutine or two
+	// maxFollowers bounds the streams of a node at a time, of each way in and role: each has a goroutine or two
 	// and reads the same memory.
 	maxFollowers = 32
 	// heartbeat is the time after which a silent stream says that it is there, and who
@@ -36,13 +36,12 @@ const (
 // follow writes events as they come (WHATWG HTML, server-sent events), until who reads
 // has gone or is too slow. Without since and Last-Event-ID it begins now.
 func (s *Server) follow(w http.ResponseWriter, r *http.Request, o wish) {
-	select {
-	case s.followers <- struct{}{}:
-		defer func() { <-s.followers }()
-	default:
+	leave, ok := s.followers.enter(callerOf(r.Context()), maxFollowers)
+	if !ok {
 		refuse(w, http.StatusServiceUnavailable, "too many follow already", "end one of them, or ask for the list")
 		return
 	}
+	defer leave()
 	rc := http.NewResponseController(w)
 	// The server's own limits are for questions that are answered once.
 	if err := errors.Join(rc.SetReadDeadline(time.Time{}), rc.SetWriteDeadline(time.Now().Add(followTime))); err != nil {
@@ -57,7 +56,9 @@ func (s *Server) follow(w http.ResponseWriter, r *http.Request, o wish) {
 	if rc.Flush() != nil {
 		return
 	}
-	ctx, cancel := context.WithCancel(r.Context())
+	// Whoever reads it may not be allowed to any more. He asks again at once, with
+	// Last-Event-ID.
+	ctx, cancel := context.WithTimeout(r.Context(), viewTime)
 	asked := make(chan struct{})
 	go func() { defer close(asked); s.gathering.keepAsking(ctx) }()
 	defer func() { cancel(); <-asked }() // a question takes some seconds at most
@@ -68,7 +69,9 @@ func (s *Server) follow(w http.ResponseWriter, r *http.Request, o wish) {
 		if f.since.IsZero() {
 			f.since = time.Now()
 		}
+		f.from.begin(f.since)
 	}
+	f.from.begin(time.Now()) // of a position that does not say it
 	f.run(ctx)
 }
 
@@ -120,7 +123,7 @@ func (f *follower) run(ctx context.Context) {
 // look writes what is new.
 func (f *follower) look() error {
 	was := maps.Clone(f.from)
-	list, lost, missing := f.gathering.after(f.from, f.since)
+	list, lost, missing := f.gathering.after(f.from)
 	var b bytes.Buffer
 	if lost > 0 {
 		say(&b, EventLost, "", lost)

@@ -72,11 +72,23 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 // listEvents lists events of all nodes, the last ones if there are too many.
 func (s *Server) listEvents(o wish) EventList {
 	s.gathering.round(eventsFresh)
+	return s.gatheredEvents(o)
+}
+
+// gatheredEvents lists what is known without a question to anybody.
+func (s *Server) gatheredEvents(o wish) EventList {
+	now := time.Now()
 	if o.from == nil {
 		o.from = make(position)
+		o.from.begin(o.since) // all, if that is not said
 	}
-	list, _, missing := s.gathering.after(o.from, o.since)
+	o.from.begin(now)
+	list, _, missing := s.gathering.after(o.from)
 	list = o.pick(list)
+	if o.from[startKey].Number == 0 {
+		delete(o.from, startKey)
+		o.from.begin(now) // who goes on from here has had what there was
+	}
 	return EventList{list[max(0, len(list)-o.limit):], append([]string{}, missing...), o.from.String()}
 }
 

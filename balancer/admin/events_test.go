@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -29,12 +30,15 @@ type others struct {
 
 func (o *others) Name() string { return "edge-1" }
 
-func (o *others) Events(q json.RawMessage, got func(string, json.RawMessage)) error {
+func (o *others) Events(only []string, q json.RawMessage, got func(string, json.RawMessage)) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.asked++
 	var errs []error
 	for node, e := range o.nodes {
+		if only != nil && !slices.Contains(only, node) {
+			continue
+		}
 		if o.dead[node] {
 			errs = append(errs, fmt.Errorf("node %s: dead", node))
 			continue
@@ -62,13 +66,14 @@ type board struct {
 	log    *slog.Logger
 	others *others
 	client http.Client
+	stop   func() // ends it, and waits
 }
 
 func newBoard(t *testing.T) *board {
 	t.Helper()
 	b := &board{own: NewEvents(), others: &others{nodes: map[string]*Events{"edge-2": NewEvents()}, dead: map[string]bool{}}}
 	b.log = slog.New(b.own.Handler(slog.DiscardHandler))
-	b.Server = &Server{gathering: newGathering(b.own, b.others), followers: make(chan struct{}, maxFollowers)}
+	b.Server = &Server{gathering: newGathering(b.own, b.others)}
 	routes := &router{mux: http.NewServeMux()}
 	b.eventRoutes(routes)
 	mux := onSocket(routes.mux)
@@ -80,7 +85,8 @@ func newBoard(t *testing.T) *board {
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { _ = Serve(ctx, l, mux, slog.New(slog.DiscardHandler)) })
-	t.Cleanup(func() { cancel(); running.Wait() })
+	b.stop = func() { cancel(); running.Wait() }
+	t.Cleanup(b.stop)
 	b.client.Transport = &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", socket)
 	}}
@@ -207,7 +213,7 @@ func TestEventFlood(t *testing.T) {
 	// Another node gets all of them, over several answers.
 	g := newGathering(NewEvents(), &others{nodes: map[string]*Events{"edge-2": e}, dead: map[string]bool{}})
 	g.round(0)
-	if list, _, _ := g.after(make(position), time.Time{}); len(list) != maxEvents {
+	if list, _, _ := g.after(make(position)); len(list) != maxEvents {
 		t.Errorf("another node has %d", len(list))
 	}
 }
@@ -268,7 +274,7 @@ func TestEventsFollowed(t *testing.T) {
 	id := until(t, in, "leader_elected")
 	b.others.set("edge-2", b.others.nodes["edge-2"], true)
 	until(t, in, "event: missing")
-	until(t, in, "node edge-2: dead")
+	until(t, in, `["edge-2"]`)
 	b.log.Info("meanwhile", "event", "node_absent")
 	until(t, in, "node_absent")
 	end()
@@ -334,7 +340,7 @@ func TestStalledFollower(t *testing.T) {
 	r := ask(EventsPath + "?since=1h")
 	r.Header.Set("Accept", "text/event-stream")
 	b.events(stalled{httptest.NewRecorder()}, r) // returns
-	if n := len(b.followers); n != 0 {
+	if n := len(b.followers.taken); n != 0 {
 		t.Errorf("%d follow", n)
 	}
 }
@@ -362,7 +368,7 @@ func FuzzEventAnswer(f *testing.F) {
 	f.Fuzz(func(t *testing.T, answer []byte) {
 		g := newGathering(NewEvents(), &others{})
 		g.got("edge-2", answer)
-		list, _, _ := g.after(make(position), time.Time{})
+		list, _, _ := g.after(make(position))
 		for _, e := range list {
 			b, err := json.Marshal(e)
 			if err != nil || e.Node != "edge-2" || e.Code == "" || len(e.Attrs) > maxEventAttrs || len(e.Message) > maxEventText || bytes.ContainsAny(b, "\n\r") {

@@ -87,12 +87,50 @@ func (g *Gate) known(h http.Handler) http.Handler {
 			ctx, end = context.WithCancel(ctx)
 			defer end()
 			defer context.AfterFunc(rules.in, end)()
-		} else {
-			g.log.Info("order over TCP", "by", c.Name, "role", string(c.Role), "via", c.Via, "client", r.RemoteAddr, "method", r.Method, "path", r.URL.Path)
+			// Nor the certificate.
+			if c.Via == viaCertificate {
+				ctx, end = context.WithDeadline(ctx, r.TLS.PeerCertificates[0].NotAfter)
+				defer end()
+			}
+		} else if r.URL.Path != LookupPath { // which changes nothing
+			told := &outcome{ResponseWriter: w}
+			defer func() {
+				text := "order over TCP"
+				if told.status >= http.StatusBadRequest {
+					text = "an order over TCP was refused"
+				}
+				g.log.Info(text, "by", c.Name, "role", string(c.Role), "via", c.Via, "client", r.RemoteAddr, "method", r.Method, "path", r.URL.Path, "status", told.status)
+			}()
+			w = told
 		}
 		h.ServeHTTP(w, r.WithContext(ctx))
 	})
 }
+
+// An outcome remembers the status of an answer.
+type outcome struct {
+	http.ResponseWriter
+	status int
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (o *outcome) WriteHeader(status int) {
+	if o.status == 0 {
+		o.status = status
+	}
+	o.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements http.ResponseWriter.
+func (o *outcome) Write(b []byte) (int, error) {
+	if o.status == 0 {
+		o.status = http.StatusOK
+	}
+	return o.ResponseWriter.Write(b)
+}
+
+// Unwrap is for http.ResponseController.
+func (o *outcome) Unwrap() http.ResponseWriter { return o.ResponseWriter }
 
 // turnAway answers one who is not let in.
 func (g *Gate) turnAway(w http.ResponseWriter, r *http.Request, why int, err error) {

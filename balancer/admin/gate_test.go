@@ -1,6 +1,7 @@
 package admin_test
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -223,33 +224,92 @@ func TestGateReload(t *testing.T) {
 	}
 }
 
-// TestStreamsEnd: what was opened with a token does not outlive it.
+// TestStreamsEnd: what was opened with a token does not outlive it, nor what was opened
+// with a certificate that.
 func TestStreamsEnd(t *testing.T) {
 	p := openPort(t, nil)
-	began := make(chan struct{})
-	stream := p.Known(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		close(began)
-		<-r.Context().Done()
-	}))
-	ended := make(chan struct{})
-	r := httptest.NewRequest(http.MethodGet, "/v1/events", http.NoBody)
-	r.Header.Set("Authorization", "Bearer "+p.read)
-	go func() { stream.ServeHTTP(httptest.NewRecorder(), r); close(ended) }()
-	<-began
-	commit, err := p.Prepare(p.options)
+	for _, path := range []string{admin.EventsPath, admin.BoardPath} {
+		stream := p.stream(p.client(""), path, p.read)
+		if stream == nil {
+			t.Fatalf("%s: no stream", path)
+		}
+		ended := make(chan struct{})
+		go func() { _, _ = io.Copy(io.Discard, stream); close(ended) }()
+		commit, err := p.Prepare(p.options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-ended:
+			t.Errorf("%s ends before the reload", path)
+		default:
+		}
+		commit()
+		select {
+		case <-ended:
+		case <-time.After(30 * time.Second):
+			t.Errorf("%s goes on", path)
+		}
+
+		var certified io.Reader
+		life := 2 * time.Second
+		for ; certified == nil && life < time.Minute; life *= 2 { // a machine may need longer for a handshake
+			file := p.clients.issue(filepath.Join(t.TempDir(), "carol"), pkix.Name{CommonName: "carol"}, func(c *x509.Certificate) { c.NotAfter = time.Now().Add(life) })
+			certified = p.stream(p.client(file), path, "")
+		}
+		if certified == nil {
+			t.Fatalf("%s: no stream with a certificate", path)
+		}
+		over := make(chan struct{})
+		go func() { _, _ = io.Copy(io.Discard, certified); close(over) }()
+		select {
+		case <-over:
+		case <-time.After(life + 20*time.Second): // less than the client's patience
+			t.Errorf("%s outlives the certificate", path)
+		}
+	}
+}
+
+// stream opens one, and returns what comes after its first octet; nil if it cannot.
+func (p *port) stream(c *http.Client, path, token string) io.Reader {
+	p.t.Helper()
+	c.Timeout = 0
+	ctx, cancel := context.WithTimeout(p.t.Context(), 2*time.Minute)
+	p.t.Cleanup(cancel)
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url+path, http.NoBody)
 	if err != nil {
-		t.Fatal(err)
+		p.t.Fatal(err)
 	}
-	select {
-	case <-ended:
-		t.Error("it ends before the reload")
-	default:
+	r.Header.Set("Accept", "text/event-stream")
+	if token != "" {
+		r.Header.Set("Authorization", "Bearer "+token)
 	}
-	commit()
-	select {
-	case <-ended:
-	case <-time.After(10 * time.Second):
-		t.Error("it goes on")
+	w, err := c.Do(r)
+	if err != nil {
+		return nil
+	}
+	p.t.Cleanup(func() { _ = w.Body.Close() })
+	if _, err := w.Body.Read(make([]byte, 1)); w.StatusCode != http.StatusOK || err != nil {
+		return nil
+	}
+	return w.Body
+}
+
+// TestOrdersAreLogged: as what they are.
+func TestOrdersAreLogged(t *testing.T) {
+	p := openPort(t, nil)
+	c := p.client("")
+	p.ask(c, http.MethodPost, admin.LookupPath, p.operate, `{"users":["joe"]}`)
+	if log := p.log.String(); strings.Contains(log, "over TCP") {
+		t.Errorf("a question is logged as an order:\n%s", log)
+	}
+	p.ask(c, http.MethodPost, admin.UserKickPath, p.read, `{"user":"joe"}`)
+	if log := p.log.String(); strings.Contains(log, `msg="order over TCP"`) || !strings.Contains(log, `msg="an order over TCP was refused" by=ann role=read`) || !strings.Contains(log, "status=403") {
+		t.Errorf("what is refused is logged as an order:\n%s", log)
+	}
+	p.ask(c, http.MethodPost, admin.UserKickPath, p.operate, `{"user":"joe"}`)
+	if log := p.log.String(); !strings.Contains(log, `msg="order over TCP" by=bob`) || !strings.Contains(log, "status=200") {
+		t.Errorf("no order in the log:\n%s", log)
 	}
 }
 

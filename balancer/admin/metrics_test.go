@@ -113,7 +113,7 @@ func TestCountsOutliveListeners(t *testing.T) {
 func TestMetricsCanOnlyBeRead(t *testing.T) {
 	n := newNode(t)
 	w := httptest.NewRecorder()
-	n.Metrics().ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/metrics", http.NoBody))
+	n.Metrics().ServeHTTP(w, httptest.NewRequest(http.MethodPost, "http://usher/metrics", http.NoBody))
 	if w.Code != http.StatusMethodNotAllowed {
 		t.Errorf("got %d, want %d", w.Code, http.StatusMethodNotAllowed)
 	}
@@ -127,7 +127,7 @@ func TestPublicGivesNoOrders(t *testing.T) {
 		admin.StatusPath: http.StatusTeapot, admin.SessionsPath: http.StatusTeapot, admin.KickPath: http.StatusTeapot,
 	} {
 		w := httptest.NewRecorder()
-		n.Public(health).ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, http.NoBody))
+		n.Public(health).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "http://usher"+path, http.NoBody))
 		if w.Code != want {
 			t.Errorf("%s: got %d, want %d", path, w.Code, want)
 		}

@@ -197,9 +197,9 @@ func (n *node) ask(method, target, kind, body string) *httptest.ResponseRecorder
 
 // askOf has a handler of the API answer, and holds the answer to the document.
 func askOf(h http.Handler, method, target, kind, body string) *httptest.ResponseRecorder {
-	r := httptest.NewRequest(method, target, strings.NewReader(body))
+	r := httptest.NewRequest(method, "http://usher"+target, strings.NewReader(body))
 	if body == "" {
-		r = httptest.NewRequest(method, target, http.NoBody)
+		r = httptest.NewRequest(method, "http://usher"+target, http.NoBody)
 	}
 	if kind != "" {
 		r.Header.Set("Content-Type", kind)
@@ -215,7 +215,7 @@ func askOf(h http.Handler, method, target, kind, body string) *httptest.Response
 func (n *node) scrape(t *testing.T) string {
 	t.Helper()
 	w := httptest.NewRecorder()
-	n.Public(http.NotFoundHandler()).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", http.NoBody))
+	n.Public(http.NotFoundHandler()).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "http://usher/metrics", http.NoBody))
 	if w.Code != http.StatusOK {
 		t.Fatalf("got %d: %s", w.Code, w.Body)
 	}

@@ -6,10 +6,8 @@ import (
 	"encoding/hex"
 	"io/fs"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"path"
-	"strings"
 )
 
 // AssetsPath is below what the page's style, script and icon are.
@@ -85,31 +83,24 @@ func pageFile(ext string, text []byte) http.Handler {
 
 // ownPage lets those who can open the unix socket give orders, but no page of
 // another origin that a browser was sent to, even under a name that leads here: a
-// socket that ssh forwards to an operator's machine can be asked by his browser.
+// socket that ssh forwards to an operator's machine can be asked by his browser. Nor is
+// such a page told anything.
 func ownPage(h http.Handler) http.Handler {
 	guard := http.NewCrossOriginProtection()
 	guard.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		refuse(w, http.StatusForbidden, "the order comes from a page of another origin", "give it on this node's own page, or by a command")
 	}))
-	return guard.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return ownHost(guard.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if origin := r.Header.Get("Origin"); origin != "" && r.Method != http.MethodGet && !fromLoopback(origin) {
 			refuse(w, http.StatusForbidden, "the page that gives the order was not asked for at a loopback address", "open it as http://localhost:PORT/")
 			return
 		}
 		h.ServeHTTP(w, r)
-	}))
+	})), ownSocketHost)
 }
 
-// fromLoopback tells whether a page's origin is a loopback address or localhost, which
-// browsers let nobody take over by DNS.
+// fromLoopback tells whether a page's origin is a loopback address or localhost.
 func fromLoopback(origin string) bool {
 	u, err := url.Parse(origin)
-	if err != nil {
-		return false
-	}
-	if name := u.Hostname(); name == "localhost" || strings.HasSuffix(name, ".localhost") {
-		return true
-	}
-	a, err := netip.ParseAddr(u.Hostname())
-	return err == nil && a.IsLoopback()
+	return err == nil && loopbackName(u.Hostname())
 }

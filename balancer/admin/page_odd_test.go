@@ -96,7 +96,7 @@ func TestPageOdd(t *testing.T) {
 			switch {
 			case !strings.HasPrefix(r.URL.Path, "/v1/"):
 				page.ServeHTTP(w, r)
-			case r.Header.Get("Authorization") != "Bearer open sesame":
+			case r.Header.Get("Authorization") != "Bearer open-sesame":
 				refused.Add(1)
 				w.WriteHeader(http.StatusUnauthorized)
 			case r.URL.Path == "/v1/whoami":
@@ -110,9 +110,11 @@ func TestPageOdd(t *testing.T) {
 		for _, f := range tab.Axe() {
 			t.Errorf("%s (%s): %s", f.ID, f.Impact, f.Help)
 		}
+		tab.Press("ł", chrome.Enter)
+		tab.Await("that it is none", `document.querySelector("#token-text").innerText.includes("no token") && !sessionStorage.length`)
 		tab.Press("x", chrome.Enter)
 		tab.Await("a no", `document.querySelector("#token-text").innerText.includes("not known")`)
-		for _, c := range "open sesame" {
+		for _, c := range "open-sesame" {
 			tab.Press(string(c))
 		}
 		tab.Press(chrome.Enter)

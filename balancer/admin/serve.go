@@ -35,7 +35,10 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 // closes the listener and returns when no answer is on its way. The error is
 // nil unless the listener failed.
 func Serve(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logger) error {
+	streams, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
 	srv := &http.Server{
+		BaseContext:       func(net.Listener) context.Context { return streams },
 		Handler:           h,
 		ReadHeaderTimeout: headerTime,
 		ReadTimeout:       bodyTime,
@@ -48,6 +51,7 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logger
 	ended := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(ended)
+		end() // those who follow something would not leave by themselves
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
 		defer cancel()
 		if srv.Shutdown(grace) != nil {

@@ -166,8 +166,12 @@ func failing() *stage {
 }
 
 // server is the stage's admin.Server.
-func (s *stage) server() *admin.Server {
+func (s *stage) server() *admin.Server { return s.serverOf() }
+
+// serverOf is the stage's server on a machine that has names.
+func (s *stage) serverOf(hosts ...string) *admin.Server {
 	return admin.New(admin.Options{
+		Hosts:   hosts,
 		Version: "1.4.0", Node: balancer.New(balancer.Deps{Engine: new(forward.Copy), Placer: nil}), Places: s, Fleet: s, Parts: s.Parts, Placed: s.Placed,
 		RecentEvents: s.events, Health: func() []admin.BackendHealth { return []admin.BackendHealth{{Status: health.Status{}}} },
 	})
@@ -187,7 +191,7 @@ func open(t *testing.T, h http.Handler) string {
 // snapshot asks for one Board.
 func snapshot(t *testing.T, h http.Handler) admin.Board {
 	t.Helper()
-	r := httptest.NewRequest(http.MethodGet, admin.BoardPath, http.NoBody)
+	r := httptest.NewRequest(http.MethodGet, "http://usher"+admin.BoardPath, http.NoBody)
 	r.Header.Set("Accept", "application/json")
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)

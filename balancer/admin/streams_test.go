@@ -110,6 +110,6 @@ func TestDocumentHasEveryFrame(t *testing.T) {
 // silent is a fleet whose other node does not answer.
 type silent struct{ one }
 
-func (silent) Events(json.RawMessage, func(string, json.RawMessage)) error {
+func (silent) Events([]string, json.RawMessage, func(string, json.RawMessage)) error {
 	return fmt.Errorf("node edge-2: dead")
 }

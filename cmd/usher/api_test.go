@@ -1,14 +1,17 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"usher.example/balancer/admin"
 	"usher.example/cmd/internal/dovecot"
@@ -101,6 +104,21 @@ func (r *remotePlant) curl(path string, args ...string) (status, body string) {
 	return out[i+1:], out[:i]
 }
 
+// A stopAt calls stop when it has been written a text.
+type stopAt struct {
+	*strings.Builder
+	text string
+	stop func()
+}
+
+func (s stopAt) Write(b []byte) (int, error) {
+	n, err := s.Builder.Write(b)
+	if strings.Contains(s.String(), s.text) {
+		s.stop()
+	}
+	return n, err
+}
+
 // TestRemoteAPI asks a whole node with curl and with usher's own commands, by tokens and
 // by certificates, and takes a token back.
 func TestRemoteAPI(t *testing.T) {
@@ -168,6 +186,16 @@ func TestRemoteAPI(t *testing.T) {
 	}
 	if out, status, err := run(t, "admin", "whoami", "--socket", r.socket); status != 0 || !strings.Contains(out, "has the role socket") {
 		t.Errorf("the socket goes before the environment: got %d, %v: %s", status, err, out)
+	}
+	client, err := remoteClient(map[string]string{"api": r.url, "ca": filepath.Join(r.dir, "ca.pem"), "token-file": ann})
+	if err != nil {
+		t.Fatal(err)
+	}
+	following, enough := context.WithTimeout(t.Context(), 30*time.Second)
+	defer enough()
+	var said, noted strings.Builder
+	if err := client.followEvents(following, url.Values{"since": {"1h"}}, &eventPrinter{out: stopAt{&said, "backend_changed", enough}, err: &noted}); err != nil || !strings.Contains(said.String(), "backend_changed") {
+		t.Errorf("following over TCP: got %v: %s%s", err, &said, &noted)
 	}
 	if log := r.log.String(); !strings.Contains(log, "by=bob") || strings.Contains(log, "usher_") && strings.Contains(log, bearer(bob)[1][22:]) {
 		t.Errorf("want the order signed, and no token:\n%s", log)

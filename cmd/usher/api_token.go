@@ -28,7 +28,8 @@ func tokenCommand() *cobra.Command {
 		Long: `token makes a token for NAME and prints it, once: nobody can tell it later. It goes to
 NAME, into a file that others cannot read. What usher needs is a line with the name, the
 role and a hash of the token. With --file it is added to that file, the token_file of
-[admin.api], which is made if it is not there; without, it is printed below the token, to be put
+[admin.api], which is made if it is not there, for root and the group of
+the user usher if there is one; without, it is printed below the token, to be put
 there. Reload usher then (SIGHUP).
 
 The role read sees the node, the fleet, back ends and certificates; operate sees users, too,
@@ -49,7 +50,11 @@ another for the same name, and take the old line out when it is no longer used.`
 				_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s\n%s\n", token, line)
 				return err
 			}
-			if err := addToken(file, line); err != nil {
+			made, err := addToken(file, line)
+			if err == nil && made {
+				err = handOver(file, cmd.ErrOrStderr())
+			}
+			if err != nil {
 				return err
 			}
 			fmt.Fprintf(cmd.ErrOrStderr(), "%s has the line of %s now; reload usher to have it taken up. The token, which nobody can tell later:\n", file, args[0])
@@ -63,31 +68,31 @@ another for the same name, and take the old line out when it is no longer used.`
 }
 
 // addToken adds a line to a file of tokens, which is good before and after. Two that add
-// at the same time wait for each other.
-func addToken(path, line string) error {
+// at the same time wait for each other. Made: the file was not there, or empty.
+func addToken(path, line string) (made bool, err error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o600)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer f.Close()
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
-		return fmt.Errorf("lock %s: %w", path, err)
+		return false, fmt.Errorf("lock %s: %w", path, err)
 	}
 	if _, err := admin.ReadTokens(path); err != nil {
-		return fmt.Errorf("the line is not added: %w", err)
+		return false, fmt.Errorf("the line is not added: %w", err)
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if n := len(text); n > 0 && text[n-1] != '\n' {
 		line = "\n" + line
 	}
 	if _, err := admin.ParseTokens([]byte(string(text) + line + "\n")); err != nil {
-		return fmt.Errorf("the line is not added: %s: %w", path, err)
+		return false, fmt.Errorf("the line is not added: %s: %w", path, err)
 	}
 	if _, err := f.WriteString(line + "\n"); err != nil {
-		return err
+		return false, err
 	}
-	return f.Sync()
+	return len(text) == 0, f.Sync()
 }

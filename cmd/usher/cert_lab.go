@@ -1,8 +1,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -24,7 +27,8 @@ names, *.example.org, addresses. Run again, it renews the certificate; clients
 believe it still, since the CA stays. Nothing else is ever overwritten.
 
 The CA may sign for the domains of its first names only, so that who steals its key
-cannot be everybody. All the same: it is for laboratories. Where users are, have
+cannot be everybody. Its key is root's alone; that of the certificate can be read by the
+group of the user usher, too, if there is one. All the same: it is for laboratories. Where users are, have
 certificates of a public CA, or of your company's.`,
 		Example: "  usher cert lab /etc/usher/lab --name mail.example.org --name '*.example.org'",
 		Args:    usageArgs(cobra.MaximumNArgs(1)),
@@ -40,7 +44,15 @@ certificates of a public CA, or of your company's.`,
 			if err != nil {
 				return err
 			}
+			_, err = os.Stat(dir)
+			fresh := errors.Is(err, fs.ErrNotExist)
 			lab, err := certs.MakeLab(dir, names)
+			if err == nil && fresh {
+				err = handOver(dir, cmd.ErrOrStderr())
+			}
+			if err == nil && !lab.Renewed { // else its group is an administrator's choice
+				err = handOver(lab.KeyFile, cmd.ErrOrStderr())
+			}
 			if err != nil {
 				return err
 			}

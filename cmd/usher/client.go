@@ -80,13 +80,9 @@ func (c *adminClient) post(ctx context.Context, path string, order, answer any) 
 }
 
 func (c *adminClient) do(ctx context.Context, method, target string, body []byte, answer any) error {
-	// The host is of no meaning on a unix socket, but HTTP wants one.
-	r, err := http.NewRequestWithContext(ctx, method, cmp.Or(c.base, "http://usher")+target, bytes.NewReader(body))
+	r, err := c.request(ctx, method, target, body)
 	if err != nil {
 		return err
-	}
-	if c.token != "" {
-		r.Header.Set("Authorization", "Bearer "+string(c.token))
 	}
 	if body != nil {
 		r.Header.Set("Content-Type", "application/json")
@@ -104,6 +100,19 @@ func (c *adminClient) do(ctx context.Context, method, target string, body []byte
 		return &exitError{exitTemporary, fmt.Errorf("the answer on %s was cut off or is not usher's: %w", c.socket, err)}
 	}
 	return nil
+}
+
+// request is a question as whoever is asked wants it, with who asks.
+func (c *adminClient) request(ctx context.Context, method, target string, body []byte) (*http.Request, error) {
+	// The host is of no meaning on a unix socket, but HTTP wants one.
+	r, err := http.NewRequestWithContext(ctx, method, cmp.Or(c.base, "http://usher")+target, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	if c.token != "" {
+		r.Header.Set("Authorization", "Bearer "+string(c.token))
+	}
+	return r, nil
 }
 
 // unreachable says what to do about a socket that does not answer.

@@ -211,7 +211,7 @@ func atoi(s string) int {
 func (c *adminClient) stream(ctx context.Context, q url.Values, last string, got func(message) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://usher"+admin.EventsPath+"?"+q.Encode(), http.NoBody)
+	r, err := c.request(ctx, http.MethodGet, admin.EventsPath+"?"+q.Encode(), nil)
 	if err != nil {
 		return err
 	}

@@ -159,7 +159,8 @@ func fleetSecret() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "secret FILE",
 		Short: "make the secret that all nodes share, or exchange it",
-		Long: `secret makes a new secret in FILE, which only its owner can read. Copy the file to all
+		Long: `secret makes a new secret in FILE, which only its owner can read, and the group of the
+user usher if there is one. Copy the file to all
 nodes and name it in fleet.secret_file. Who has it is a node: copy it as you would a
 private key. It is never printed, and a file that exists is not overwritten.
 
@@ -186,7 +187,9 @@ with the secret of its time.`,
 			}
 			var err error
 			if rotate == "" {
-				err = cluster.CreateSecretFile(args[0])
+				if err = cluster.CreateSecretFile(args[0]); err == nil {
+					err = handOver(args[0], cmd.ErrOrStderr())
+				}
 			} else {
 				err = cluster.RotateSecretFile(args[0], cluster.RotateStep(rotate))
 			}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"os/user"
 	"strconv"
 	"sync"
@@ -57,7 +58,7 @@ func openWeb(c config.Admin, log *logger, o admin.Options, health http.Handler) 
 	if err != nil {
 		return nil, err
 	}
-	o.Gate, o.Board = gate, admin.Page()
+	o.Gate, o.Board, o.Hosts = gate, admin.Page(), ownNames(c.HTTP)
 	f, inFleet := o.Fleet.(*cluster.Fleet)
 	if inFleet {
 		o.Parts, o.Placed = f.Parts, f.Placed
@@ -98,6 +99,18 @@ func openWeb(c config.Admin, log *logger, o admin.Options, health http.Handler) 
 		return nil, err
 	}
 	return w, nil
+}
+
+// ownNames are the names in DNS that are this machine's for sure: what it calls itself, and
+// the one that the configuration has it listen on.
+func ownNames(address string) (names []string) {
+	if name, err := os.Hostname(); err == nil {
+		names = append(names, name)
+	}
+	if name, _, err := net.SplitHostPort(address); err == nil && name != "" {
+		names = append(names, name)
+	}
+	return names
 }
 
 func (w *web) serve(l net.Listener, h http.Handler) {
