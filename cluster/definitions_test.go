@@ -27,8 +27,15 @@ func TestUpdateOver(t *testing.T) {
 		if err := s.f.UpdateOver([]Pool{p}, r); err != nil {
 			t.Fatal(err)
 		}
-		s.f.reconcile()
-		s.f.reconcile() // whatever was begun by the manager is done
+		s.f.mu.Lock()
+		s.f.defined = "" // whether or not the manager was here already
+		commands := s.f.define(s.f.leader.Term())
+		s.f.mu.Unlock()
+		for _, c := range commands {
+			if err := s.f.propose(c); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 	same := func(when string) {
 		t.Helper()
@@ -100,6 +107,8 @@ func TestSeatOfOne(t *testing.T) {
 			t.Errorf("pool %s: %+v %v, want %d of %+v", pool, one, live, want, all)
 		}
 	}
+	s.f.mu.Lock()
+	defer s.f.mu.Unlock()
 	if u, live := s.f.node.Seat("main", key+1); live {
 		t.Errorf("a stranger is %+v", u)
 	}

@@ -44,8 +44,11 @@ func TestRemoveFindsThePool(t *testing.T) {
 		{"nobody", http.StatusOK, "main/nobody"}, // there is one pool: who keeps them says that there is none
 	} {
 		f := &fakeAdditions{list: []admin.Addition{
-			{Pool: "main", Backend: "mail3"}, {Pool: "main", Backend: "mail9"}, {Pool: "none", Backend: "lost"},
-			{Pool: "a", Backend: "twice"}, {Pool: "b", Backend: "twice"},
+			{Pool: "main", Backend: "mail3"},
+			{Pool: "main", Backend: "mail9"},
+			{Pool: "none", Backend: "lost"},
+			{Pool: "a", Backend: "twice"},
+			{Pool: "b", Backend: "twice"},
 		}}
 		n := newNode(t)
 		n.Server = admin.New(admin.Options{Node: n.balancer, Places: n.places, Fleet: new(fakeFleet), Additions: f})
