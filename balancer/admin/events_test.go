@@ -82,7 +82,7 @@ func newBoard(t *testing.T) *board {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { _ = Serve(ctx, l, mux, slog.New(slog.DiscardHandler)) })
 	b.stop = func() { cancel(); running.Wait() }
