@@ -204,7 +204,7 @@ func TestStopEndsStreams(t *testing.T) {
 	}
 	for { // in good order: not cut off
 		if _, err := in.ReadString('\n'); err != nil {
-			if err != io.EOF { //nolint:errorlint // as bufio returns it
+			if err != io.EOF {
 				t.Errorf("the stream was cut off: %v", err)
 			}
 			return

@@ -114,7 +114,7 @@ byId("token-form").addEventListener("submit", (e) => {
   e.preventDefault();
   const said = byId("token").value.trim();
   byId("token").value = "";
-  if (!/^[\x21-\x7e]+$/.test(said)) { // a header cannot have it
+  if (!/^[\x20-\x7e]+$/.test(said)) { // a header cannot have it
     put(byId("token-text"), "That is no token: it has letters and digits, and begins with usher_. Copy it anew.");
     byId("token").focus();
     return;
