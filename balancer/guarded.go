@@ -62,6 +62,9 @@ func (s *session) await(g *guard.Guard, a *guard.Attempt) error {
 		}
 		d, err := s.pause(v.Wait)
 		waited += d
+		if err == nil && s.srv.stopping() { // another node is there for him
+			err = fail(ShuttingDown, "the node is being stopped")
+		}
 		if err != nil || v.Refuse {
 			g.Leave(a, waited)
 		}
@@ -96,7 +99,8 @@ func (s *session) patience() time.Duration {
 	return max(time.Until(s.started.Add(limit-min(answerTime, limit/4))), 0)
 }
 
-// pause waits, with nothing held but the connection. It returns for how long, and an
+// pause waits, with nothing held but the connection, and no longer than until the node
+// is to stop: nobody is to wait for those who guess. It returns for how long, and an
 // error if the session was ended meanwhile.
 func (s *session) pause(d time.Duration) (time.Duration, error) {
 	if d <= 0 {
@@ -109,8 +113,20 @@ func (s *session) pause(d time.Duration) (time.Duration, error) {
 	select {
 	case <-t.C:
 		return d, nil
+	case <-s.srv.stopped:
+		return time.Since(began), nil
 	case <-s.ctx.Done():
 		return time.Since(began), context.Cause(s.ctx)
+	}
+}
+
+// stopping says that nothing new is accepted any more.
+func (srv *Server) stopping() bool {
+	select {
+	case <-srv.stopped:
+		return true
+	default:
+		return false
 	}
 }
 

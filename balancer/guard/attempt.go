@@ -246,6 +246,7 @@ func (g *Guard) succeeded(a *Attempt, t int64) {
 // same mistake again is none.
 func (g *Guard) failed(a *Attempt, t int64) time.Duration {
 	pair := g.pairs.need(a.pair, t, 0)
+	pair.owner = g.ownerOf(a.address, a.user)
 	if pair.remembers(a.Digest) {
 		g.Stats.Repeats.Add(1)
 		delay := answerDelay(1)
@@ -253,6 +254,7 @@ func (g *Guard) failed(a *Attempt, t int64) time.Duration {
 		return delay
 	}
 	pair.remember(a.Digest)
+	another := pair.bad < nothing // user, as whom this address fails
 	pair.bad = min(pair.bad+1, maxWeight)
 	level := pairRule.level(pair)
 	if a.known { // he has mistyped, or changed his password: never long
@@ -261,12 +263,23 @@ func (g *Guard) failed(a *Attempt, t int64) time.Duration {
 	}
 	pair.next = t + int64(pause(level))
 	delay := answerDelay(level)
-	if e := g.count(Address, g.addresses.need(a.address, t, 0), subject{block: a.address}); e != nil {
+	address, weight := g.addresses.need(a.address, t, 0), float32(1)
+	if another {
+		before := address.sprays()
+		if address.users++; before { // slowed as it is, it has to fade more slowly than it counts
+			address.users++
+		}
+		address.users = min(address.users, maxWeight)
+		if address.sprays() {
+			weight = sprayWeight
+		}
+	}
+	if e := g.count(Address, address, subject{block: a.address}, weight); e != nil {
 		level := addressRule.level(e)
-		e.next = max(e.next, t+int64(pause(level)))
+		e.next = max(e.next, t+int64(addressPause(e, level)))
 		delay = max(delay, answerDelay(level))
 	}
-	if e := g.count(Network, g.networks.need(a.network, t, 0), subject{block: a.network}); e != nil {
+	if e := g.count(Network, g.networks.need(a.network, t, 0), subject{block: a.network}, 1); e != nil {
 		level := networkRule.level(e)
 		e.next = max(e.next, t+int64(networkPause(level)))
 		delay = max(delay, answerDelay(level))
@@ -275,15 +288,15 @@ func (g *Guard) failed(a *Attempt, t int64) time.Duration {
 		if e.name == "" && len(a.User) <= maxName {
 			e.name = a.User
 		}
-		g.count(User, e, subject{hash: a.user})
+		g.count(User, e, subject{hash: a.user}, 1)
 		delay = max(delay, answerDelay(userRule.level(e)))
 	}
 	return delay
 }
 
 // count adds a failure, and notes it for others if the level has risen.
-func (g *Guard) count(k Kind, e *entry, s subject) *entry {
-	e.bad = min(e.bad+1, maxWeight)
+func (g *Guard) count(k Kind, e *entry, s subject, weight float32) *entry {
+	e.bad = min(e.bad+weight, maxWeight)
 	g.rise(k, e, s, true)
 	return e
 }

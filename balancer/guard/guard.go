@@ -39,7 +39,8 @@ const (
 	// give up after 20 to 30 s.
 	maxAnswer = 15 * time.Second
 
-	// maxPause is the longest time between two tries that reach a back end.
+	// maxPause is the longest time between two tries that reach a back end, but for
+	// those of an address that sprays.
 	maxPause = 5 * time.Minute
 
 	// crowdedAgain is when a login asks again that found too many others under way.
@@ -49,6 +50,19 @@ const (
 	// behind it who types badly should not be felt by the others. His own pair is
 	// slowed from the first one.
 	addressGrace = 3
+
+	// sprayUsers are how many users may fail at an address where nobody logs in, and
+	// how many more than log in elsewhere, before each further one counts as
+	// sprayWeight failures: a household may have four accounts whose passwords were
+	// changed, and of an office or a carrier's customers more get in than fail. One
+	// guess at each of many names is what only a spray does.
+	sprayUsers  = 4
+	sprayWeight = 6
+
+	// sprayPause is the longest time between two tries of an address that sprays. Four
+	// in an hour are less than a hundredth of one in five seconds, and sprayWeight
+	// weighs more than what is forgotten meanwhile.
+	sprayPause = 15 * time.Minute
 
 	// networkGrace and networkStep make networks weaker than addresses: it takes eight
 	// failures for what one does there.
@@ -62,7 +76,9 @@ const (
 	// Users that log in well weigh against failures of their address, each once in
 	// creditAgain: two allow one failure, up to a bound, so that no office can hide an
 	// attacker for ever.
-	creditShare   = 0.5
+	creditShare = 0.5
+	// Beyond the bound one for ten users stays: in a crowd so many mistype.
+	crowdShare    = 0.1
 	addressCredit = 50
 	networkCredit = 200
 	creditAgain   = halfLife

@@ -32,6 +32,8 @@ type Claim struct {
 	Kind   string  `json:"kind"`
 	Name   string  `json:"name"` // a prefix, or a user's name in normal form
 	Weight float32 `json:"weight"`
+	// Users is as how many an address has failed, 0 where that is not known.
+	Users float32 `json:"users,omitempty"`
 }
 
 // ErrWord means that what another node said is not understood or too long.
@@ -68,6 +70,7 @@ func (g *Guard) Snapshot(now time.Time) []byte {
 			w.Penalties = appendClaim(w.Penalties, k, e, s)
 		}
 	})
+	w.Logins = append(w.Logins, g.news.latest...)
 	g.mu.Unlock()
 	return w.encode()
 }
@@ -87,7 +90,7 @@ func appendClaim(list []Claim, k Kind, e *entry, s subject) []Claim {
 	c := Claim{Kind: k.String(), Weight: e.bad}
 	switch k {
 	case Address:
-		c.Name = s.block.shown(32, 64).String()
+		c.Name, c.Users = s.block.shown(32, 64).String(), e.users
 	case Network:
 		c.Name = s.block.shown(24, 48).String()
 	default:
@@ -125,13 +128,14 @@ func (g *Guard) Learn(now time.Time, word []byte) error {
 		kind Kind
 		s    subject
 		name string
-		w    float32
+		w    float32 // and of how many users
+		n    float32
 	}
 	list := make([]told, 0, len(w.Penalties))
 	for _, c := range w.Penalties {
-		l := told{w: min(c.Weight, maxWord)}
+		l := told{w: min(c.Weight, maxWord), n: min(c.Users, maxWord)}
 		var ok bool
-		if l.kind, l.s, l.name, ok = g.parse(c); !ok || !(c.Weight > 0) {
+		if l.kind, l.s, l.name, ok = g.parse(c); !ok || !(c.Weight > 0) || !(c.Users >= 0) {
 			return fmt.Errorf("%w: a penalty of kind %q", ErrWord, c.Kind)
 		}
 		list = append(list, l)
@@ -150,17 +154,19 @@ func (g *Guard) Learn(now time.Time, word []byte) error {
 	defer g.mu.Unlock()
 	for _, l := range list {
 		if l.kind == User || !g.Exempts(l.s.address()) {
-			g.take(l.kind, l.s, l.name, l.w, t)
+			g.take(l.kind, l.s, l.name, l.w, l.n, t)
 		}
 	}
 	for _, l := range w.Logins {
-		g.known.see(g.pairOf(AddressOf(l.Address).Addr().As16(), g.userOf(l.User)), t)
+		if g.known.see(g.pairOf(AddressOf(l.Address).Addr().As16(), g.userOf(l.User)), t) {
+			g.news.keep(l)
+		}
 	}
 	return nil
 }
 
 // take is called with mu held.
-func (g *Guard) take(k Kind, s subject, name string, w float32, t int64) {
+func (g *Guard) take(k Kind, s subject, name string, w, users float32, t int64) {
 	var e *entry
 	switch k {
 	case Address:
@@ -176,9 +182,12 @@ func (g *Guard) take(k Kind, s subject, name string, w float32, t int64) {
 		return
 	}
 	e.bad = w
+	if k == Address {
+		e.users = max(e.users, users)
+	}
 	g.Stats.Learnt.Add(1)
 	if level := rules[k].level(e); level > e.told && k != User {
-		e.next = max(e.next, t+int64(pauseOf(k, level)))
+		e.next = max(e.next, t+int64(pauseOf(k, e, level)))
 	}
 	g.rise(k, e, s, false)
 }

@@ -33,7 +33,7 @@ func (g *Guard) List(now time.Time) []Penalty {
 		}
 		list = append(list, Penalty{
 			Kind: k.String(), Name: subjectName(k, e, s), Weight: e.bad, Good: e.good, Level: int(level),
-			Delay: answerDelay(level).Seconds(), Pause: pauseOf(k, level).Seconds(),
+			Delay: answerDelay(level).Seconds(), Pause: pauseOf(k, e, level).Seconds(),
 			Next: max(time.Duration(e.next-t), 0).Seconds(), Waiting: int(e.waiting),
 		})
 	})
@@ -94,11 +94,16 @@ func (g *Guard) Held() int {
 
 // Clear forgets the failures of an address or network, of a user (in normal form), or
 // of all if both are left out. It returns how many penalties that were. Of a network
-// the addresses are forgotten as well. Who logged in stays known.
+// the addresses are forgotten as well, and of all of them what their users have mistyped.
+// Who logged in stays known.
 func (g *Guard) Clear(where netip.Prefix, user string) int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	n := 0
+	n, all := 0, !where.IsValid() && user == ""
+	cleared := map[uint32]bool{} // addresses, as the pairs have them
+	if where.IsValid() {
+		cleared[g.ownerOf(where.Addr().As16(), 0).address] = true // it may be forgotten already
+	}
 	if where.IsValid() || user == "" {
 		for _, tab := range []*table[block]{&g.addresses, &g.networks} {
 			for i := range tab.slots {
@@ -111,6 +116,9 @@ func (g *Guard) Clear(where netip.Prefix, user string) int {
 					g.penalties[g.kindOf(tab)]--
 				}
 				s.forget()
+				if tab == &g.addresses {
+					cleared[g.ownerOf(s.key, 0).address] = true
+				}
 			}
 		}
 	}
@@ -124,10 +132,10 @@ func (g *Guard) Clear(where netip.Prefix, user string) int {
 			s.forget()
 		}
 	}
-	// Pairs do not know whose they are: with an address or a user all are forgiven,
-	// which frees nobody from what his address has.
 	for i := range g.pairs.slots {
-		g.pairs.slots[i].forget()
+		if o := g.pairs.slots[i].owner; cleared[o.address] || user != "" && o.user == uint32(g.userOf(user)) || all {
+			g.pairs.slots[i].forget()
+		}
 	}
 	return n
 }
@@ -146,7 +154,7 @@ func (g *Guard) kindOf(t *table[block]) Kind {
 }
 
 func (e *entry) forget() {
-	e.bad, e.next, e.told = 0, 0, 0
+	e.bad, e.users, e.next, e.told = 0, 0, 0, 0
 	e.wrong = [repeats]Digest{}
 }
 
