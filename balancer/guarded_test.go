@@ -108,6 +108,25 @@ func TestHangUpWhileHeld(t *testing.T) {
 	}
 }
 
+// A node that stops waits for nobody who guesses: who has failed is told so at once, and
+// who would have to wait goes elsewhere.
+func TestStopWhileHeld(t *testing.T) {
+	r := guardedRig(t, nil)
+	c := r.from("192.0.2.1")
+	c.say("a LOGIN joe wrong\r\n")
+	until(t, "his failure is held", func() bool { return r.guard.Held() == 1 })
+	other := r.from("192.0.2.1")
+	other.say("a LOGIN joe \"wrong as well\"\r\n")
+	until(t, "the next try is held", func() bool { return r.guard.Held() == 2 })
+	r.server.StopAccepting()
+	c.expect("a NO [AUTHENTICATIONFAILED]")
+	other.closed()
+	until(t, "nobody is held", func() bool { return r.guard.Held() == 0 })
+	until(t, "the one that waited has gone elsewhere", func() bool {
+		return r.server.Stats()["imap"].Ended[balancer.ShuttingDown].Load() == 1
+	})
+}
+
 // A user has so many sessions on the node, from wherever; one more learns that it is
 // not his password, and only if that is right.
 func TestPerUser(t *testing.T) {
