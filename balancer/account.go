@@ -96,10 +96,15 @@ func (s *session) refused(f *Failure) {
 		slog.String("failure", f.Kind.String()), slog.String("phase", string(s.phase)),
 		slog.Int("attempts", s.attempts),
 	}
+	if s.unsaid > 0 {
+		more = append(more, slog.Int("unsaid", s.unsaid))
+	}
 	if code := kinds[f.Kind].event; code != "" && level == slog.LevelWarn { // once in a while
 		more = append(more, slog.String("event", code))
 	}
-	s.srv.logSession(i, level, result, more, f.Err)
+	if !s.quiet {
+		s.srv.logSession(i, level, result, more, f.Err)
+	}
 	s.leave(f.Kind)
 }
 
@@ -150,6 +155,13 @@ func (s *session) countLogin(f *Failure) {
 		counts[LoginFailed].Add(1)
 	default:
 		counts[LoginError].Add(1)
+	}
+	if f.Kind == Guarded {
+		var said bool
+		if said, s.unsaid = s.srv.refusals.take(time.Now()); !said {
+			s.quiet = true
+			return
+		}
 	}
 	if s.srv.deps.LoginFailed != nil {
 		s.srv.deps.LoginFailed(FailedLogin{

@@ -82,6 +82,8 @@ type session struct {
 	guarded guard.Attempt // the present login, as the memory of failed ones sees it
 	guessed bool          // a relayed login has failed, whatever became of its answer
 	penance time.Duration // for which the answer is kept back
+	quiet   bool          // it is one of many that were refused, and is not logged
+	unsaid  int           // as many before it were not
 }
 
 // loginInfo is what may be shown of a login.

@@ -51,6 +51,9 @@ func TestFleetSlowsASpray(t *testing.T) {
 	r.nodes[2].begin()
 	r.nodes[2].ready()
 	eventually(t, "a node that starts knows", func() bool { return at(2).metric(t, "usher_penalties", `kind="address"`) == 1 })
+	if v, took := knocks(at(2), bad, "joe", "secret", patient); v != letIn || took > 2*time.Second {
+		t.Errorf("joe, whom the others know, is answered %v after %v by a node that has started", v, took)
+	}
 	if out, err := at(1).command("penalty", "list", "--socket", r.nodes[1].socket()); err != nil || !strings.Contains(out, bad) {
 		t.Errorf("penalty list: %v\n%s", err, out)
 	}
