@@ -203,8 +203,9 @@ func TestPacedSpray(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p := stormyAt(t, tt.head, make(desk, checkers))
-			honestTimes(t, p, users, lapsed(users*honestEvery*5/4)) // all have been here
-			each, before := windows(honestTimes(t, p, users, lapsed(4*window)), window)
+			honest(t, p, users, lapsed(users*honestEvery*5/4)) // all have been here
+			times, _ := honestTimes(p, users, lapsed(4*window))
+			each, before := windows(times, window)
 			t.Logf("before: p99 of each %v %v, median %v", window, each, before)
 			port := portIMAP
 			if tt.tls {
@@ -215,11 +216,14 @@ func TestPacedSpray(t *testing.T) {
 			cpu := p.metric(t, "process_cpu_seconds_total")
 			began := time.Now()
 			s, done := spray{Address: p.addr(port), TLS: tt.tls, Tries: tt.tries, Addresses: addresses, Rate: tt.rate, Within: 20 * time.Second, Nice: 10}.start(t)
-			times := honestTimes(t, p, users, done)
+			times, out := honestTimes(p, users, done)
 			took := time.Since(began)
 			each, stormed := windows(times, window)
 			during[tt.name] = stormed
-			t.Logf("during: %v, median %v, %.2f-fold", each, stormed, float64(stormed)/float64(before))
+			t.Logf("during: %v, median %v, %.2f-fold; %d of %d did not get in", each, stormed, float64(stormed)/float64(before), len(out), len(times))
+			if tt.head == "" && len(out) > 0 {
+				t.Errorf("of the honest %d did not get in: %s", len(out), out[0])
+			}
 			reached := p.guesses.Load() - guesses
 			rate := float64(tt.tries) / s.Took.Seconds()
 			t.Logf("%d tries of %d addresses, %.0f/s, in %v: %v; %d reached the back end, %.2f of an address's %d", tt.tries, addresses, rate,
