@@ -3,13 +3,16 @@
 GO       ?= go
 FUZZTIME ?= 60s
 # How long one package's tests may take, before they are taken for hanging.
-TESTTIME ?= 15m
+TESTTIME ?= 19m
 
 golangci    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 govulncheck := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
 # How many packages' tests run at a time: those with fleets in them mostly wait.
 PACKAGES ?= $(shell expr $$(nproc) + 1)
+# How many tests of a package that may run beside others do: they wait for servers,
+# probes and leases most of the time.
+PARALLEL ?= $(shell expr $$(nproc) \* 2)
 
 .PHONY: help
 help: ## say what there is to make
@@ -25,7 +28,7 @@ deb: ## build a Debian package into bin/
 
 .PHONY: test
 test: deps check ## install what the tests need, then check and test everything
-	USHER_REQUIRE_REAL=1 CGO_ENABLED=1 $(GO) test -race -shuffle=on -p $(PACKAGES) -timeout $(TESTTIME) ./...
+	USHER_REQUIRE_REAL=1 CGO_ENABLED=1 $(GO) test -race -shuffle=on -p $(PACKAGES) -parallel $(PARALLEL) -timeout $(TESTTIME) ./...
 	$(GO) test -timeout $(TESTTIME) ./cluster/sim # has no goroutines: all of it, at full speed
 
 .PHONY: test-long

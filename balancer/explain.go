@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"usher.example/balancer/guard"
 	"usher.example/sniff"
@@ -14,8 +15,12 @@ import (
 // A Step is what one rule of the balancer says about a login: see [Server.ExplainEntry].
 type Step struct {
 	Rule    string `json:"rule"`
-	Outcome string `json:"outcome"` // matched, passed, skipped or refuses
+	Outcome string `json:"outcome"` // matched, passed, skipped, waits or refuses
 	Why     string `json:"why"`
+	// Entry is what a penalty is of, as "address 192.0.2.1/32", and Wait for how long it
+	// keeps the login waiting.
+	Entry string        `json:"entry,omitempty"`
+	Wait  time.Duration `json:"wait,omitempty"`
 }
 
 // Rules of the balancer, in a Step.
@@ -25,8 +30,10 @@ const (
 	RuleNode      = "node"      // the limits of the node
 	RuleSessions  = "sessions"  // the limit of the listener
 	RuleAddress   = "address"   // the limit of the client's address
+	RulePenalty   = "penalty"   // what is remembered of failed logins
 	RuleDirectory = "directory" // what a user directory says
 	RuleBackend   = "backend"   // the back end is here, and has room
+	RuleUser      = "user"      // the limit of the user, once he has proved that it is he
 )
 
 // An Entry is how somebody comes in.
@@ -67,12 +74,12 @@ func (srv *Server) ExplainEntry(e Entry) (Entered, error) {
 	if e.SNI != "" {
 		x.note(RuleSNI, "passed", "it chooses the certificate only, never a pool or a back end")
 	}
-	trusted := e.Client.IsValid() && contains(b.TrustedNetworks, e.Client)
+	trusted, many := b.crowd(e.Client)
 	r := srv.sessions
 	r.mu.Lock()
 	f := r.full(b.limits)
 	var crowded *Failure
-	if e.Client.IsValid() && !trusted {
+	if e.Client.IsValid() && !many {
 		crowded = r.crowded(guard.AddressOf(e.Client), b.limits.PerAddress)
 	}
 	r.mu.Unlock()
@@ -85,6 +92,8 @@ func (srv *Server) ExplainEntry(e Entry) (Entered, error) {
 		x.note(RuleAddress, "passed", "the address is in trusted_networks: it has no limit of its own, and its word about the client is believed")
 	case contains(b.ProxyNetworks, e.Client):
 		x.note(RuleAddress, "passed", "the address is in proxy_networks: what counts is the client that its PROXY header names")
+	case many:
+		x.note(RuleAddress, "passed", "the address is in guard.exempt_networks: it has no limit of its own, and no penalties")
 	default:
 		x.judge(b, RuleAddress, crowded, "the address has room for one more session")
 	}
@@ -112,7 +121,7 @@ func (srv *Server) binding(e Entry) (*binding, error) {
 }
 
 func (x *Entered) note(rule, outcome, why string) {
-	x.Steps = append(x.Steps, Step{rule, outcome, why})
+	x.Steps = append(x.Steps, Step{Rule: rule, Outcome: outcome, Why: why})
 }
 
 func (x *Entered) judge(b *binding, rule string, f *Failure, good string) {
@@ -138,17 +147,17 @@ func (srv *Server) ExplainBackend(pool, backend string) (Step, error) {
 	own := srv.Pool(pool)
 	if own == nil {
 		f := unknownBackend(pool, backend)
-		return Step{RuleBackend, "refuses", f.Err.Error()}, f
+		return Step{Rule: RuleBackend, Outcome: "refuses", Why: f.Err.Error()}, f
 	}
 	b := srv.backend(own, backend)
 	if b == nil {
 		f := unknownBackend(pool, backend)
-		return Step{RuleBackend, "refuses", f.Err.Error()}, f
+		return Step{Rule: RuleBackend, Outcome: "refuses", Why: f.Err.Error()}, f
 	}
 	if f := b.full(b.state.sessions.Load() + 1); f != nil {
-		return Step{RuleBackend, "refuses", f.Err.Error()}, f
+		return Step{Rule: RuleBackend, Outcome: "refuses", Why: f.Err.Error()}, f
 	}
-	return Step{RuleBackend, "passed", "it is in this node's configuration and has room"}, nil
+	return Step{Rule: RuleBackend, Outcome: "passed", Why: "it is in this node's configuration and has room"}, nil
 }
 
 // LoginAnswer is what a client is told whose login finds no place for a reason, in the

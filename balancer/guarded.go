@@ -3,6 +3,7 @@ package balancer
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"time"
 
 	"usher.example/balancer/guard"
@@ -51,6 +52,13 @@ func (s *session) attempt(login *sniff.Login) (*link, *acceptance, error) {
 	return server, yes, err
 }
 
+// turnedAway is the failure of a login that is not tried.
+func turnedAway(why guard.Reason) *Failure {
+	f := fail(Guarded, "%s", why)
+	f.Refusal = &sniff.Refusal{Code: sniff.Limit, Text: tooMany}
+	return f
+}
+
 // await waits until a login may be tried.
 func (s *session) await(g *guard.Guard, a *guard.Attempt) error {
 	waited := time.Duration(0)
@@ -73,9 +81,7 @@ func (s *session) await(g *guard.Guard, a *guard.Attempt) error {
 		}
 		if v.Refuse {
 			g.Stats.Refused[v.Reason].Add(1)
-			f := fail(Guarded, "%s", v.Reason)
-			f.Refusal = &sniff.Refusal{Code: sniff.Limit, Text: tooMany}
-			return f
+			return turnedAway(v.Reason)
 		}
 	}
 }
@@ -95,8 +101,19 @@ func (s *session) atone() error {
 // patience is how long the client can be kept waiting: he is to have an answer
 // before his connection's own end.
 func (s *session) patience() time.Duration {
-	limit := s.b.limits.LoginTime
-	return max(time.Until(s.started.Add(limit-min(answerTime, limit/4))), 0)
+	return max(time.Until(s.started.Add(s.b.patience())), 0)
+}
+
+// patience is that of a client who has just come.
+func (b *binding) patience() time.Duration {
+	limit := b.limits.LoginTime
+	return limit - min(answerTime, limit/4)
+}
+
+// crowd says whether many users come from an address, so that it has no limit of its own.
+func (b *binding) crowd(a netip.Addr) (trusted, many bool) {
+	trusted = contains(b.TrustedNetworks, a)
+	return trusted, trusted || contains(b.limits.Exempt, a)
 }
 
 // pause waits, with nothing held but the connection, and no longer than until the node
@@ -150,6 +167,5 @@ func (s *session) claimUser(server *link) error {
 	if g := s.srv.deps.Guard; g != nil {
 		g.Stats.Refused[guard.UserLimit].Add(1)
 	}
-	f.Refusal = &sniff.Refusal{Code: sniff.Limit, Text: "Too many sessions of this user."}
 	return f
 }

@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"usher.example/balancer/guard"
+	"usher.example/sniff"
 )
 
 // A registry knows every session of the node and holds the limits.
@@ -84,6 +85,17 @@ func (r *registry) regroup(s *session, many bool) {
 	}
 }
 
+// sated says why a user, by the hash of his name, gets no more sessions, if so. It is
+// called with mu held.
+func (r *registry) sated(user uint32, limit int) *Failure {
+	if n := r.perUser[user]; limit > 0 && int(n) >= limit {
+		f := fail(LimitReached, "%d sessions of the user", n)
+		f.Refusal = &sniff.Refusal{Code: sniff.Limit, Text: "Too many sessions of this user."}
+		return f
+	}
+	return nil
+}
+
 // claimUser counts the session for its user.
 func (r *registry) claimUser(s *session, limit int) *Failure {
 	if limit <= 0 {
@@ -92,8 +104,8 @@ func (r *registry) claimUser(s *session, limit int) *Failure {
 	user := hashName(s.login.key)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if n := r.perUser[user]; int(n) >= limit {
-		return fail(LimitReached, "%d sessions of the user", n)
+	if f := r.sated(user, limit); f != nil {
+		return f
 	}
 	r.perUser[user]++
 	s.counted = true

@@ -165,8 +165,8 @@ func (s *session) admit() error {
 	if f := s.b.full(s.b.stats.Open.Load()); f != nil {
 		return f
 	}
-	s.trusted = contains(s.b.TrustedNetworks, s.client.Addr())
-	many := s.trusted || contains(s.b.limits.Exempt, s.client.Addr()) // users are behind it
+	var many bool
+	s.trusted, many = s.b.crowd(s.client.Addr())
 	s.srv.sessions.regroup(s, many)
 	if many {
 		return nil

@@ -40,7 +40,11 @@
 //   - Over TCP nobody is answered, but that the process lives, who has not said by a
 //     token or a certificate who he is; then his role decides (role.go), a path
 //     without a role is closed, and what he orders is signed with his name.
-//   - The description of the API (openapi/) and its handlers say the same.
+//   - Who may not see users is told of events without them and without the addresses of
+//     clients, in lists, in streams and on the dashboard; a new attribute is hidden from
+//     him until somebody has said that it names nobody (events.go).
+//   - A board of the dashboard does not wait for the events of a node that is dead.
+//   - The description of the API (openapi/) and its handlers say the same, streams included.
 //   - A question that is not exactly understood is refused, with what to do
 //     next; nothing is guessed and nothing that a question brings is unbounded.
 //   - No answer has a password in it, since nothing that is asked knows one, and

@@ -51,14 +51,18 @@ type Event struct {
 	Attrs   map[string]any `json:"attrs,omitempty"`
 }
 
-// impersonal are the attributes that name nobody. All others are left out of what is
-// shown to those who may not see users: an attribute that is new is not shown to them
-// before it is here.
+// impersonal are the attributes that name neither a user nor where he comes from. All
+// others are left out of what is shown to those who may not see users: an attribute that
+// is new is not shown to them before it is here. Not here on purpose are err, which may
+// quote anybody, address, which is a client's where penalties are cleared, subject, which
+// is whom a penalty is of, and by: an administrator may have the name of a user.
 var impersonal = []string{
-	"again", "backend", "backends", "ca", "certificate", "changes", "config", "do", "drain", "drained", "drop", "epoch", "expires",
-	"failure", "file", "from", "issuer", "key", "keys", "left", "left_to_administrators", "level", "limit", "listener", "listeners",
-	"name", "names", "not_after", "path", "peer", "peers", "pins", "pool", "problem", "proto", "reason", "reasons", "serial",
-	"served", "sessions", "state", "storage", "suites", "term", "there", "to", "undo", "until", "up", "used", "version", "versions", "voters", "weight",
+	"again", "all", "backend", "backends", "ca", "cert_file", "certificate", "changes", "config", "count", "do", "drain", "drained",
+	"drop", "epoch", "expires", "failure", "file", "force", "from", "host", "in_file", "issuer", "key", "keys", "kind", "left",
+	"left_to_administrators", "level", "limit", "listener", "listeners", "more_since_last", "name", "names", "not_after", "path",
+	"pause", "peer", "peers", "penalties", "pins", "pool", "problem", "proto", "reason", "reasons", "serial", "served", "sessions",
+	"socket", "state", "storage", "suites", "term", "there", "to", "undo", "until", "up", "used", "version", "versions", "voters",
+	"weight",
 }
 
 // WithoutUsers is the event as those see it who may not see users.

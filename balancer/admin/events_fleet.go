@@ -131,6 +131,8 @@ type gathering struct {
 	mirrors map[string]*Events
 	missing []string
 	changed chan struct{} // closed with the next answer that has something new
+	// refreshing is closed when the question ends that is under way for boards; nil: none is.
+	refreshing chan struct{}
 }
 
 func newGathering(own *Events, peers EventPeers) *gathering {

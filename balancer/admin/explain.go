@@ -34,6 +34,12 @@ type ExplainStep struct {
 	Outcome string `json:"outcome"`
 	Backend string `json:"backend,omitempty"` // whom it is about
 	Why     string `json:"why"`
+	// Entry is what a penalty is of: "address …", "network …", "user …", or "pair …" for
+	// this user from this address.
+	Entry string `json:"entry,omitempty"`
+	// WaitSeconds is how long it keeps the login waiting, and Until when that is over.
+	WaitSeconds float64    `json:"wait_seconds,omitempty"`
+	Until       *time.Time `json:"until,omitempty"`
 }
 
 // Explained is the answer of ExplainPath. Steps are in the order in which a login comes
@@ -50,7 +56,7 @@ type Explained struct {
 	// directory. Of one that is refused both are empty; of one that waits only Why is.
 	Place string `json:"place,omitempty"`
 	Why   string `json:"why,omitempty"`
-	// Verdict is placed, waits or refused.
+	// Verdict is placed, waits or refused. A login that is only slowed by a penalty is placed.
 	Verdict     string  `json:"verdict"`
 	HoldSeconds float64 `json:"hold_seconds,omitempty"` // how long one that waits does at most
 	Error       string  `json:"error,omitempty"`        // for operators
@@ -155,12 +161,14 @@ func (s *Server) explained(ctx context.Context, entry balancer.Entry, in balance
 		s.whoPinned(x.Pin, in.Pool, e.User)
 	}
 	s.countSessions(x)
+	penalty, turned := s.o.Node.ExplainPenalty(entry, e.User)
+	x.step(penalty)
 
 	decided := s.askDirectory(ctx, x, in.Pool, user)
 	var refusal error
 	if decided == nil {
 		for _, st := range e.Steps {
-			x.Steps = append(x.Steps, ExplainStep{st.Rule, string(st.Outcome), st.Backend, st.Why})
+			x.Steps = append(x.Steps, ExplainStep{Rule: st.Rule, Outcome: string(st.Outcome), Backend: st.Backend, Why: st.Why})
 		}
 		x.Place, x.Why = e.Place, e.Why
 		switch {
@@ -175,7 +183,7 @@ func (s *Server) explained(ctx context.Context, entry balancer.Entry, in balance
 	} else {
 		for _, st := range e.Steps {
 			if st.Rule != cluster.ByName {
-				x.Steps = append(x.Steps, ExplainStep{st.Rule, "skipped", st.Backend, "the directory decides: the fleet has no part in it, and holds nobody for it"})
+				x.Steps = append(x.Steps, ExplainStep{Rule: st.Rule, Outcome: "skipped", Backend: st.Backend, Why: "the directory decides: the fleet has no part in it, and holds nobody for it"})
 			}
 		}
 		if refusal = decided.err; refusal != nil {
@@ -191,9 +199,17 @@ func (s *Server) explained(ctx context.Context, entry balancer.Entry, in balance
 			x.Verdict, refusal = "refused", err
 		}
 	}
+	sated, full := s.o.Node.ExplainUser(entry, e.User)
+	x.step(sated)
 	if refusal != nil {
 		x.Error = refusal.Error()
 		x.Answer = s.o.Node.LoginAnswer(balancer.Entry{Listener: in.Listener, Pool: in.Pool}, refusal)
+	}
+	switch {
+	case turned != "": // before a place is looked for
+		x.Verdict, x.Answer, x.Error = "refused", turned, "the login is not tried: "+penalty.Why
+	case sated.Outcome == "refuses" && x.Verdict == "placed":
+		x.Verdict, x.Answer, x.Error = "refused", full, sated.Why
 	}
 	if in.Refusal != "" || in.Listener == "" { // before any login
 		x.Verdict, x.Answer = "refused", in.Refusal
@@ -206,7 +222,12 @@ func (s *Server) explained(ctx context.Context, entry balancer.Entry, in balance
 }
 
 func (x *Explained) step(st balancer.Step) {
-	x.Steps = append(x.Steps, ExplainStep{Rule: st.Rule, Outcome: st.Outcome, Why: st.Why})
+	e := ExplainStep{Rule: st.Rule, Outcome: st.Outcome, Why: st.Why, Entry: st.Entry, WaitSeconds: st.Wait.Seconds()}
+	if st.Wait > 0 {
+		until := time.Now().Add(st.Wait).UTC()
+		e.Until = &until
+	}
+	x.Steps = append(x.Steps, e)
 }
 
 // A directed is what a directory has decided.
@@ -228,7 +249,7 @@ func (s *Server) askDirectory(ctx context.Context, x *Explained, pool, user stri
 	case err != nil:
 		x.step(balancer.Step{Rule: balancer.RuleDirectory, Outcome: "refuses", Why: "it does not answer: " + err.Error()})
 	case ok:
-		x.Steps = append(x.Steps, ExplainStep{balancer.RuleDirectory, "matched", backend, "it names the back end"})
+		x.Steps = append(x.Steps, ExplainStep{Rule: balancer.RuleDirectory, Outcome: "matched", Backend: backend, Why: "it names the back end"})
 	default:
 		x.step(balancer.Step{Rule: balancer.RuleDirectory, Outcome: "passed", Why: "it does not know him"})
 		return nil

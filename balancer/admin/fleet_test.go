@@ -36,7 +36,7 @@ func (f *fakeFleet) Differences() map[string][]string {
 }
 
 func (f *fakeFleet) Nodes() ([]cluster.FleetNode, error) {
-	return []cluster.FleetNode{{NodeState: cluster.NodeState{Node: "u1"}, Users: 3}}, f.absent
+	return []cluster.FleetNode{{NodeState: cluster.NodeState{Node: "u1"}, Users: 3, Answered: true}}, f.absent
 }
 
 func (f *fakeFleet) Gauges() cluster.Gauges {

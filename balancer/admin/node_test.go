@@ -204,6 +204,7 @@ func askOf(h http.Handler, method, target, kind, body string) *httptest.Response
 	if kind != "" {
 		r.Header.Set("Content-Type", kind)
 	}
+	r.Header.Set("Accept", "application/json") // and no stream, which would go on
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
 	heard(method, target, w.Code, w.Body.Bytes())

@@ -27,7 +27,9 @@ var spoken = map[string]struct {
 	query  string
 	body   string
 	order  any
-	answer any // nil: any object
+	answer any  // nil: any object
+	dry    bool // of an order: it has dry_run, and is answered a Plan then
+	stream bool // the answer may go on, as server-sent events
 }{
 	admin.WhoamiPath:  {answer: admin.Whoami{}},
 	admin.OpenAPIPath: {},
@@ -39,19 +41,29 @@ var spoken = map[string]struct {
 	admin.UserPath:         {query: "?user=joe&pool=main", answer: cluster.Whereabouts{}},
 	admin.LookupPath:       {body: `{"users":["joe","ann"]}`, order: admin.Lookup{}, answer: admin.Lookups{}},
 	admin.UserSessionsPath: {query: "?user=joe", answer: admin.UserSessions{}},
-	admin.MovePath:         {body: `{"user":"joe","backend":"mail2"}`, order: admin.Move{}, answer: admin.Done{}},
-	admin.PinPath:          {body: `{"user":"joe","backend":"mail1"}`, order: admin.Move{}, answer: admin.Done{}},
-	admin.UnpinPath:        {body: `{"user":"pinned"}`, order: admin.Unpin{}, answer: admin.Done{}},
-	admin.UserKickPath:     {body: `{"user":"joe"}`, order: admin.UserKick{}, answer: admin.UserKicked{}},
+	admin.MovePath:         {body: `{"user":"joe","backend":"mail2"}`, order: admin.Move{}, answer: admin.Done{}, dry: true},
+	admin.PinPath:          {body: `{"user":"joe","backend":"mail1"}`, order: admin.Move{}, answer: admin.Done{}, dry: true},
+	admin.UnpinPath:        {body: `{"user":"pinned"}`, order: admin.Unpin{}, answer: admin.Done{}, dry: true},
+	admin.UserKickPath:     {body: `{"user":"joe"}`, order: admin.UserKick{}, answer: admin.UserKicked{}, dry: true},
 
 	admin.FleetPath:        {answer: admin.FleetStatus{}},
 	admin.NodesPath:        {answer: admin.Nodes{}},
-	admin.NodeDrainPath:    {body: `{"node":"u2"}`, order: admin.NodeDrain{}, answer: admin.Done{}},
+	admin.NodeDrainPath:    {body: `{"node":"u1"}`, order: admin.NodeDrain{}, answer: admin.Done{}, dry: true},
 	admin.NodeForgetPath:   {body: `{"node":"u2"}`, order: admin.NodeForget{}, answer: admin.Done{}},
 	admin.TicketsPath:      {body: `{}`, order: admin.Tickets{}, answer: admin.Done{}},
 	admin.BackendsPath:     {answer: admin.Backends{}},
-	admin.BackendStatePath: {body: `{"backend":"mail1","state":"drain"}`, order: admin.BackendState{}, answer: admin.Done{}},
-	admin.WeightPath:       {body: `{"backend":"mail1","weight":7}`, order: admin.Weight{}, answer: admin.Done{}},
+	admin.BackendStatePath: {body: `{"backend":"mail1","state":"drain"}`, order: admin.BackendState{}, answer: admin.Done{}, dry: true},
+	admin.WeightPath:       {body: `{"backend":"mail1","weight":7}`, order: admin.Weight{}, answer: admin.Done{}, dry: true},
+
+	admin.BackendAddPath:    {body: `{"backend":"mail3","host":"192.0.2.3","imap_port":143}`, order: admin.BackendAdd{}, answer: admin.Done{}, dry: true},
+	admin.BackendRemovePath: {body: `{"backend":"mail3"}`, order: admin.BackendRemove{}, answer: admin.Done{}, dry: true},
+	admin.FleetSessionsPath: {query: "?by=idle&most=5", answer: admin.FoundSessions{}},
+	admin.ExplainPath:       {query: "?user=joe&pool=main&ip=192.0.2.1&sni=mail.example.org", answer: admin.Explained{}},
+	admin.EventsPath:        {query: "?since=1h&limit=5&level=info", answer: admin.EventList{}, stream: true},
+	admin.BoardPath:         {answer: admin.Board{}, stream: true},
+	admin.CheckupPath:       {answer: admin.Checkup{}},
+	admin.PenaltiesPath:     {query: "?kind=user", answer: admin.Penalties{}},
+	admin.PenaltyClearPath:  {body: `{"all":true}`, order: admin.ClearOrder{}, answer: admin.Cleared{}},
 
 	admin.CertificatesPath:      {answer: admin.CertificateList{}},
 	admin.CertificateRenewPath:  {body: `{"name":"mail.example.org"}`, order: admin.CertificateRenew{}, answer: admin.Done{}},
@@ -86,12 +98,38 @@ type content struct {
 	Ref     string `json:"$ref"`
 	Content map[string]struct {
 		Schema *shape `json:"schema"`
+		// Stream has the data of server-sent events by their names.
+		Stream map[string]json.RawMessage `json:"x-usher-stream"`
 	} `json:"content"`
+}
+
+// A kind is the type of a schema, which may be null as well.
+type kind struct {
+	name string
+	null bool
+}
+
+// UnmarshalJSON reads "string" and ["string", "null"].
+func (k *kind) UnmarshalJSON(b []byte) error {
+	if json.Unmarshal(b, &k.name) == nil {
+		return nil
+	}
+	var list []string
+	if err := json.Unmarshal(b, &list); err != nil {
+		return err
+	}
+	if len(list) == 2 && list[1] == "null" {
+		k.name, k.null = list[0], true
+	} else {
+		k.name = strings.Join(list, "|")
+	}
+	return nil
 }
 
 type shape struct {
 	Ref         string            `json:"$ref"`
-	Type        string            `json:"type"`
+	Type        kind              `json:"type"`
+	AnyOf       []*shape          `json:"anyOf"`
 	Format      string            `json:"format"`
 	Description string            `json:"description"`
 	Required    []string          `json:"required"`
@@ -206,6 +244,16 @@ func TestDocumentHasEveryField(t *testing.T) {
 					t.Errorf("%s: parameter %s is not described", path, p.Name)
 				}
 			}
+			if stream := len(op.Responses["200"].Content["text/event-stream"].Stream) > 0; stream != spoken[path].stream {
+				t.Errorf("%s: either the document or the test has no stream", path)
+			}
+			for _, s := range op.Responses["200"].Content["text/event-stream"].Stream {
+				var named shape
+				if err := json.Unmarshal(s, &named); err != nil {
+					t.Error(err)
+				}
+				used[strings.TrimPrefix(named.Ref, "#/components/schemas/")] = true
+			}
 			f := fields{t, d, used, true}
 			if (op.Body != nil) != (spoken[path].order != nil) {
 				t.Errorf("%s: either the document or the test has no body", path)
@@ -214,7 +262,16 @@ func TestDocumentHasEveryField(t *testing.T) {
 			}
 			if a := spoken[path].answer; a != nil {
 				f.closed = false
-				f.same(path+" answers", op.Responses["200"].Content["application/json"].Schema, reflect.TypeOf(a))
+				s := op.Responses["200"].Content["application/json"].Schema
+				if spoken[path].dry {
+					if len(s.AnyOf) != 2 {
+						t.Errorf("%s answers what it has done or a Plan, and the document does not say so", path)
+						continue
+					}
+					f.same(path+" answers", s.AnyOf[1], reflect.TypeFor[admin.Plan]())
+					s = s.AnyOf[0]
+				}
+				f.same(path+" answers", s, reflect.TypeOf(a))
 			}
 		}
 	}
@@ -253,6 +310,8 @@ func (f fields) same(at string, s *shape, typ reflect.Type) {
 	}
 	want, format := "", ""
 	switch {
+	case typ.Kind() == reflect.Interface:
+		return // anything
 	case typ == reflect.TypeFor[time.Time]():
 		want, format = "string", "date-time"
 	case typ.Implements(reflect.TypeFor[encoding.TextMarshaler]()):
@@ -263,7 +322,7 @@ func (f fields) same(at string, s *shape, typ reflect.Type) {
 			want = "string"
 		case reflect.Bool:
 			want = "boolean"
-		case reflect.Float64:
+		case reflect.Float32, reflect.Float64:
 			want = "number"
 		case reflect.Slice:
 			want = "array"
@@ -283,9 +342,24 @@ func (f fields) same(at string, s *shape, typ reflect.Type) {
 			want = "integer"
 		}
 	}
-	if s.Type != want || s.Format != format {
-		f.Errorf("%s: the document says %q %q, want %q %q", at, s.Type, s.Format, want, format)
+	if s.Type.name != want || s.Format != format {
+		f.Errorf("%s: the document says %q %q, want %q %q", at, s.Type.name, s.Format, want, format)
 	}
+}
+
+// promoted are the fields of a struct as encoding/json sees them: by their names there,
+// so that one may be called as the struct is that it is embedded by.
+func promoted(typ reflect.Type) (list []reflect.StructField) {
+	for i := range typ.NumField() {
+		sf := typ.Field(i)
+		switch {
+		case sf.Anonymous && sf.Tag.Get("json") == "":
+			list = append(list, promoted(sf.Type)...)
+		case sf.IsExported():
+			list = append(list, sf)
+		}
+	}
+	return list
 }
 
 func (f fields) object(at string, s *shape, typ reflect.Type) {
@@ -297,11 +371,8 @@ func (f fields) object(at string, s *shape, typ reflect.Type) {
 		f.Errorf("%s: additionalProperties: false is for orders, and for nothing else: an answer may get new fields", at)
 	}
 	var names, always []string
-	for _, sf := range reflect.VisibleFields(typ) {
+	for _, sf := range promoted(typ) {
 		tag, ok := sf.Tag.Lookup("json")
-		if !sf.IsExported() || sf.Anonymous {
-			continue
-		}
 		name, rest, _ := strings.Cut(tag, ",")
 		if !ok || name == "" || name == "-" {
 			f.Errorf("%s: %s has no name in JSON", at, sf.Name)
@@ -315,6 +386,9 @@ func (f fields) object(at string, s *shape, typ reflect.Type) {
 		if p == nil {
 			f.Errorf("%s: field %s is not in the document", at, name)
 			continue
+		}
+		if rest == "" && sf.Type.Kind() == reflect.Pointer && !f.closed && !p.Type.null {
+			f.Errorf("%s: field %s may be null, which the document does not say", at, name)
 		}
 		if p.Description == "" {
 			f.Errorf("%s: field %s is not described", at, name)
@@ -380,6 +454,12 @@ func compare(d *document, method, path string, status int, body []byte) error {
 			at = "#/paths/" + strings.NewReplacer("/", "~1").Replace(path) + "/" + strings.ToLower(method) + "/responses/200/content/application~1json/schema"
 		}
 	}
+	return validate(d, at, body)
+}
+
+// validate holds JSON to the schema at a place of the document. It is called with
+// audience held.
+func validate(d *document, at string, body []byte) error {
 	s := audience.schemas[at]
 	if s == nil {
 		if audience.compiler == nil {
@@ -449,7 +529,7 @@ func TestDocumentHasEveryAnswer(t *testing.T) {
 	n := newNode(t)
 	n.connect(t).login(t, "joe", "good")
 	n.connect(t)
-	inFleet := admin.New(admin.Options{Node: n.balancer, Places: pinning{n.places}, Fleet: new(fakeFleet), Keeper: keeper{}, Reloads: n.reloads})
+	inFleet := n.whole(new(fakeFleet), nil)
 	ask := func(h http.Handler, method, target, kind, body string) int {
 		return askOf(h, method, target, kind, body).Code
 	}
@@ -503,6 +583,12 @@ func TestDocumentHasEveryAnswer(t *testing.T) {
 		}
 		if w := askOf(inFleet.Handler(), r.Method, r.Path+say.query, kind, say.body); w.Code != http.StatusOK {
 			t.Errorf("%s: got %d: %s", r.Path, w.Code, w.Body)
+		}
+		if say.dry {
+			w := askOf(inFleet.Handler(), r.Method, r.Path, kind, strings.TrimSuffix(say.body, "}")+`,"dry_run":true}`)
+			if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), `"dry_run":true`) {
+				t.Errorf("%s with dry_run: got %d: %s", r.Path, w.Code, w.Body)
+			}
 		}
 		if say.order != nil {
 			continue

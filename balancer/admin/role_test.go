@@ -1,14 +1,11 @@
 package admin_test
 
 import (
-	"context"
-	"errors"
 	"log/slog"
 	"net/http"
 	"reflect"
 	"strings"
 	"testing"
-	"time"
 
 	"usher.example/balancer/admin"
 )
@@ -16,7 +13,7 @@ import (
 // TestRoles asks every route there is as everybody there can be.
 func TestRoles(t *testing.T) {
 	n := newNode(t)
-	s := admin.New(admin.Options{Node: n.balancer, Places: pinning{n.places}, Fleet: new(fakeFleet), Keeper: keeper{}})
+	s := n.whole(new(fakeFleet), nil)
 	rank := map[admin.Role]int{"": 9, admin.RoleRead: 1, admin.RoleOperate: 2, admin.RoleSocket: 3}
 	for _, r := range s.Routes() {
 		if r.Role == "" {
@@ -48,40 +45,6 @@ func TestRoles(t *testing.T) {
 	}
 }
 
-// TestReadersSeeNoUser: whatever the role read may ask, no answer names anybody.
-func TestReadersSeeNoUser(t *testing.T) {
-	n := newNode(t)
-	n.connect(t).login(t, "joe-the-user", "good")
-	n.connect(t).login(t, "joe-the-user", "wrong")
-	impatient, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	// He is being moved as long as his session goes on, which nobody closes here.
-	if err := n.places.Move(impatient, "main", "joe-the-user", "mail1", "test"); err != nil && !errors.Is(err, context.DeadlineExceeded) {
-		t.Fatal(err)
-	}
-	s := admin.New(admin.Options{Node: n.balancer, Places: n.places, Fleet: n.places, Keeper: dated{}})
-	if body := askOf(s.Handler(), http.MethodGet, admin.UserPath+"?user=joe-the-user", "", "").Body.String(); !strings.Contains(body, `"user":"joe-the-user"`) || !strings.Contains(body, "logins wait") {
-		t.Fatalf("he is not being moved: %s", body)
-	}
-	asked := 0
-	for _, r := range s.Routes() {
-		if r.Role != admin.RoleRead {
-			continue
-		}
-		if r.Method != http.MethodGet {
-			t.Errorf("%s: readers may %s", r.Path, r.Method)
-		}
-		w := askOf(s.As("ann", admin.RoleRead), r.Method, r.Path, "", "")
-		if w.Code != http.StatusOK || strings.Contains(w.Body.String(), "joe-the-user") {
-			t.Errorf("%s: got %d: %s", r.Path, w.Code, w.Body)
-		}
-		asked++
-	}
-	if asked < 5 {
-		t.Errorf("only %d questions for readers", asked)
-	}
-}
-
 // TestOrdersAreSigned: nobody who comes over TCP gives an order in another's name.
 func TestOrdersAreSigned(t *testing.T) {
 	n := newNode(t)
@@ -92,7 +55,7 @@ func TestOrdersAreSigned(t *testing.T) {
 		}
 		var log strings.Builder
 		f := new(fakeFleet)
-		s := admin.New(admin.Options{Node: n.balancer, Places: pinning{n.places}, Fleet: f, Keeper: keeper{}, Log: slog.New(slog.NewTextHandler(&log, nil))})
+		s := n.whole(f, slog.New(slog.NewTextHandler(&log, nil)))
 		if _, ok := reflect.TypeOf(say.order).FieldByName("By"); ok {
 			if len(body) > 1 {
 				body += ","

@@ -39,15 +39,7 @@ type Verdict struct {
 // Begin asks whether a login may be tried. Patience is how long the caller can wait
 // at most. After Go, End has to be called; else Begin again, or Leave.
 func (g *Guard) Begin(now time.Time, a *Attempt, patience time.Duration) Verdict {
-	if !a.ready {
-		a.ready = true
-		if a.idle = g.options.Load().Off || a.Trusted || g.Exempts(a.Client); !a.idle {
-			a.address, a.network = AddressOf(a.Client).Addr().As16(), NetworkOf(a.Client).Addr().As16()
-			a.user = g.userOf(a.User)
-			a.pair = g.pairOf(a.address, a.user)
-			a.began = g.nanos(now)
-		}
-	}
+	g.prepare(now, a)
 	if a.idle {
 		return Verdict{Go: true}
 	}
@@ -63,38 +55,71 @@ func (g *Guard) Begin(now time.Time, a *Attempt, patience time.Duration) Verdict
 	return g.queue(a, t, wait, patience)
 }
 
+// prepare finds out whose a login is, once.
+func (g *Guard) prepare(now time.Time, a *Attempt) {
+	if a.ready {
+		return
+	}
+	a.ready = true
+	if a.idle = g.options.Load().Off || a.Trusted || g.Exempts(a.Client); !a.idle {
+		a.address, a.network = AddressOf(a.Client).Addr().As16(), NetworkOf(a.Client).Addr().As16()
+		a.user = g.userOf(a.User)
+		a.pair = g.pairOf(a.address, a.user)
+		a.began = g.nanos(now)
+	}
+}
+
 // wait says how long a login has to wait, or counts it as under way.
 func (g *Guard) wait(a *Attempt, t int64) (wait time.Duration, ready bool) {
-	pair := g.pairs.find(a.pair, t)
-	if pair != nil {
-		wait = until(pair, pairRule.level(pair), t, 1)
-	}
-	if a.known { // others are not his business
-		if wait > 0 {
-			return wait, false
-		}
-		g.start(a, pair)
-		return 0, true
-	}
-	address := g.addresses.need(a.address, t, 0)
-	level := addressRule.level(address)
-	wait = max(wait, until(address, level, t, address.lanes(level, addressLanes, maxAddressLanes)))
+	wait, _, w := g.hinder(a, t, g.need)
 	if wait > 0 {
 		return wait, false
 	}
-	network := g.networks.need(a.network, t, 0)
-	nlevel := networkRule.level(network)
-	if wait = until(network, nlevel, t, network.lanes(nlevel, networkLanes, maxNetworkLanes)); wait > 0 {
-		return wait, false
+	g.start(a, w.pair)
+	if !a.known {
+		w.address.underway++
+		w.network.underway++
 	}
-	if delay := answerDelay(userRule.level(g.users.find(a.user, t))); delay > 0 && !a.slowed {
-		a.slowed = true
-		return delay, false
-	}
-	g.start(a, pair)
-	address.underway++
-	network.underway++
 	return 0, true
+}
+
+// whose are the entries that a login is judged by.
+type whose struct{ pair, address, network, user *entry }
+
+// need has an entry of an address or network made if there is none.
+func (g *Guard) need(tab *table[block], b block, t int64) *entry { return tab.need(b, t, 0) }
+
+// look leaves everything as it is: who is not remembered is as free as a new entry.
+func (g *Guard) look(tab *table[block], b block, t int64) *entry { return tab.find(b, t) }
+
+// hinder says how long a login has to wait now and which memory says so. Entries of
+// addresses and networks are had from get: need, or look if nobody comes.
+func (g *Guard) hinder(a *Attempt, t int64, get func(*table[block], block, int64) *entry) (wait time.Duration, by string, w whose) {
+	if w.pair = g.pairs.find(a.pair, t); w.pair != nil {
+		wait, by = until(w.pair, pairRule.level(w.pair), t, 1), ofPair
+	}
+	if a.known { // others are not his business
+		return wait, by, w
+	}
+	w.address = get(&g.addresses, a.address, t)
+	level := addressRule.level(w.address)
+	if d := until(w.address, level, t, w.address.lanes(level, addressLanes, maxAddressLanes)); d > wait {
+		wait, by = d, Address.String()
+	}
+	if wait > 0 {
+		return wait, by, w
+	}
+	w.network = get(&g.networks, a.network, t)
+	level = networkRule.level(w.network)
+	if wait = until(w.network, level, t, w.network.lanes(level, networkLanes, maxNetworkLanes)); wait > 0 {
+		return wait, Network.String(), w
+	}
+	w.user = g.users.find(a.user, t)
+	if delay := answerDelay(userRule.level(w.user)); delay > 0 && !a.slowed {
+		a.slowed = true
+		return delay, User.String(), w
+	}
+	return 0, "", w
 }
 
 func (g *Guard) start(a *Attempt, pair *entry) {
@@ -108,6 +133,7 @@ func (g *Guard) start(a *Attempt, pair *entry) {
 // have logged in meanwhile, or time has passed.
 func until(e *entry, level uint8, t int64, lanes int32) time.Duration {
 	switch {
+	case e == nil:
 	case level > 0 && t < e.next:
 		return time.Duration(e.next - t)
 	case e.underway >= lanes:

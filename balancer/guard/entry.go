@@ -117,6 +117,9 @@ func (e *entry) lanes(level uint8, clean, most int32) int32 {
 	if level > 0 {
 		return max(1, clean/8)
 	}
+	if e == nil {
+		return clean
+	}
 	return min(clean+2*int32(e.good), most)
 }
 

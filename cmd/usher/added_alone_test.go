@@ -2,12 +2,17 @@ package main_test
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
 
 	"usher.example/cmd/internal/dovecot"
 )
+
+// listedUp is what "backend list" says when mail2's probes have been answered. An
+// order that adds a back end does not wait for them.
+var listedUp = regexp.MustCompile(`(?m)^main +mail2 +\d+ +active +up +up `)
 
 // A node that is alone takes the same orders, and has what was added after a restart.
 func TestAddedAlone(t *testing.T) {
@@ -31,6 +36,7 @@ func TestAddedAlone(t *testing.T) {
 	}
 	give("backend", "add", "mail2", "--host", second.host, "--imap-port", portOf(t, second.imap), "--pop3-port", portOf(t, second.pop3))
 	for round := range 2 {
+		eventually(t, "mail2 is up", func() bool { return listedUp.MatchString(give("backend", "list")) })
 		give("user", "pin", "joe", "mail2")
 		c := enter(t, s, "imaps", entry{})
 		if got := c.login("joe", "secret"); !good(got) {

@@ -34,7 +34,7 @@ there. Reload usher then (SIGHUP).
 The role read sees the node, the fleet, back ends and certificates; operate sees users, too,
 and gives orders. To take a token back, take its line out and reload. To exchange one, make
 another for the same name, and take the old line out when it is no longer used.`,
-		Example: "  usher admin token ann --role operate --file /etc/usher/api.tokens >ann.token",
+		Example: "  umask 077; usher admin token ann --role operate --file /etc/usher/api.tokens >ann.token",
 		Args:    usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r, err := admin.ParseRole(role)

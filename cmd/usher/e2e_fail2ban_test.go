@@ -27,6 +27,7 @@ var forgeries = []string{
 // TestFail2ban has fail2ban read the log, by Debian's filter for Dovecot and by
 // the one in docs/: both find exactly those who tried wrong credentials.
 func TestFail2ban(t *testing.T) {
+	t.Parallel()
 	require(t, "fail2ban-regex")
 	one, two := pair(t, dovecot.Options{Users: map[string]string{"joe": "his"}})
 	own := filters(t)

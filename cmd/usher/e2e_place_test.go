@@ -62,6 +62,7 @@ func identified(t testing.TB, servers int, users []string) (*site, []*dovecot.Se
 // TestPlace logs twenty users in a thousand times, through every door and in
 // every way, and wants each on one back end only, by the servers' own logs.
 func TestPlace(t *testing.T) {
+	t.Parallel()
 	const logins, workers = 1000, 8
 	var users []string
 	for i := range 20 {

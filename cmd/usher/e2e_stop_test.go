@@ -196,7 +196,8 @@ func TestNotify(t *testing.T) {
 	n = m.await(t, n, "READY=1", "STATUS=1 sessions")
 	head := s.head
 	s.head += "drian = \"1s\"\n"
-	where := fmt.Sprintf("usher.toml:%d:1: unknown key", strings.Count(head, "\n")+1)
+	before, _, _ := strings.Cut(s.toml(), "drian")
+	where := fmt.Sprintf("usher.toml:%d:1: unknown key", strings.Count(before, "\n")+1)
 	if line := p.reload(t, s); !strings.Contains(line, where) {
 		t.Errorf("reload: %s", line)
 	}

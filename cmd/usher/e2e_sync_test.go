@@ -30,6 +30,7 @@ func countMail(t testing.TB, maildir string) int {
 // store, a thousand messages. They pipeline, use literals and care for every
 // line.
 func TestSync(t *testing.T) {
+	t.Parallel()
 	require(t, "mbsync", "offlineimap")
 	one, two := pair(t, dovecot.Options{})
 	s := newSite(t, "shared", one, two)

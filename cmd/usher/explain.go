@@ -27,6 +27,7 @@ the login would wait or be refused, why, and what the client is told. Rules are:
   listener, sni    where the client connects, which names the pool
   node, sessions,
   address          the limits on sessions: of the node, the listener, the address
+  penalty          whether failed logins, from there or of this user, delay or refuse it
   directory        a user directory, if there is one
   name             what the name becomes by [users]
   stop, pool, join the node is being stopped, does not know the pool, has no fleet yet
@@ -40,6 +41,7 @@ the login would wait or be refused, why, and what the client is told. Rules are:
   server           the back end is the same server by this node's configuration
   queue            whether there is room among the logins that wait
   backend          it is in the configuration and has room
+  user             the limit on sessions of the user
 
 It changes nothing, and answers for names that nobody has, too: whether there is such
 a user only his back end knows.` + exitText,
@@ -69,7 +71,7 @@ a user only his back end knows.` + exitText,
 	}
 	poolFlag(c, &pool)
 	c.Flags().StringVar(&listener, "listener", "", "the listener that he connects to; it names the pool")
-	c.Flags().StringVar(&ip, "ip", "", "his address: its limits are looked at, too")
+	c.Flags().StringVar(&ip, "ip", "", "his address: its limits and penalties are looked at, too")
 	c.Flags().StringVar(&sni, "sni", "", "the name that he asks for by TLS")
 	jsonFlag(c, &asJSON)
 	return c

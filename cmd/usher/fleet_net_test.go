@@ -41,7 +41,7 @@ func (h netHome) within() []string {
 
 // inNetwork runs the test in a network of its own, and reports whether this is the
 // process that is in it.
-func inNetwork(t *testing.T) bool {
+func inNetwork(t *testing.T, env ...string) bool {
 	t.Helper()
 	if os.Getenv(inNet) != "" {
 		return true
@@ -65,6 +65,7 @@ func inNetwork(t *testing.T) bool {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "unshare", args...)
 	cmd.Env = append(os.Environ(), inNet+"=1", builtAt+"="+binary, updateEnv+"="+strconv.FormatBool(*updateDocs))
+	cmd.Env = append(cmd.Env, env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	out, err := cmd.CombinedOutput()
 	if err != nil {

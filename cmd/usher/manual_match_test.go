@@ -24,6 +24,10 @@ var kinds = map[string]*regexp.Regexp{
 	"version": regexp.MustCompile(`\b(devel(-[0-9a-f]+)?|v?\d+\.\d+\.\d+[-+.0-9A-Za-z~]*)`),
 	// which node leads the fleet is settled by an election
 	"leader": regexp.MustCompile(`(?P<keep>led by |(alive|drained|absent) +)(node\d|yes|-)`),
+	// how long a certificate is good for
+	"days": regexp.MustCompile(`(?P<keep>certificate_days=)\d+`),
+	// how many failed logins are remembered of somebody; they fade
+	"weight": regexp.MustCompile(`\b\d+\.\d\b`),
 	// where a log ends
 	"log": regexp.MustCompile(`(?P<keep>(term|index) )\d+`),
 	// how many users stay elsewhere hangs on where their homes are

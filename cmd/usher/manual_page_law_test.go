@@ -13,7 +13,9 @@ import (
 var languages = []string{"console", "hosts", "ini", "json", "text", "toml", "yaml"}
 
 // runPages are the pages that a test runs.
-var runPages = []string{"disaster-recovery.md", "quickstart.md", "tutorial.md", "upgrade.md"}
+var runPages = []string{
+	"abuse.md", "api.md", "disaster-recovery.md", "monitoring.md", "operations.md", "quickstart.md", "tutorial.md", "upgrade.md",
+}
 
 // TestManualBlocks: every block says what it is; every console of the manual is run,
 // or says why not; what is run is run by a test of its own.

@@ -22,7 +22,7 @@ func updating() bool { return os.Getenv(updateEnv) == "true" }
 // moments, so they are repeated until it is as the manual says, as a reader does.
 var lookers = []string{
 	"usher status", "usher sessions", "usher fleet status", "usher node list", "usher backend list", "usher user where", "usher user list",
-	"usher cert list", "curl -s", "cat ", "tail ", "grep ", "doveadm who", "systemctl is-active",
+	"usher cert list", "usher explain", "usher events", "usher penalty list", "usher check-health", "curl -s", "cat ", "tail ", "grep ", "doveadm who", "systemctl is-active",
 }
 
 // looksFor is how long they are repeated; settled is how long, for -update, they have
@@ -35,8 +35,11 @@ const (
 // TestManualTutorial runs the tutorial, from the package to three nodes.
 func TestManualTutorial(t *testing.T) { runManual(t, "tutorial.md") }
 
-// TestManualQuickstart runs the quick start.
-func TestManualQuickstart(t *testing.T) { runManual(t, "quickstart.md") }
+// TestManualQuickstart runs the quick start, and the pages of single subjects on the node
+// that it has set up.
+func TestManualQuickstart(t *testing.T) {
+	runManual(t, "quickstart.md", "monitoring.md", "api.md", "operations.md", "abuse.md")
+}
 
 // TestManualDisaster runs what is to be done when most of the fleet is lost.
 func TestManualDisaster(t *testing.T) { runManual(t, "disaster-recovery.md") }
@@ -44,37 +47,48 @@ func TestManualDisaster(t *testing.T) { runManual(t, "disaster-recovery.md") }
 // TestManualUpgrade upgrades the fleet node by node.
 func TestManualUpgrade(t *testing.T) { runManual(t, "upgrade.md") }
 
-// runManual runs a page, after those that it continues.
-func runManual(t *testing.T, name string) {
+// runManual runs pages, of which each continues the one before, after those that the
+// first continues.
+func runManual(t *testing.T, names ...string) {
 	t.Parallel()
 	pages := manual(t)
-	p := pages[name]
-	if p == nil || !p.runs() {
-		t.Fatalf("nothing of %s is run", name)
+	var chain []*page
+	for i, name := range names {
+		p := pages[name]
+		if p == nil || !p.runs() {
+			t.Fatalf("nothing of %s is run", name)
+		}
+		if i > 0 && p.continues != names[i-1] {
+			t.Fatalf("%s continues %q, not %s", name, p.continues, names[i-1])
+		}
+		chain = append(chain, p)
 	}
-	if p.long && !long() {
+	if chain[0].long && !long() {
 		t.Skip("SKIPPED, takes minutes: USHER_LONG=1")
 	}
-	needsOfManual(t)
-	if !inNetwork(t) {
-		return
-	}
-	chain := []*page{p}
-	for p.continues != "" {
-		if p = pages[p.continues]; p == nil {
+	for chain[0].continues != "" {
+		p := pages[chain[0].continues]
+		if p == nil {
 			t.Fatalf("%s continues a page that is not there", chain[0].name)
 		}
 		chain = append([]*page{p}, chain...)
 	}
-	if _, err := program(); err != nil { // before any time is taken
+	needsOfManual(t)
+	deb, err := debianPackage() // before any time is taken
+	if err != nil {
 		t.Fatal(err)
 	}
+	if !inNetwork(t, packedAt+"="+deb) {
+		return
+	}
 	began := time.Now()
-	r := &reader{t: t, lab: newLaboratory(t, chain[0])}
+	r := &reader{t: t, lab: newLaboratory(t, chain)}
 	t.Logf("machines: %v", since(began))
 	defer r.tell()
 	for _, p := range chain {
-		r.read(p, p == chain[len(chain)-1])
+		began = time.Now()
+		r.read(p, slices.Contains(names, p.name))
+		t.Logf("%s: %v", p.name, since(began))
 	}
 }
 
@@ -94,7 +108,7 @@ func (r *reader) tell() {
 		return
 	}
 	for _, name := range r.lab.order {
-		if log, status := r.lab.machines[name].run(r.t, "tail -n 30 /var/log/usher.log"); status == 0 {
+		if log, status := r.lab.machines[name].run(r.t, "journalctl --no-pager -u usher -n 40 -o cat"); status == 0 {
 			r.t.Logf("end of usher's log on %s:\n%s", name, log)
 		}
 	}

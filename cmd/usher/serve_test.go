@@ -83,7 +83,7 @@ func TestStopDuringReload(t *testing.T) {
 // TestRestartIsToldAgain: what takes a restart is told at every reload until it
 // is what the process was started with, and not when it is that again.
 func TestRestartIsToldAgain(t *testing.T) {
-	const warning = `a change takes a restart to come into force" key=users.lower_case`
+	const warning = `a change takes a restart to come into force" event=restart_needed key=users.lower_case`
 	p := newPlant(t)
 	p.mail("mail1", "one")
 	s := p.serve()
