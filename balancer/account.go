@@ -74,6 +74,7 @@ func (s *session) broken() {
 	s.mu.Unlock()
 	f := fail(Internal, "panic")
 	if tag == 0 {
+		s.forgo()
 		s.refused(f)
 	} else if !s.srv.sessions.flows(tag) { // the engine has not taken it
 		s.srv.forwarded(forward.Result{Tag: tag, End: forward.Killed, Err: f})
@@ -149,7 +150,7 @@ func (s *session) countLogin(f *Failure) {
 		if at != nil {
 			at.state.logins.Add(1)
 		}
-		s.b.stats.LoginTime.Observe(time.Since(s.turn))
+		s.b.stats.LoginTime.Observe(time.Since(s.turn) - s.heldFor)
 		return
 	case f.Kind == AuthFailed:
 		counts[LoginFailed].Add(1)

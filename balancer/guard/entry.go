@@ -57,6 +57,9 @@ func (e *entry) weight(now int64) float32 {
 	return e.bad + float32(e.underway+e.waiting)
 }
 
+// idle says that nobody is under way or waits, and no pause is left.
+func (e *entry) idle(now int64) bool { return e.underway == 0 && e.waiting == 0 && e.next <= now }
+
 // A rule is how a memory makes levels of its entries.
 type rule struct {
 	grace, credit float32

@@ -90,12 +90,37 @@ const (
 	networkLanes    = 32
 	maxNetworkLanes = 1024
 
+	// pairLanes are the tries of one user from one address that are under way side by
+	// side while none has failed: a mail programme opens five. After a failure it is one.
+	pairLanes = 8
+
+	// pairQueue bounds the tries of a known pair that wait; the pair counts them by
+	// itself, and limits.prelogin bounds the connections of all.
+	pairQueue = 16
+
+	// forgiven is as much as a person mistypes on one connection. A good login makes
+	// the pair forget that; of more, half: somebody else may have guessed meanwhile.
+	forgiven = 5
+
+	// unansweredWeight is that of a try whose client does not answer the back end's
+	// challenge: a phone loses its network at times, but who does nothing else keeps
+	// others of his address from trying.
+	unansweredWeight = 0.5
+
+	// heardCredit is up to where users count for an address who have logged in at
+	// other nodes: as far as creditShare reaches. A node is not believed any further.
+	heardCredit = 2 * addressCredit
+
 	// cleanQueue and penaltyQueue bound the logins of an address that wait. An office
 	// comes at nine o'clock; who is under penalty gets no room.
 	cleanQueue   = 512
 	penaltyQueue = 3
 
-	// maxHeld bounds all that wait. Each is a connection before its login, of some
+	// networkQueue is the share of a network in maxHeld: one site does not take the
+	// places of all.
+	networkQueue = maxHeld / 2
+
+	// maxHeld bounds all strangers that wait. Each is a connection before its login, of some
 	// 20 KB with TLS.
 	maxHeld = 2048
 
@@ -142,7 +167,8 @@ type Guard struct {
 	users     table[uint64] // by hash of the name in normal form
 	pairs     table[uint64] // that have failed, by hash of block and user
 	known     known
-	held      int // logins that wait
+	held      int // logins of strangers that wait
+	heldKnown int // of known pairs
 	penalties [kinds]int
 	news      news
 	happened  []Event
