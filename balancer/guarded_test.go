@@ -47,17 +47,17 @@ func TestFailureIsAnsweredLate(t *testing.T) {
 		defer r.mu.Unlock()
 		return len(r.failed) == 1 && r.failed[0].Kind == balancer.AuthFailed
 	})
-	if took := time.Since(began); took > time.Second {
+	if took := time.Since(began); took > patience {
 		t.Errorf("it is told after %v: who bans addresses waits for that", took)
 	}
 	c.expect("a NO [AUTHENTICATIONFAILED]")
-	if took := time.Since(began); took < 2*time.Second || took > 4*time.Second {
+	if took := time.Since(began); took < 2*time.Second {
 		t.Errorf("the answer came after %v, want 2 s", took)
 	}
 	began = time.Now()
 	c.say("b LOGIN joe secret\r\n")
 	c.expect("b OK")
-	if took := time.Since(began); took > time.Second {
+	if took := time.Since(began); took > patience {
 		t.Errorf("his good login took %v", took)
 	}
 	if n := r.guard.Held(); n != 0 {

@@ -132,10 +132,12 @@ func TestSheddingSpares(t *testing.T) {
 	if _, n := w.counts(); n != 3 || w.waits(first) {
 		t.Errorf("%d wait where all are of an exempt network", n)
 	}
+	w.l.Prelogin = 5
 	s := w.add("198.51.100.1") // a proxy's, which says that he is a webmail's
 	s.client = netip.AddrPortFrom(netip.MustParseAddr("203.0.113.9"), 1)
 	w.regroup(s, true)
 	other := w.add("198.51.100.1")
+	w.add("198.51.100.2")
 	if w.waits(other) || !w.waits(s) {
 		t.Errorf("the webmail's waits: %v, the other: %v", w.waits(s), w.waits(other))
 	}

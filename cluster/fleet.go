@@ -204,7 +204,7 @@ type Fleet struct {
 	stop     context.CancelFunc
 	ctx      context.Context
 	running  sync.WaitGroup
-	going    sync.Mutex // orders goes and the end of ctx
+	going    sync.Mutex     // orders goes and the end of ctx
 	serving  sync.WaitGroup // the API, until the port is shut
 }
 

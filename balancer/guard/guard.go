@@ -4,16 +4,24 @@
 // memories, each of bounded size: of addresses (IPv4 /32, IPv6 /64), of networks
 // (/24, /48; weaker), of users, and of pairs of an address and a user. A pair that
 // has logged in before passes whatever its address, its network or its user have
-// become, unless it fails itself.
+// become, unless it fails itself; with the password that was good last time it passes
+// even then.
 //
 // Laws:
 //   - It reads no clock and starts no goroutine: who asks says what time it is, and
 //     does the waiting.
 //   - Whatever strangers send, it holds no more than the constants below, and what
 //     is worst is forgotten last.
-//   - A known pair is never refused for what others do.
+//   - A known pair is never refused for what others do, at its address, in its
+//     network, with its name, or by holding all places. Only who tries that user from
+//     that address is in its way, and not if the password is the one it had last.
+//   - Every try that reached a back end and was refused there is counted, and so is
+//     one whose client left the back end's challenge unanswered. Who asks sees to it
+//     that a try begins with time enough for a no.
+//   - What a peer says badly loses nothing but itself.
 //   - No password is kept, only a keyed hash of it with the user's name, to
-//     recognise the same mistake; the key is of this process and is never told.
+//     recognise the same mistake, and 16 bits of one that was good; the key is of this
+//     process and is never told.
 //   - The good case allocates nothing.
 //
 // It is no lock: whoever waits long enough is let through to be judged by the back

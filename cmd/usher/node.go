@@ -280,7 +280,11 @@ func (n *node) start(ctx context.Context, c *config.Config) error {
 // apply puts a later configuration into force. On an error the one before
 // stays, whole: all that can be wrong is found before anything changes, and
 // what the kernel may refuse, a new socket, comes first.
-func (n *node) apply(c *config.Config) error {
+func (n *node) apply(c *config.Config) error { return n.applyUntil(n.ctx, c) }
+
+// applyUntil is apply that waits for places and pins no longer than until end is done:
+// what it has begun it finishes all the same.
+func (n *node) applyUntil(end context.Context, c *config.Config) error {
 	n.applying.Lock()
 	defer n.applying.Unlock()
 	base, err := translate(c)
@@ -306,7 +310,7 @@ func (n *node) apply(c *config.Config) error {
 	n.doors.apply(c.ACME)
 	shown.Commit()
 	n.retire(w.checks)
-	if err := n.replace(w.wiring); err != nil {
+	if err := n.replace(end, w.wiring); err != nil {
 		return fmt.Errorf("after it was found good: %w", err)
 	}
 	n.noteAdded(w)
@@ -315,7 +319,7 @@ func (n *node) apply(c *config.Config) error {
 	n.guard.Configure(w.guard)
 	n.log.setLevel(c.Log.Level)
 	n.examine(w.checks)
-	ctx, cancel := context.WithTimeoutCause(n.ctx, pinsTime, fmt.Errorf("not within %v", pinsTime))
+	ctx, cancel := context.WithTimeoutCause(end, pinsTime, fmt.Errorf("not within %v", pinsTime))
 	defer cancel()
 	if err := n.fleet.Pinned(ctx); err != nil {
 		n.log.Warn("users are not yet placed by the new pins", "event", "places_late", "err", err)
@@ -332,11 +336,11 @@ const settleTime = 5 * time.Second
 const pinsTime = 30 * time.Second
 
 // replace tells the fleet about pools, and waits for it to place by them.
-func (n *node) replace(w *wiring) error {
+func (n *node) replace(end context.Context, w *wiring) error {
 	if err := n.fleet.Update(w.places); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeoutCause(n.ctx, settleTime, fmt.Errorf("not within %v", settleTime))
+	ctx, cancel := context.WithTimeoutCause(end, settleTime, fmt.Errorf("not within %v", settleTime))
 	defer cancel()
 	if err := n.fleet.Settle(ctx); err != nil {
 		n.log.Warn("users are not yet placed by the new configuration", "event", "places_late", "err", err)
