@@ -69,6 +69,22 @@ func TestKnownPairHasLanes(t *testing.T) {
 	}
 }
 
+// A good login forgives what a person mistypes, and of what only a guesser fails half.
+func TestGoodLoginForgives(t *testing.T) {
+	for _, tt := range []struct{ guesses, want int }{{4, 2}, {12, 15}} {
+		w := newWorld(t, Options{})
+		w.try("192.0.2.1", "joe", "good", Succeeded)
+		for i := range tt.guesses {
+			w.try("192.0.2.1", "joe", fmt.Sprint("guess", i), Failed)
+		}
+		w.try("192.0.2.1", "joe", "good", Succeeded)
+		w.now = w.now.Add(maxAnswer)
+		if _, after, _ := w.try("192.0.2.1", "joe", "one more", Failed); after != time.Duration(tt.want)*time.Second {
+			t.Errorf("after %d guesses and a good login the next failure is answered after %v, want %d s", tt.guesses, after, tt.want)
+		}
+	}
+}
+
 // A known user gets in whatever those do who share his address: they guess at him from
 // it, it is under penalty and others wait there, or nobody finds a place any more.
 func TestKnownIsNotLockedOut(t *testing.T) {
