@@ -75,6 +75,7 @@ func (s *session) broken() {
 	s.mu.Unlock()
 	f := fail(Internal, "panic")
 	if tag == 0 {
+		s.forgo()
 		s.refused(f)
 	} else if !s.srv.sessions.flows(tag) { // the engine has not taken it
 		s.srv.forwarded(forward.Result{Tag: tag, End: forward.Killed, Err: f})
@@ -97,10 +98,15 @@ func (s *session) refused(f *Failure) {
 		slog.String("failure", f.Kind.String()), slog.String("phase", string(s.phase)),
 		slog.Int("attempts", s.attempts),
 	}
+	if s.unsaid > 0 {
+		more = append(more, slog.Int("unsaid", s.unsaid))
+	}
 	if code := kinds[f.Kind].event; code != "" && level == slog.LevelWarn { // once in a while
 		more = append(more, slog.String("event", code))
 	}
-	s.srv.logSession(i, level, result, more, f.Err)
+	if !s.quiet {
+		s.srv.logSession(i, level, result, more, f.Err)
+	}
 	s.leave(f.Kind)
 }
 
@@ -145,12 +151,19 @@ func (s *session) countLogin(f *Failure) {
 		if at != nil {
 			at.state.logins.Add(1)
 		}
-		s.b.stats.LoginTime.Observe(time.Since(s.turn))
+		s.b.stats.LoginTime.Observe(time.Since(s.turn) - s.heldFor)
 		return
 	case f.Kind == AuthFailed:
 		counts[LoginFailed].Add(1)
 	default:
 		counts[LoginError].Add(1)
+	}
+	if f.Kind == Guarded {
+		var said bool
+		if said, s.unsaid = s.srv.refusals.take(time.Now()); !said {
+			s.quiet = true
+			return
+		}
 	}
 	if s.srv.deps.LoginFailed != nil {
 		s.srv.deps.LoginFailed(FailedLogin{

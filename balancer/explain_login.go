@@ -28,7 +28,7 @@ func (srv *Server) ExplainPenalty(e Entry, user string) (st Step, answer string)
 		return st, ""
 	}
 	trusted, _ := b.crowd(e.Client)
-	x := g.Explain(time.Now(), guard.Attempt{Client: e.Client, User: user, Trusted: trusted}, b.patience())
+	x := g.Explain(time.Now(), guard.Attempt{Client: e.Client, User: user, Trusted: trusted}, b.holding())
 	st.Outcome, st.Wait = "passed", x.Wait
 	if x.By != "" {
 		st.Entry = x.By + " " + x.Name

@@ -3,8 +3,11 @@ package balancer
 import (
 	"context"
 	"errors"
+	"net"
 	"net/netip"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"usher.example/balancer/guard"
 	"usher.example/sniff"
@@ -15,6 +18,7 @@ const tooMany = "Too many failed logins from here, please try again later."
 
 // attempt tries a login, once the memory of failed ones lets it.
 func (s *session) attempt(login *sniff.Login) (*link, *acceptance, error) {
+	s.srv.sessions.busy(s) // before he waits: who is silent makes room first
 	g := s.srv.deps.Guard
 	if g == nil {
 		return s.relogin(login)
@@ -38,7 +42,7 @@ func (s *session) attempt(login *sniff.Login) (*link, *acceptance, error) {
 			g.End(time.Now(), a, guard.Neither)
 		}
 	}()
-	s.guessed = false
+	s.guessed, s.silent = false, false
 	server, yes, err := s.relogin(login)
 	outcome := guard.Neither
 	switch {
@@ -46,6 +50,8 @@ func (s *session) attempt(login *sniff.Login) (*link, *acceptance, error) {
 		outcome = guard.Succeeded
 	case s.guessed, !errors.Is(err, errCancelled) && asFailure(err).Kind == AuthFailed:
 		outcome = guard.Failed
+	case s.silent:
+		outcome = guard.Unanswered
 	}
 	ended = true
 	s.penance = g.End(time.Now(), a, outcome)
@@ -63,13 +69,25 @@ func turnedAway(why guard.Reason) *Failure {
 func (s *session) await(g *guard.Guard, a *guard.Attempt) error {
 	waited := time.Duration(0)
 	for {
-		v := g.Begin(time.Now(), a, s.patience())
+		if s.patience() < s.b.patience()-s.b.holding() {
+			g.Leave(a, waited)
+			if waited > 0 {
+				g.Stats.Refused[guard.Paused].Add(1)
+				return turnedAway(guard.Paused)
+			}
+			return fail(ClientTimeout, "the login came too late to wait for the back end's answer")
+		}
+		v := g.Begin(time.Now(), a, s.patience()-s.b.patience()+s.b.holding())
 		if v.Go {
 			g.Leave(a, waited)
 			return nil
 		}
 		d, err := s.pause(v.Wait)
 		waited += d
+		s.heldFor += d
+		if err == nil && s.srv.stopping() { // another node is there for him
+			err = fail(ShuttingDown, "the node is being stopped")
+		}
 		if err != nil || v.Refuse {
 			g.Leave(a, waited)
 		}
@@ -107,13 +125,26 @@ func (b *binding) patience() time.Duration {
 	return limit - min(answerTime, limit/4)
 }
 
+// leastTry is what has to be left of the time for a login when it is tried: Dovecot
+// answers a good password at once and a wrong one after up to 17 s, and whoever comes
+// so late that only the first is in time would guess without being counted. Of a
+// short login_time it is half.
+const leastTry = 20 * time.Second
+
+// holding is how long a client who has just come can be kept waiting for his try.
+func (b *binding) holding() time.Duration {
+	p := b.patience()
+	return p - min(leastTry, p/2)
+}
+
 // crowd says whether many users come from an address, so that it has no limit of its own.
 func (b *binding) crowd(a netip.Addr) (trusted, many bool) {
 	trusted = contains(b.TrustedNetworks, a)
 	return trusted, trusted || contains(b.limits.Exempt, a)
 }
 
-// pause waits, with nothing held but the connection. It returns for how long, and an
+// pause waits, with nothing held but the connection, and no longer than until the node
+// is to stop: nobody is to wait for those who guess. It returns for how long, and an
 // error if the session was ended meanwhile.
 func (s *session) pause(d time.Duration) (time.Duration, error) {
 	if d <= 0 {
@@ -123,11 +154,50 @@ func (s *session) pause(d time.Duration) (time.Duration, error) {
 	began := time.Now()
 	t := time.NewTimer(d)
 	defer t.Stop()
+	look := time.NewTicker(lookTime)
+	defer look.Stop()
+	for {
+		select {
+		case <-t.C:
+			return d, nil
+		case <-look.C:
+			if hungUp(s.raw) {
+				return time.Since(began), &Failure{Kind: ClientGone}
+			}
+		case <-s.srv.stopped:
+			return time.Since(began), nil
+		case <-s.ctx.Done():
+			return time.Since(began), context.Cause(s.ctx)
+		}
+	}
+}
+
+// lookTime is how often we look whether a client who is kept waiting is still there:
+// who is not takes a place from those who are.
+const lookTime = time.Second
+
+// hungUp says that the client has closed his side. It is not read from the connection:
+// what he has sent before would have to be kept.
+func hungUp(c *net.TCPConn) (gone bool) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return false
+	}
+	_ = raw.Control(func(fd uintptr) { // closed: the session's own end is near
+		if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
+			gone = info.State == unix.BPF_TCP_CLOSE_WAIT || info.State == unix.BPF_TCP_CLOSE
+		}
+	})
+	return gone
+}
+
+// stopping says that nothing new is accepted any more.
+func (srv *Server) stopping() bool {
 	select {
-	case <-t.C:
-		return d, nil
-	case <-s.ctx.Done():
-		return time.Since(began), context.Cause(s.ctx)
+	case <-srv.stopped:
+		return true
+	default:
+		return false
 	}
 }
 

@@ -13,7 +13,8 @@ import (
 // and one from everywhere the oldest.
 type queues struct {
 	addresses, networks crowd
-	all                 list.List // of *session, those of exempt networks included
+	all                 list.List // of *session, but for many
+	many                list.List // those of networks that many users are behind
 	n                   int
 }
 
@@ -108,11 +109,17 @@ func (c *crowd) top() *group {
 
 // push adds a session, in the groups of its address unless many users are behind it.
 func (q *queues) push(s *session, many bool) {
-	s.queued.all = q.all.PushBack(s)
 	q.n++
-	if !many {
-		q.group(s)
+	q.put(s, many)
+}
+
+func (q *queues) put(s *session, many bool) {
+	if many {
+		s.queued.all = q.many.PushBack(s)
+		return
 	}
+	s.queued.all = q.all.PushBack(s)
+	q.group(s)
 }
 
 func (q *queues) group(s *session) {
@@ -135,10 +142,15 @@ func (q *queues) remove(s *session) {
 	if s.queued.all == nil {
 		return
 	}
-	q.ungroup(s)
-	q.all.Remove(s.queued.all)
-	s.queued.all = nil
+	q.take(s)
 	q.n--
+}
+
+func (q *queues) take(s *session) {
+	q.ungroup(s)
+	q.all.Remove(s.queued.all) // the one of the two that has it
+	q.many.Remove(s.queued.all)
+	s.queued.all = nil
 }
 
 // toBack puts a session behind those that only wait.
@@ -147,25 +159,34 @@ func (q *queues) toBack(s *session) {
 	if p.all == nil {
 		return
 	}
-	q.all.MoveToBack(p.all)
+	q.all.MoveToBack(p.all) // the one of the two that has it
+	q.many.MoveToBack(p.all)
 	if p.of.IsValid() {
 		q.addresses.toBack(guard.AddressOf(p.of), p.address)
 		q.networks.toBack(guard.NetworkOf(p.of), p.network)
 	}
 }
 
+// floodShare is the part of all that a group has to have before it counts as a flood:
+// an office that comes at nine has twenty, and must not go for it while those who are
+// many have three each.
+const floodShare = 64
+
 // victim is who makes room: of the network that has most, the oldest of the address
-// that has most if that is there, else the oldest. Where nobody has more than
-// another it is the oldest of all.
+// that has most if that is there, else the oldest. Where nobody has much more than
+// others it is the oldest of all; those with many users behind them go when nobody
+// else is left.
 func (q *queues) victim() *session {
-	n := q.networks.top()
-	if n == nil || q.networks.most == 1 {
-		s, _ := q.all.Front().Value.(*session)
-		return s
+	flood := max(2, q.n/floodShare)
+	from := &q.all
+	if n := q.networks.top(); n != nil && q.networks.most >= flood {
+		from = &n.sessions
+		if a := q.addresses.top(); a != nil && q.addresses.most >= flood && guard.NetworkOf(a.who.Addr()) == n.who {
+			from = &a.sessions
+		}
 	}
-	from := &n.sessions
-	if a := q.addresses.top(); a != nil && q.addresses.most > 1 && guard.NetworkOf(a.who.Addr()) == n.who {
-		from = &a.sessions
+	if from.Len() == 0 {
+		from = &q.many
 	}
 	s, _ := from.Front().Value.(*session)
 	return s

@@ -96,3 +96,55 @@ func TestSheddingOrder(t *testing.T) {
 		t.Errorf("wait: %v %v %v", w.waits(one), w.waits(two), w.waits(three))
 	}
 }
+
+// In a flood from everywhere an office that comes at nine is no flood, though its
+// address has most; and who is many behind one address goes when nobody else is left.
+func TestSheddingSpares(t *testing.T) {
+	const room = 5000
+	w := &waiters{registry: newRegistry(), t: t, l: Limits{Prelogin: room, Exempt: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}}}
+	var webmail, office []*session
+	for range 20 {
+		webmail = append(webmail, w.add("203.0.113.5"))
+	}
+	for range 3 {
+		for i := range 2000 {
+			w.add(fmt.Sprintf("10.%d.%d.1", i/250, i%250))
+		}
+	}
+	for range 20 {
+		s := w.add("192.0.2.1")
+		w.busy(s)
+		office = append(office, s)
+	}
+	for i := range 2000 {
+		w.add(fmt.Sprintf("10.%d.%d.1", i/250, i%250))
+	}
+	for _, s := range append(office, webmail...) {
+		if !w.waits(s) {
+			t.Fatalf("a connection of %v had to go", s.client)
+		}
+	}
+	w = &waiters{registry: newRegistry(), t: t, l: Limits{Prelogin: 3, Exempt: w.l.Exempt}}
+	first := w.add("203.0.113.5")
+	for range 3 {
+		w.add("203.0.113.5")
+	}
+	if _, n := w.counts(); n != 3 || w.waits(first) {
+		t.Errorf("%d wait where all are of an exempt network", n)
+	}
+	w.l.Prelogin = 5
+	s := w.add("198.51.100.1") // a proxy's, which says that he is a webmail's
+	s.client = netip.AddrPortFrom(netip.MustParseAddr("203.0.113.9"), 1)
+	w.regroup(s, true)
+	other := w.add("198.51.100.1")
+	w.add("198.51.100.2")
+	if w.waits(other) || !w.waits(s) {
+		t.Errorf("the webmail's waits: %v, the other: %v", w.waits(s), w.waits(other))
+	}
+	for _, s := range w.all(nil) {
+		w.remove(s)
+	}
+	if q := &w.prelogin; q.n+q.all.Len()+q.many.Len()+len(q.addresses.groups) != 0 {
+		t.Errorf("left: %+v", q)
+	}
+}

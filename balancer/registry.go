@@ -79,10 +79,8 @@ func (r *registry) regroup(s *session, many bool) {
 	if s.queued.all == nil || s.queued.of == s.client.Addr() && !many {
 		return
 	}
-	r.prelogin.ungroup(s)
-	if !many {
-		r.prelogin.group(s)
-	}
+	r.prelogin.take(s)
+	r.prelogin.put(s, many)
 }
 
 // sated says why a user, by the hash of his name, gets no more sessions, if so. It is

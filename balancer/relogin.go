@@ -37,7 +37,6 @@ func (s *session) relogin(login *sniff.Login) (*link, *acceptance, error) {
 	end := s.started.Add(limits.LoginTime - min(answerTime, limits.LoginTime/4))
 	ctx, done := context.WithDeadlineCause(s.ctx, end, fail(LoginTimeout, "no answer of a back end before the time for the login was over"))
 	defer done()
-	s.srv.sessions.busy(s)
 	for try := 1; ; try++ {
 		l, yes, err := s.try(ctx, login)
 		if err == nil {
@@ -212,6 +211,7 @@ func (s *session) relay(ctx context.Context, challenge []byte) ([]byte, error) {
 // only one that XOAUTH2 and OAUTHBEARER have is their no (RFC 7628 §3.2.2): who
 // leaves there has guessed wrong, and must not escape the log by it.
 func (s *session) unanswered() {
+	s.silent = true
 	switch s.login.mechanism {
 	case sniff.XOAuth2, sniff.OAuthBearer:
 		s.attempts++

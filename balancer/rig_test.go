@@ -174,6 +174,7 @@ type rig struct {
 
 	mu       sync.Mutex // guards what follows
 	failed   []balancer.FailedLogin
+	onFailed func() // is called for each of them
 	observed []error
 }
 
@@ -232,6 +233,9 @@ func newRig(t *testing.T, backends []*balancertest.Backend, change func(r *rig, 
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			r.failed = append(r.failed, f)
+			if r.onFailed != nil {
+				r.onFailed()
+			}
 		},
 	})
 	if err := r.server.Apply(r.options); err != nil {

@@ -33,6 +33,7 @@ type Server struct {
 
 	tickets    handshake.Tickets // of all listeners, over reloads
 	handshakes handshake.Stats
+	refusals   ration // lines about logins that were not tried
 
 	mu        sync.Mutex           // guards what follows; never held while waiting
 	applying  sync.Mutex           // one Apply or Drain at a time

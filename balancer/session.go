@@ -81,7 +81,11 @@ type session struct {
 
 	guarded guard.Attempt // the present login, as the memory of failed ones sees it
 	guessed bool          // a relayed login has failed, whatever became of its answer
+	silent  bool          // the client has not answered a challenge of the back end
+	heldFor time.Duration // the present login has been kept waiting before it was tried
 	penance time.Duration // for which the answer is kept back
+	quiet   bool          // it is one of many that were refused, and is not logged
+	unsaid  int           // as many before it were not
 }
 
 // loginInfo is what may be shown of a login.
@@ -292,7 +296,7 @@ func (s *session) refuse(err error) error {
 		return f
 	}
 	s.relayed = false
-	s.turn = time.Now()
+	s.turn, s.heldFor = time.Now(), 0
 	return nil
 }
 

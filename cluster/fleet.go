@@ -207,6 +207,7 @@ type Fleet struct {
 	stop     context.CancelFunc
 	ctx      context.Context
 	running  sync.WaitGroup
+	going    sync.Mutex     // orders goes and the end of ctx
 	serving  sync.WaitGroup // the API, until the port is shut
 }
 
@@ -393,7 +394,9 @@ func (f *Fleet) farewell() {
 // others cannot write what it says, waits for that until raft ends; a snapshot at the
 // end is not worth that.
 func (f *Fleet) rest() {
+	f.going.Lock()
 	f.stop()
+	f.going.Unlock()
 	rested := make(chan struct{})
 	go func() { f.running.Wait(); close(rested) }() // is waited for
 	select {

@@ -106,12 +106,22 @@ func (f *Fleet) Tell(word []byte) {
 		if name == f.o.Node || p.Witness || !f.heard.begin(name) {
 			continue
 		}
-		f.running.Go(func() { // ends within tellTime, or with the fleet
+		f.goes(func() { // ends within tellTime, or with the fleet
 			defer f.heard.end(name)
 			if err := f.sendWithin(p.address, "/v1/penalties", word, nil, tellTime); err != nil {
 				f.log.Debug("penalties are not told", "node", name, "err", err)
 			}
 		})
+	}
+}
+
+// goes runs what others have asked for, unless the fleet has come to its end: nothing
+// may begin beside the wait for all that runs.
+func (f *Fleet) goes(do func()) {
+	f.going.Lock()
+	defer f.going.Unlock()
+	if f.ctx.Err() == nil {
+		f.running.Go(do)
 	}
 }
 

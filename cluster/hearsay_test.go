@@ -2,9 +2,11 @@ package cluster
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"testing"
 	"time"
 )
@@ -79,4 +81,23 @@ func TestTellingDoesNotPileUp(t *testing.T) {
 	if !h.begin("u2") {
 		t.Error("it is never told again")
 	}
+}
+
+// Telling begins nothing beside the wait of a fleet that ends.
+func TestTellingEndsWithTheFleet(t *testing.T) {
+	f := new(Fleet)
+	f.ctx, f.stop = context.WithCancel(t.Context())
+	began := make(chan struct{})
+	f.goes(func() { close(began) })
+	<-began
+	var telling sync.WaitGroup
+	telling.Go(func() { // the race detector and the wait group itself would complain
+		for f.ctx.Err() == nil {
+			f.goes(func() {})
+		}
+	})
+	f.rest()
+	telling.Wait()
+	f.goes(func() { t.Error("it is told after the end") })
+	f.running.Wait()
 }

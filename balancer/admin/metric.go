@@ -135,7 +135,7 @@ var (
 		label{"mech", "`command` is IMAP's LOGIN and POP3's USER; " + values(mechanisms[1:]...)},
 		label{"result", "`ok`: the back end let him in, whether he waited for the answer or not; `failed`: wrong credentials; `error`: not possible now, or refused for another reason"})
 	loginTime = newMetric(histogram, "usher_login_seconds",
-		"Time of a successful login, from the accepted connection or the previous answer to the good one, with the client's own pauses.", byProto)
+		"Time of a successful login, from the accepted connection or the previous answer to the good one, with the client's own pauses, but without the time for which the guard let him wait before he was tried.", byProto)
 
 	placements = newMetric(counter, "usher_placements_total", "Users placed on a back end, by why he was put there.",
 		label{"result", "`stay`: he was live there; `pin`; `home`: the hash; `refused`: no usable back end; `expired`: his old sessions did not end in time"})

@@ -20,9 +20,12 @@ type Attempt struct {
 	user, pair       uint64
 	began            int64 // when it was asked for first
 	known            bool
+	proven           bool // known, and with the password that was good last time
+	patience         time.Duration
 	slowed           bool // has waited for the user's sake
 	waiting          bool // is counted as such
 	underway         bool
+	paired           bool // is counted so by its pair
 }
 
 // A Verdict says what to do with a login now.
@@ -47,7 +50,8 @@ func (g *Guard) Begin(now time.Time, a *Attempt, patience time.Duration) Verdict
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.leave(a)
-	a.known = g.known.has(a.pair)
+	a.patience = patience
+	a.known, a.proven = g.known.has(a.pair, a.Digest)
 	wait, ready := g.wait(a, t)
 	if ready {
 		return Verdict{Go: true}
@@ -71,7 +75,7 @@ func (g *Guard) prepare(now time.Time, a *Attempt) {
 
 // wait says how long a login has to wait, or counts it as under way.
 func (g *Guard) wait(a *Attempt, t int64) (wait time.Duration, ready bool) {
-	wait, _, w := g.hinder(a, t, g.need)
+	wait, _, w := g.hinder(a, t, true)
 	if wait > 0 {
 		return wait, false
 	}
@@ -86,36 +90,45 @@ func (g *Guard) wait(a *Attempt, t int64) (wait time.Duration, ready bool) {
 // whose are the entries that a login is judged by.
 type whose struct{ pair, address, network, user *entry }
 
-// need has an entry of an address or network made if there is none.
-func (g *Guard) need(tab *table[block], b block, t int64) *entry { return tab.need(b, t, 0) }
-
-// look leaves everything as it is: who is not remembered is as free as a new entry.
-func (g *Guard) look(tab *table[block], b block, t int64) *entry { return tab.find(b, t) }
-
-// hinder says how long a login has to wait now and which memory says so. Entries of
-// addresses and networks are had from get: need, or look if nobody comes.
-func (g *Guard) hinder(a *Attempt, t int64, get func(*table[block], block, int64) *entry) (wait time.Duration, by string, w whose) {
-	if w.pair = g.pairs.find(a.pair, t); w.pair != nil {
-		wait, by = until(w.pair, pairRule.level(w.pair), t, 1), ofPair
+// hinder says how long a login has to wait now and which memory says so. Unless it
+// really comes nothing new is remembered: who is not remembered is as free as a new
+// entry.
+func (g *Guard) hinder(a *Attempt, t int64, comes bool) (wait time.Duration, by string, w whose) {
+	if a.proven { // nobody else knows that
+		w.pair = g.pairs.find(a.pair, t)
+		return 0, "", w
 	}
+	if comes {
+		w.pair = g.pairs.need(a.pair, t, 0)
+	} else {
+		w.pair = g.pairs.find(a.pair, t)
+	}
+	lanes, level := int32(pairLanes), pairRule.level(w.pair)
+	if level > 0 {
+		lanes = 1
+	}
+	wait, by = until(w.pair, level, t, lanes), ofPair
 	if a.known { // others are not his business
 		return wait, by, w
 	}
-	w.address = get(&g.addresses, a.address, t)
-	level := addressRule.level(w.address)
+	if comes {
+		w.address, w.network = g.addresses.need(a.address, t, 0), g.networks.need(a.network, t, 0)
+	} else {
+		w.address, w.network = g.addresses.find(a.address, t), g.networks.find(a.network, t)
+	}
+	level = addressRule.level(w.address)
 	if d := until(w.address, level, t, w.address.lanes(level, addressLanes, maxAddressLanes)); d > wait {
 		wait, by = d, Address.String()
 	}
 	if wait > 0 {
 		return wait, by, w
 	}
-	w.network = get(&g.networks, a.network, t)
 	level = networkRule.level(w.network)
 	if wait = until(w.network, level, t, w.network.lanes(level, networkLanes, maxNetworkLanes)); wait > 0 {
 		return wait, Network.String(), w
 	}
 	w.user = g.users.find(a.user, t)
-	if delay := answerDelay(userRule.level(w.user)); delay > 0 && !a.slowed {
+	if delay := min(answerDelay(userRule.level(w.user)), a.patience/2); delay > 0 && !a.slowed {
 		a.slowed = true
 		return delay, User.String(), w
 	}
@@ -124,7 +137,7 @@ func (g *Guard) hinder(a *Attempt, t int64, get func(*table[block], block, int64
 
 func (g *Guard) start(a *Attempt, pair *entry) {
 	a.underway = true
-	if pair != nil {
+	if a.paired = pair != nil; a.paired {
 		pair.underway++
 	}
 }
@@ -144,38 +157,62 @@ func until(e *entry, level uint8, t int64, lanes int32) time.Duration {
 
 // queue decides whether a login may wait. Who may not is told so after as long as a
 // failure would take, if there is room to hold him: his next try is the later for it.
+// A known pair needs none of the places of strangers.
 func (g *Guard) queue(a *Attempt, t int64, wait, patience time.Duration) Verdict {
-	address := g.addresses.find(a.address, t) // nil only for a known pair
-	room := int32(cleanQueue)
-	if addressRule.level(address) > 0 {
-		room = penaltyQueue
-	}
 	v := Verdict{Wait: wait}
-	switch {
-	case g.held >= maxHeld:
-		return Verdict{Refuse: true, Reason: Full}
-	case address != nil && address.waiting >= room:
-		return Verdict{Refuse: true, Reason: Crowded}
-	case wait > maxAnswer, wait > patience, t-a.began > int64(2*maxAnswer):
+	late := wait > maxAnswer || wait > patience
+	if a.known {
+		if p := g.pairs.find(a.pair, t); p != nil && p.waiting >= pairQueue {
+			return Verdict{Refuse: true, Reason: Crowded}
+		}
+	} else {
+		address, network := g.addresses.find(a.address, t), g.networks.find(a.network, t)
+		room := int32(cleanQueue)
+		if addressRule.level(address) > 0 {
+			room = penaltyQueue
+		}
+		switch {
+		case g.held >= maxHeld:
+			return Verdict{Refuse: true, Reason: Full}
+		case address != nil && address.waiting >= room, network != nil && network.waiting >= networkQueue:
+			return Verdict{Refuse: true, Reason: Crowded}
+		}
+		late = late || t-a.began > int64(2*maxAnswer)
+	}
+	if late {
 		v = Verdict{Refuse: true, Reason: Paused, Wait: min(maxAnswer, max(patience, 0))}
 	}
-	if address != nil {
-		address.waiting++
-	}
-	g.held++
-	a.waiting = true
+	g.hold(a, 1)
 	return v
+}
+
+// hold counts a login as one that waits, by 1, or as none any more, by -1: a known
+// pair's with itself only, so that it takes no place of others and they none of its.
+func (g *Guard) hold(a *Attempt, by int32) {
+	a.waiting = by > 0
+	if a.known {
+		g.heldKnown += int(by)
+		if i, ok := g.pairs.index[a.pair]; ok {
+			e := &g.pairs.slots[i].entry
+			e.waiting = max(e.waiting+by, 0)
+		}
+		return
+	}
+	g.held += int(by)
+	if i, ok := g.addresses.index[a.address]; ok {
+		e := &g.addresses.slots[i].entry
+		e.waiting = max(e.waiting+by, 0)
+	}
+	if i, ok := g.networks.index[a.network]; ok {
+		e := &g.networks.slots[i].entry
+		e.waiting = max(e.waiting+by, 0)
+	}
 }
 
 // leave takes a login out of the queue. It is called with mu held.
 func (g *Guard) leave(a *Attempt) {
-	if !a.waiting {
-		return
-	}
-	a.waiting = false
-	g.held--
-	if i, ok := g.addresses.index[a.address]; ok {
-		g.addresses.slots[i].waiting = max(g.addresses.slots[i].waiting-1, 0)
+	if a.waiting {
+		g.hold(a, -1)
 	}
 }
 
@@ -202,6 +239,9 @@ const (
 	Neither   Outcome = iota // says nothing: the back end was not asked, or could not answer
 	Succeeded                // the back end let him in
 	Failed                   // the back end refused his password
+	// Unanswered: the back end was asked, and then the client did not answer its
+	// challenge.
+	Unanswered
 )
 
 // End says how a login ended. A failure's answer has to be kept back for the delay;
@@ -213,31 +253,32 @@ func (g *Guard) End(now time.Time, a *Attempt, o Outcome) (delay time.Duration) 
 	t := g.nanos(now)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.finish(a)
+	g.finish(a, t)
 	switch o {
 	case Succeeded:
 		g.succeeded(a, t)
 	case Failed:
 		delay = g.failed(a, t)
+	case Unanswered:
+		g.unanswered(a, t)
 	case Neither:
 	}
-	if delay > 0 && g.held < maxHeld {
-		g.held++
-		a.waiting = true
-		if e := g.addresses.find(a.address, t); e != nil {
-			e.waiting++
-		}
+	if delay > 0 && (a.known || g.held < maxHeld) {
+		g.hold(a, 1)
 		return delay
 	}
 	return 0 // there is no room to hold him: the pause before his next try has to do
 }
 
 // finish takes a login off those under way.
-func (g *Guard) finish(a *Attempt) {
+func (g *Guard) finish(a *Attempt, t int64) {
 	a.underway = false
-	if i, ok := g.pairs.index[a.pair]; ok {
+	if i, ok := g.pairs.index[a.pair]; ok && a.paired {
 		e := &g.pairs.slots[i].entry
 		e.underway = max(e.underway-1, 0)
+		if e.bad == 0 && e.idle(t) { // was made for this try
+			g.pairs.drop(int(i))
+		}
 	}
 	if a.known {
 		return
@@ -254,24 +295,46 @@ func (g *Guard) finish(a *Attempt) {
 
 func (g *Guard) succeeded(a *Attempt, t int64) {
 	if i, ok := g.pairs.index[a.pair]; ok {
-		g.pairs.drop(int(i))
+		if e := &g.pairs.slots[i].entry; e.bad > forgiven || e.underway > 0 || e.waiting > 0 {
+			e.bad /= 2 // somebody else may be guessing: a good login is no new start for him
+		} else {
+			g.pairs.drop(int(i))
+		}
 	}
-	if !g.known.see(a.pair, t) {
+	if !g.known.see(a.pair, t, a.Digest) {
 		return
 	}
-	if e := g.addresses.need(a.address, t, 0); e.good < maxWeight {
-		e.good++
-	}
-	if e := g.networks.need(a.network, t, 0); e.good < maxWeight {
-		e.good++
-	}
+	g.credit(a.address, a.network, t, maxWeight)
 	g.news.login(a)
+}
+
+// credit counts a user who has logged in for his address and its network.
+func (g *Guard) credit(address, network block, t int64, most float32) {
+	if e := g.addresses.need(address, t, 0); e.good < most {
+		e.good++
+	}
+	if e := g.networks.need(network, t, 0); e.good < most {
+		e.good++
+	}
+}
+
+// unanswered counts a try whose client left the back end waiting: it has held a lane,
+// and was no failure that could have been counted.
+func (g *Guard) unanswered(a *Attempt, t int64) {
+	if a.known {
+		pair := g.pairs.need(a.pair, t, 0)
+		pair.owner = g.ownerOf(a.address, a.user)
+		pair.bad = min(pair.bad+unansweredWeight, maxWeight)
+		return
+	}
+	g.blame(a, t, g.addresses.need(a.address, t, 0), unansweredWeight, unansweredWeight)
 }
 
 // failed counts a failure where it belongs: that of a known pair is its own, and the
 // same mistake again is none.
 func (g *Guard) failed(a *Attempt, t int64) time.Duration {
 	pair := g.pairs.need(a.pair, t, 0)
+	pair.owner = g.ownerOf(a.address, a.user)
 	if pair.remembers(a.Digest) {
 		g.Stats.Repeats.Add(1)
 		delay := answerDelay(1)
@@ -279,6 +342,7 @@ func (g *Guard) failed(a *Attempt, t int64) time.Duration {
 		return delay
 	}
 	pair.remember(a.Digest)
+	another := pair.bad < nothing // user, as whom this address fails
 	pair.bad = min(pair.bad+1, maxWeight)
 	level := pairRule.level(pair)
 	if a.known { // he has mistyped, or changed his password: never long
@@ -287,29 +351,43 @@ func (g *Guard) failed(a *Attempt, t int64) time.Duration {
 	}
 	pair.next = t + int64(pause(level))
 	delay := answerDelay(level)
-	if e := g.count(Address, g.addresses.need(a.address, t, 0), subject{block: a.address}); e != nil {
-		level := addressRule.level(e)
-		e.next = max(e.next, t+int64(pause(level)))
-		delay = max(delay, answerDelay(level))
+	address, weight := g.addresses.need(a.address, t, 0), float32(1)
+	if another {
+		before := address.sprays()
+		if address.users++; before { // slowed as it is, it has to fade more slowly than it counts
+			address.users++
+		}
+		address.users = min(address.users, maxWeight)
+		if address.sprays() {
+			weight = sprayWeight
+		}
 	}
-	if e := g.count(Network, g.networks.need(a.network, t, 0), subject{block: a.network}); e != nil {
-		level := networkRule.level(e)
-		e.next = max(e.next, t+int64(networkPause(level)))
-		delay = max(delay, answerDelay(level))
-	}
+	delay = max(delay, g.blame(a, t, address, weight, 1))
 	if e := g.users.need(a.user, t, 0); e != nil {
 		if e.name == "" && len(a.User) <= maxName {
 			e.name = a.User
 		}
-		g.count(User, e, subject{hash: a.user})
+		g.count(User, e, subject{hash: a.user}, 1)
 		delay = max(delay, answerDelay(userRule.level(e)))
 	}
 	return delay
 }
 
+// blame counts a failure for an address and its network.
+func (g *Guard) blame(a *Attempt, t int64, address *entry, weight, forNetwork float32) time.Duration {
+	e := g.count(Address, address, subject{block: a.address}, weight)
+	level := addressRule.level(e)
+	e.next = max(e.next, t+int64(addressPause(e, level)))
+	delay := answerDelay(level)
+	e = g.count(Network, g.networks.need(a.network, t, 0), subject{block: a.network}, forNetwork)
+	level = networkRule.level(e)
+	e.next = max(e.next, t+int64(networkPause(level)))
+	return max(delay, answerDelay(level))
+}
+
 // count adds a failure, and notes it for others if the level has risen.
-func (g *Guard) count(k Kind, e *entry, s subject) *entry {
-	e.bad = min(e.bad+1, maxWeight)
+func (g *Guard) count(k Kind, e *entry, s subject, weight float32) *entry {
+	e.bad = min(e.bad+weight, maxWeight)
 	g.rise(k, e, s, true)
 	return e
 }

@@ -23,6 +23,7 @@ func (g *Guard) Digest(user string, secret []byte) Digest {
 		return 0
 	}
 	var room [digestRoom]byte
+	defer clear(room[:]) // it has the key even where it was too small
 	b := append(room[:0], g.key[:]...)
 	b = append(b, byte(len(user)>>8), byte(len(user))) // so that no two of them look alike
 	b = append(b, user...)

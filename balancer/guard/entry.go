@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"hash/maphash"
 	"math"
 	"time"
 )
@@ -16,10 +17,25 @@ type entry struct {
 	name      string          // of a user
 	told      uint8           // the level that was told to others; above 0: it is counted as a penalty
 	fresh     bool            // is in the news that were not told yet
+	users     float32         // of an address: how many users it has failed as, which fades as bad does
+	owner     owner           // of a pair
 }
 
-// maxWeight is more than any pause grows with: a float32 counts well up to there.
-const maxWeight = 1000
+// An owner finds the pairs of an address or a user, and few others: it is half a hash
+// of each.
+type owner struct{ address, user uint32 }
+
+func (g *Guard) ownerOf(b block, user uint64) owner {
+	return owner{uint32(maphash.Comparable(g.seed, b)), uint32(user)}
+}
+
+// sprays says that an address has failed as more users than people behind it could
+// mistype.
+func (e *entry) sprays() bool { return e.users > sprayUsers+e.good }
+
+// maxWeight is more than any pause grows with, and more users than an address has
+// whom nobody calls a webmail: a float32 counts well up to there.
+const maxWeight = 10000
 
 // settle forgets what time has passed over.
 func (e *entry) settle(now int64) {
@@ -28,6 +44,7 @@ func (e *entry) settle(now int64) {
 			f := float32(math.Exp2(-float64(d) / float64(halfLife)))
 			e.bad *= f
 			e.good *= f
+			e.users *= f
 		}
 		e.at = now
 	}
@@ -39,6 +56,9 @@ func (e *entry) weight(now int64) float32 {
 	e.settle(now)
 	return e.bad + float32(e.underway+e.waiting)
 }
+
+// idle says that nobody is under way or waits, and no pause is left.
+func (e *entry) idle(now int64) bool { return e.underway == 0 && e.waiting == 0 && e.next <= now }
 
 // A rule is how a memory makes levels of its entries.
 type rule struct {
@@ -61,7 +81,7 @@ func (r rule) level(e *entry) uint8 {
 	if e == nil {
 		return 0
 	}
-	w := (e.bad - r.grace - min(e.good*creditShare, r.credit)) / r.step
+	w := (e.bad - r.grace - min(e.good*creditShare, r.credit) - e.good*crowdShare) / r.step
 	if w < 0.5 {
 		return 0
 	}
@@ -83,6 +103,14 @@ func pause(level uint8) time.Duration {
 		return answerDelay(level)
 	}
 	return min(maxAnswer<<((level-4)/2), maxPause)
+}
+
+// addressPause is the same for an address, and longer if that sprays.
+func addressPause(e *entry, level uint8) time.Duration {
+	if level < 6 || !e.sprays() {
+		return pause(level)
+	}
+	return min(maxAnswer<<((level-4)/2), sprayPause)
 }
 
 // networkPause is shared by all strangers of a network.

@@ -22,7 +22,8 @@ type Explanation struct {
 }
 
 // Explain says what Begin would say of a login, and why, by what Begin goes by. Nothing is
-// remembered of it, and nobody waits the longer. Digest is not looked at.
+// remembered of it, and nobody waits the longer. Without a
+// Digest it speaks of a password that was not the good one last time.
 func (g *Guard) Explain(now time.Time, a Attempt, patience time.Duration) (x Explanation) {
 	g.prepare(now, &a)
 	if a.idle {
@@ -39,9 +40,10 @@ func (g *Guard) Explain(now time.Time, a Attempt, patience time.Duration) (x Exp
 	t := g.nanos(now)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	a.known = g.known.has(a.pair)
+	a.patience = patience
+	a.known, a.proven = g.known.has(a.pair, a.Digest)
 	x.Known = a.known
-	wait, by, w := g.hinder(&a, t, g.look)
+	wait, by, w := g.hinder(&a, t, false)
 	if wait <= 0 {
 		return x
 	}

@@ -46,7 +46,9 @@ func TestExplain(t *testing.T) {
 	for i := range 20 {
 		w.try("192.0.2.2", fmt.Sprint("user", i), "spray", Failed)
 	}
-	w.try("192.0.2.2", "one more", "spray", Failed)
+	for asked := false; !asked; {
+		_, _, asked = w.try("192.0.2.2", "one more", "spray", Failed)
+	}
 	if x := w.explained("192.0.2.2", "bob", time.Minute); x.By != "address" || x.Name != "192.0.2.2/32" || !x.Refuse || x.Reason != Paused || x.Weight < 10 {
 		t.Errorf("behind an address that sprays: %+v", x)
 	}
@@ -59,7 +61,10 @@ func TestExplain(t *testing.T) {
 	if x := w.explained("203.0.113.9", "eve", time.Minute); x.By != "user" || x.Name != "eve" || x.Wait < 4*time.Second || x.Refuse {
 		t.Errorf("whose name is guessed: %+v", x)
 	}
-	if x := w.explained("203.0.113.9", "eve", time.Second); !x.Refuse || x.Reason != Paused {
+	if x := w.explained("203.0.113.9", "eve", time.Second); x.Refuse || x.Wait != time.Second/2 {
+		t.Errorf("whose name is guessed, and who does not wait so long: %+v", x)
+	}
+	if x := w.explained("192.0.2.2", "bob", time.Second); !x.Refuse || x.Reason != Paused {
 		t.Errorf("who does not wait so long: %+v", x)
 	}
 	for i := range 60 { // each address once: none is slowed by itself

@@ -4,16 +4,24 @@
 // memories, each of bounded size: of addresses (IPv4 /32, IPv6 /64), of networks
 // (/24, /48; weaker), of users, and of pairs of an address and a user. A pair that
 // has logged in before passes whatever its address, its network or its user have
-// become, unless it fails itself.
+// become, unless it fails itself; with the password that was good last time it passes
+// even then.
 //
 // Laws:
 //   - It reads no clock and starts no goroutine: who asks says what time it is, and
 //     does the waiting.
 //   - Whatever strangers send, it holds no more than the constants below, and what
 //     is worst is forgotten last.
-//   - A known pair is never refused for what others do.
+//   - A known pair is never refused for what others do, at its address, in its
+//     network, with its name, or by holding all places. Only who tries that user from
+//     that address is in its way, and not if the password is the one it had last.
+//   - Every try that reached a back end and was refused there is counted, and so is
+//     one whose client left the back end's challenge unanswered. Who asks sees to it
+//     that a try begins with time enough for a no.
+//   - What a peer says badly loses nothing but itself.
 //   - No password is kept, only a keyed hash of it with the user's name, to
-//     recognise the same mistake; the key is of this process and is never told.
+//     recognise the same mistake, and 16 bits of one that was good; the key is of this
+//     process and is never told.
 //   - The good case allocates nothing.
 //
 // It is no lock: whoever waits long enough is let through to be judged by the back
@@ -39,7 +47,8 @@ const (
 	// give up after 20 to 30 s.
 	maxAnswer = 15 * time.Second
 
-	// maxPause is the longest time between two tries that reach a back end.
+	// maxPause is the longest time between two tries that reach a back end, but for
+	// those of an address that sprays.
 	maxPause = 5 * time.Minute
 
 	// crowdedAgain is when a login asks again that found too many others under way.
@@ -49,6 +58,19 @@ const (
 	// behind it who types badly should not be felt by the others. His own pair is
 	// slowed from the first one.
 	addressGrace = 3
+
+	// sprayUsers are how many users may fail at an address where nobody logs in, and
+	// how many more than log in elsewhere, before each further one counts as
+	// sprayWeight failures: a household may have four accounts whose passwords were
+	// changed, and of an office or a carrier's customers more get in than fail. One
+	// guess at each of many names is what only a spray does.
+	sprayUsers  = 4
+	sprayWeight = 6
+
+	// sprayPause is the longest time between two tries of an address that sprays. Four
+	// in an hour are less than a hundredth of one in five seconds, and sprayWeight
+	// weighs more than what is forgotten meanwhile.
+	sprayPause = 15 * time.Minute
 
 	// networkGrace and networkStep make networks weaker than addresses: it takes eight
 	// failures for what one does there.
@@ -62,7 +84,9 @@ const (
 	// Users that log in well weigh against failures of their address, each once in
 	// creditAgain: two allow one failure, up to a bound, so that no office can hide an
 	// attacker for ever.
-	creditShare   = 0.5
+	creditShare = 0.5
+	// Beyond the bound one for ten users stays: in a crowd so many mistype.
+	crowdShare    = 0.1
 	addressCredit = 50
 	networkCredit = 200
 	creditAgain   = halfLife
@@ -74,12 +98,37 @@ const (
 	networkLanes    = 32
 	maxNetworkLanes = 1024
 
+	// pairLanes are the tries of one user from one address that are under way side by
+	// side while none has failed: a mail programme opens five. After a failure it is one.
+	pairLanes = 8
+
+	// pairQueue bounds the tries of a known pair that wait; the pair counts them by
+	// itself, and limits.prelogin bounds the connections of all.
+	pairQueue = 16
+
+	// forgiven is as much as a person mistypes on one connection. A good login makes
+	// the pair forget that; of more, half: somebody else may have guessed meanwhile.
+	forgiven = 5
+
+	// unansweredWeight is that of a try whose client does not answer the back end's
+	// challenge: a phone loses its network at times, but who does nothing else keeps
+	// others of his address from trying.
+	unansweredWeight = 0.5
+
+	// heardCredit is up to where users count for an address who have logged in at
+	// other nodes: as far as creditShare reaches. A node is not believed any further.
+	heardCredit = 2 * addressCredit
+
 	// cleanQueue and penaltyQueue bound the logins of an address that wait. An office
 	// comes at nine o'clock; who is under penalty gets no room.
 	cleanQueue   = 512
 	penaltyQueue = 3
 
-	// maxHeld bounds all that wait. Each is a connection before its login, of some
+	// networkQueue is the share of a network in maxHeld: one site does not take the
+	// places of all.
+	networkQueue = maxHeld / 2
+
+	// maxHeld bounds all strangers that wait. Each is a connection before its login, of some
 	// 20 KB with TLS.
 	maxHeld = 2048
 
@@ -126,7 +175,8 @@ type Guard struct {
 	users     table[uint64] // by hash of the name in normal form
 	pairs     table[uint64] // that have failed, by hash of block and user
 	known     known
-	held      int // logins that wait
+	held      int // logins of strangers that wait
+	heldKnown int // of known pairs
 	penalties [kinds]int
 	news      news
 	happened  []Event

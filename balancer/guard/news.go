@@ -44,6 +44,8 @@ const (
 type news struct {
 	marked [kinds][]subject
 	logins []Login
+	latest []Login // for a node that starts: maxSnapshot at most, in a ring
+	oldest int
 }
 
 // A Login is a pair that has logged in.
@@ -53,9 +55,24 @@ type Login struct {
 }
 
 func (n *news) login(a *Attempt) {
-	if len(n.logins) < maxNews && len(a.User) <= maxName {
-		n.logins = append(n.logins, Login{a.Client.Unmap(), strings.Clone(a.User)})
+	if len(a.User) > maxName {
+		return
 	}
+	l := Login{a.Client.Unmap().WithZone(""), strings.Clone(a.User)}
+	if len(n.logins) < maxNews {
+		n.logins = append(n.logins, l)
+	}
+	n.keep(l)
+}
+
+// keep remembers a login for nodes that start.
+func (n *news) keep(l Login) {
+	if len(n.latest) < maxSnapshot {
+		n.latest = append(n.latest, l)
+		return
+	}
+	n.latest[n.oldest] = l
+	n.oldest = (n.oldest + 1) % maxSnapshot
 }
 
 // An Event is that a penalty began or ended.
@@ -95,7 +112,7 @@ func (g *Guard) say(k Kind, e *entry, s subject, ended bool) {
 	}
 	v := Event{Kind: k, Subject: subjectName(k, e, s), Ended: ended}
 	if !ended {
-		v.Pause = pauseOf(k, rules[k].level(e))
+		v.Pause = pauseOf(k, e, rules[k].level(e))
 	}
 	g.happened = append(g.happened, v)
 }
@@ -117,8 +134,10 @@ func subjectName(k Kind, e *entry, s subject) string {
 	}
 }
 
-func pauseOf(k Kind, level uint8) time.Duration {
+func pauseOf(k Kind, e *entry, level uint8) time.Duration {
 	switch k {
+	case Address:
+		return addressPause(e, level)
 	case Network:
 		return networkPause(level)
 	case User:

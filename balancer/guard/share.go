@@ -1,10 +1,12 @@
 package guard
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -12,6 +14,10 @@ const (
 	// maxSnapshot bounds what a node that starts is told, of penalties and of pairs
 	// each: the worst and the latest.
 	maxSnapshot = 4096
+
+	// maxOctets is how long a word may be: nodes take 1 MB of each other, with what is
+	// around it.
+	maxOctets = 1<<20 - 1<<12
 
 	// maxWord bounds what the word of another node weighs: the longest pause, and an
 	// hour to be forgotten.
@@ -32,6 +38,8 @@ type Claim struct {
 	Kind   string  `json:"kind"`
 	Name   string  `json:"name"` // a prefix, or a user's name in normal form
 	Weight float32 `json:"weight"`
+	// Users is as how many an address has failed, 0 where that is not known.
+	Users float32 `json:"users,omitempty"`
 }
 
 // ErrWord means that what another node said is not understood or too long.
@@ -45,55 +53,72 @@ func (g *Guard) News(now time.Time) []byte {
 	var w Word
 	for k, marked := range g.news.marked {
 		for _, s := range marked {
-			if e := g.entryOf(Kind(k), s, t); e != nil {
+			if e := g.entryOf(Kind(k), s, t); e != nil && e.fresh {
 				e.fresh = false
 				w.Penalties = appendClaim(w.Penalties, Kind(k), e, s)
 			}
 		}
 		g.news.marked[k] = marked[:0]
 	}
-	w.Penalties = w.Penalties[:min(len(w.Penalties), maxNews)]
 	w.Logins, g.news.logins = g.news.logins, nil
 	g.mu.Unlock()
+	w.worst(maxNews)
 	return w.encode()
 }
 
-// Snapshot is what a node is told that starts.
+// Snapshot is what a node is told that starts: the worst penalties, and the pairs that
+// logged in last.
 func (g *Guard) Snapshot(now time.Time) []byte {
 	t := g.nanos(now)
 	g.mu.Lock()
-	var w Word
-	g.each(t, func(k Kind, e *entry, s subject) {
-		if e.told > 0 && len(w.Penalties) < maxSnapshot {
-			w.Penalties = appendClaim(w.Penalties, k, e, s)
-		}
-	})
+	list := g.copied()
+	w := Word{Logins: slices.Clone(g.news.latest)}
 	g.mu.Unlock()
+	for i := range list {
+		if s := &list[i]; s.told > 0 {
+			s.settle(t)
+			w.Penalties = appendClaim(w.Penalties, s.kind, &s.entry, s.subject)
+		}
+	}
+	w.worst(maxSnapshot)
 	return w.encode()
 }
 
-func (w Word) encode() []byte {
-	if len(w.Penalties)+len(w.Logins) == 0 {
-		return nil
-	}
-	b, err := json.Marshal(w)
-	if err != nil { // cannot be: names and numbers
-		return nil
-	}
-	return b
+// worst leaves the heaviest penalties, heaviest first.
+func (w *Word) worst(n int) {
+	slices.SortFunc(w.Penalties, func(a, b Claim) int { return cmp.Compare(b.Weight, a.Weight) })
+	w.Penalties = w.Penalties[:min(len(w.Penalties), n)]
 }
 
+// encode leaves out of what is too long the lightest penalties and the latest logins,
+// rather than to lose all: names may be long.
+func (w *Word) encode() []byte {
+	for len(w.Penalties)+len(w.Logins) > 0 {
+		b, err := json.Marshal(w)
+		if err != nil { // cannot be: names and numbers
+			return nil
+		}
+		if len(b) <= maxOctets {
+			return b
+		}
+		w.Penalties, w.Logins = w.Penalties[:len(w.Penalties)*3/4], w.Logins[:len(w.Logins)*3/4]
+	}
+	return nil
+}
+
+// appendClaim leaves out what has no weight any more, or no name.
 func appendClaim(list []Claim, k Kind, e *entry, s subject) []Claim {
 	c := Claim{Kind: k.String(), Weight: e.bad}
 	switch k {
 	case Address:
-		c.Name = s.block.shown(32, 64).String()
+		c.Name, c.Users = s.block.shown(32, 64).String(), e.users
 	case Network:
 		c.Name = s.block.shown(24, 48).String()
 	default:
-		if c.Name = e.name; c.Name == "" {
-			return list
-		}
+		c.Name = e.name
+	}
+	if c.Name == "" || !(e.bad > 0) { // cleared meanwhile
+		return list
 	}
 	return append(list, c)
 }
@@ -111,56 +136,65 @@ func (g *Guard) entryOf(k Kind, s subject, t int64) *entry {
 }
 
 // Learn takes over what another node says. What is worse here stays, and so does
-// what would have to make room for something lighter. Nothing of a word that is
-// malformed is taken over.
+// what would have to make room for something lighter. Entries that are malformed are
+// left out, and the others taken over all the same: the error says how many. Nothing
+// is taken of what is no word at all, or too long.
 func (g *Guard) Learn(now time.Time, word []byte) error {
-	var w Word
-	if err := json.Unmarshal(word, &w); err != nil {
+	var w heard
+	var mistyped *json.UnmarshalTypeError // the rest is there
+	if err := json.Unmarshal(word, &w); err != nil && !errors.As(err, &mistyped) {
 		return fmt.Errorf("%w: %w", ErrWord, err)
 	}
 	if len(w.Penalties) > maxSnapshot || len(w.Logins) > maxSnapshot {
 		return fmt.Errorf("%w: %d penalties and %d logins", ErrWord, len(w.Penalties), len(w.Logins))
 	}
-	type told struct {
-		kind Kind
-		s    subject
-		name string
-		w    float32
-	}
-	list := make([]told, 0, len(w.Penalties))
-	for _, c := range w.Penalties {
-		l := told{w: min(c.Weight, maxWord)}
-		var ok bool
-		if l.kind, l.s, l.name, ok = g.parse(c); !ok || !(c.Weight > 0) {
-			return fmt.Errorf("%w: a penalty of kind %q", ErrWord, c.Kind)
-		}
-		list = append(list, l)
-	}
-	for _, l := range w.Logins {
-		if !l.Address.IsValid() || l.Address.Zone() != "" || l.User == "" || len(l.User) > maxName {
-			return fmt.Errorf("%w: a login", ErrWord)
-		}
-	}
 	o := g.options.Load()
 	if o.Off {
 		return nil
 	}
-	t := g.nanos(now)
+	bad, t := 0, g.nanos(now)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for _, l := range list {
-		if l.kind == User || !g.Exempts(l.s.address()) {
-			g.take(l.kind, l.s, l.name, l.w, t)
+	for _, c := range w.Penalties {
+		k, s, name, ok := g.parse(c)
+		if !ok || !(c.Weight > 0) || !(c.Users >= 0) {
+			bad++
+			continue
+		}
+		if k == User || !g.Exempts(s.address()) {
+			g.take(k, s, name, min(c.Weight, maxWord), min(c.Users, maxWord), t)
 		}
 	}
 	for _, l := range w.Logins {
-		g.known.see(g.pairOf(AddressOf(l.Address).Addr().As16(), g.userOf(l.User)), t)
+		a, err := netip.ParseAddr(l.Address)
+		if err != nil || a.Zone() != "" || l.User == "" || len(l.User) > maxName {
+			bad++
+			continue
+		}
+		a = a.Unmap()
+		b := AddressOf(a).Addr().As16()
+		if g.known.learn(g.pairOf(b, g.userOf(l.User)), t) {
+			g.credit(b, NetworkOf(a).Addr().As16(), t, heardCredit)
+			g.news.keep(Login{a, l.User})
+		}
+	}
+	if bad > 0 || mistyped != nil {
+		return fmt.Errorf("%w: %d of its entries, which were left out", ErrWord, max(bad, 1))
 	}
 	return nil
 }
 
+// heard is a Word as it comes in: an address that is none must not lose the rest.
+type heard struct {
+	Penalties []Claim `json:"penalties"`
+	Logins    []struct {
+		Address string `json:"address"`
+		User    string `json:"user"`
+	} `json:"logins"`
+}
+
 // take is called with mu held.
-func (g *Guard) take(k Kind, s subject, name string, w float32, t int64) {
+func (g *Guard) take(k Kind, s subject, name string, w, users float32, t int64) {
 	var e *entry
 	switch k {
 	case Address:
@@ -176,9 +210,12 @@ func (g *Guard) take(k Kind, s subject, name string, w float32, t int64) {
 		return
 	}
 	e.bad = w
+	if k == Address {
+		e.users = max(e.users, users)
+	}
 	g.Stats.Learnt.Add(1)
 	if level := rules[k].level(e); level > e.told && k != User {
-		e.next = max(e.next, t+int64(pauseOf(k, level)))
+		e.next = max(e.next, t+int64(pauseOf(k, e, level)))
 	}
 	g.rise(k, e, s, false)
 }

@@ -24,43 +24,57 @@ type Penalty struct {
 // List shows the penalties in force, the heaviest first.
 func (g *Guard) List(now time.Time) []Penalty {
 	t := g.nanos(now)
-	list := []Penalty{}
 	g.mu.Lock()
-	g.each(t, func(k Kind, e *entry, s subject) {
-		level := rules[k].level(e)
+	copied := g.copied()
+	g.mu.Unlock() // names and order take long, and every login needs the lock
+	list := []Penalty{}
+	for i := range copied {
+		e := &copied[i]
+		e.settle(t)
+		level := rules[e.kind].level(&e.entry)
 		if level == 0 {
-			return
+			continue
 		}
 		list = append(list, Penalty{
-			Kind: k.String(), Name: subjectName(k, e, s), Weight: e.bad, Good: e.good, Level: int(level),
-			Delay: answerDelay(level).Seconds(), Pause: pauseOf(k, level).Seconds(),
+			Kind: e.kind.String(), Name: subjectName(e.kind, &e.entry, e.subject), Weight: e.bad, Good: e.good, Level: int(level),
+			Delay: answerDelay(level).Seconds(), Pause: pauseOf(e.kind, &e.entry, level).Seconds(),
 			Next: max(time.Duration(e.next-t), 0).Seconds(), Waiting: int(e.waiting),
 		})
-	})
-	g.mu.Unlock()
+	}
 	slices.SortFunc(list, func(a, b Penalty) int {
 		return cmp.Or(cmp.Compare(b.Weight, a.Weight), strings.Compare(a.Kind, b.Kind), strings.Compare(a.Name, b.Name))
 	})
 	return list
 }
 
-// each calls f with the entries that may be penalties, as of t. It is called with mu
-// held.
-func (g *Guard) each(t int64, f func(Kind, *entry, subject)) {
+// A shown is a copy of what may be a penalty.
+type shown struct {
+	entry
+	kind Kind
+	subject
+}
+
+// copied are the entries that may be penalties, as they were left. It is called with mu
+// held, and does no more than copying.
+func (g *Guard) copied() []shown {
+	n := 0
+	for _, p := range g.penalties {
+		n += p
+	}
+	list := make([]shown, 0, n)
 	for k, tab := range [...]*table[block]{Address: &g.addresses, Network: &g.networks} {
 		for i := range tab.slots {
-			if e := &tab.slots[i].entry; e.told > 0 {
-				e.settle(t)
-				f(Kind(k), e, subject{block: tab.slots[i].key})
+			if s := &tab.slots[i]; s.told > 0 {
+				list = append(list, shown{s.entry, Kind(k), subject{block: s.key}})
 			}
 		}
 	}
 	for i := range g.users.slots {
-		if e := &g.users.slots[i].entry; e.told > 0 {
-			e.settle(t)
-			f(User, e, subject{hash: g.users.slots[i].key})
+		if s := &g.users.slots[i]; s.told > 0 {
+			list = append(list, shown{s.entry, User, subject{hash: s.key}})
 		}
 	}
+	return list
 }
 
 // Penalties is how many there are, by Kind. It is right within half a minute, which
@@ -89,16 +103,21 @@ func Memories() []string { return []string{"address", "network", "user", "pair",
 func (g *Guard) Held() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.held
+	return g.held + g.heldKnown
 }
 
 // Clear forgets the failures of an address or network, of a user (in normal form), or
 // of all if both are left out. It returns how many penalties that were. Of a network
-// the addresses are forgotten as well. Who logged in stays known.
+// the addresses are forgotten as well, and of all of them what their users have mistyped.
+// Who logged in stays known.
 func (g *Guard) Clear(where netip.Prefix, user string) int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	n := 0
+	n, all := 0, !where.IsValid() && user == ""
+	cleared := map[uint32]bool{} // addresses, as the pairs have them
+	if where.IsValid() {
+		cleared[g.ownerOf(where.Addr().As16(), 0).address] = true // it may be forgotten already
+	}
 	if where.IsValid() || user == "" {
 		for _, tab := range []*table[block]{&g.addresses, &g.networks} {
 			for i := range tab.slots {
@@ -111,6 +130,9 @@ func (g *Guard) Clear(where netip.Prefix, user string) int {
 					g.penalties[g.kindOf(tab)]--
 				}
 				s.forget()
+				if tab == &g.addresses {
+					cleared[g.ownerOf(s.key, 0).address] = true
+				}
 			}
 		}
 	}
@@ -124,10 +146,10 @@ func (g *Guard) Clear(where netip.Prefix, user string) int {
 			s.forget()
 		}
 	}
-	// Pairs do not know whose they are: with an address or a user all are forgiven,
-	// which frees nobody from what his address has.
 	for i := range g.pairs.slots {
-		g.pairs.slots[i].forget()
+		if o := g.pairs.slots[i].owner; cleared[o.address] || user != "" && o.user == uint32(g.userOf(user)) || all {
+			g.pairs.slots[i].forget()
+		}
 	}
 	return n
 }
@@ -146,7 +168,7 @@ func (g *Guard) kindOf(t *table[block]) Kind {
 }
 
 func (e *entry) forget() {
-	e.bad, e.next, e.told = 0, 0, 0
+	e.bad, e.users, e.next, e.told = 0, 0, 0, 0
 	e.wrong = [repeats]Digest{}
 }
 

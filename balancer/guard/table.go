@@ -1,6 +1,9 @@
 package guard
 
-import "math/rand/v2"
+import (
+	"math/rand/v2"
+	"time"
+)
 
 // contenders is how many entries are looked at when one has to make room. Among so
 // many it is next to impossible that all are among the few worst: with one percent
@@ -82,28 +85,61 @@ func (t *table[K]) drop(i int) {
 }
 
 // known are the pairs that have logged in. Only who has a good password gets in, so
-// that no stranger can push anybody out.
+// that no stranger can push anybody out. Of what other nodes tell see learn.
 type known struct {
 	limit int
+	heard int // slots that are from other nodes only
 	at    map[uint64]int32
 	slots []login
 }
 
 type login struct {
 	pair uint64
-	last int64
+	last int32 // in seconds
+	// tag is of the password that was good: 16 bits of its Digest. Who guesses meets
+	// them once in 65,536 tries, and who reads them here learns no more than that.
+	tag   uint16
+	heard bool // from another node only
 }
 
-func (k *known) has(pair uint64) bool { _, ok := k.at[pair]; return ok }
+// has says whether a pair is known, and whether the password is the one it had.
+func (k *known) has(pair uint64, d Digest) (known, proven bool) {
+	i, ok := k.at[pair]
+	return ok, ok && d != 0 && k.slots[i].tag == d.tag()
+}
+
+// tag is 0 for no password only.
+func (d Digest) tag() uint16 {
+	if d == 0 {
+		return 0
+	}
+	return max(uint16(d>>48), 1)
+}
+
+// again notes that a pair has logged in, and says whether it had not for long.
+func (l *login) again(now int64) (news bool) {
+	s := seconds(now)
+	if news = s-l.last >= int32(creditAgain/time.Second); news {
+		l.last = s
+	}
+	return news
+}
+
+// seconds is a time of entries in less room: 65,536 pairs are known.
+func seconds(now int64) int32 { return int32(now / int64(time.Second)) }
 
 // see notes a login. It says whether it is the first one for long.
-func (k *known) see(pair uint64, now int64) (news bool) {
+func (k *known) see(pair uint64, now int64, d Digest) (news bool) {
 	if i, ok := k.at[pair]; ok {
 		l := &k.slots[i]
-		if news = now-l.last >= int64(creditAgain); news {
-			l.last = now
+		if l.heard {
+			l.heard = false
+			k.heard--
 		}
-		return news
+		if d != 0 {
+			l.tag = d.tag()
+		}
+		return l.again(now)
 	}
 	if len(k.slots) >= k.limit {
 		oldest := rand.IntN(len(k.slots))
@@ -112,12 +148,42 @@ func (k *known) see(pair uint64, now int64) (news bool) {
 				oldest = i
 			}
 		}
-		delete(k.at, k.slots[oldest].pair)
-		k.slots[oldest] = login{pair, now}
-		k.at[pair] = int32(oldest)
+		k.replace(oldest, login{pair: pair, last: seconds(now), tag: d.tag()})
 		return true
 	}
 	k.at[pair] = int32(len(k.slots))
-	k.slots = append(k.slots, login{pair, now})
+	k.slots = append(k.slots, login{pair: pair, last: seconds(now), tag: d.tag()})
 	return true
+}
+
+func (k *known) replace(i int, l login) {
+	if k.slots[i].heard {
+		k.heard--
+	}
+	delete(k.at, k.slots[i].pair)
+	k.slots[i] = l
+	k.at[l.pair] = int32(i)
+}
+
+// learn notes a login at another node. What is only heard of takes at most half of the
+// room, and pushes out nothing but its like: a node that lies is to cost nobody what he
+// has proved here.
+func (k *known) learn(pair uint64, now int64) (news bool) {
+	if i, ok := k.at[pair]; ok {
+		return k.slots[i].again(now)
+	}
+	if len(k.slots) < k.limit && k.heard < (k.limit+1)/2 {
+		k.at[pair] = int32(len(k.slots))
+		k.slots = append(k.slots, login{pair: pair, last: seconds(now), heard: true})
+		k.heard++
+		return true
+	}
+	for range contenders {
+		if i := rand.IntN(len(k.slots)); k.slots[i].heard {
+			k.replace(i, login{pair: pair, last: seconds(now), heard: true})
+			k.heard++
+			return true
+		}
+	}
+	return false
 }

@@ -287,17 +287,21 @@ func (n *node) begin(ctx context.Context, w *wiring, c *config.Config) error {
 // apply puts a later configuration into force. On an error the one before
 // stays, whole: all that can be wrong is found before anything changes, and
 // what the kernel may refuse, a new socket, comes first.
-func (n *node) apply(c *config.Config) error {
+func (n *node) apply(c *config.Config) error { return n.applyUntil(n.ctx, c) }
+
+// applyUntil is apply that waits for places and pins no longer than until end is done:
+// what it has begun it finishes all the same.
+func (n *node) applyUntil(end context.Context, c *config.Config) error {
 	open, err := n.exchange(c)
 	defer open()
 	if err != nil {
 		return err
 	}
-	n.settle()
+	n.settle(end)
 	open() // what is left is nothing that a login has to wait for
 	n.engine.SetIdle(c.Limits.Idle)
 	n.log.setLevel(c.Log.Level)
-	ctx, cancel := context.WithTimeoutCause(n.ctx, pinsTime, fmt.Errorf("not within %v", pinsTime))
+	ctx, cancel := context.WithTimeoutCause(end, pinsTime, fmt.Errorf("not within %v", pinsTime))
 	defer cancel()
 	if err := n.fleet.Pinned(ctx); err != nil {
 		n.log.Warn("users are not yet placed by the new pins", "event", "places_late", "err", err)
@@ -350,9 +354,9 @@ const settleTime = 5 * time.Second
 // that it is done. Nobody else waits; a million take some seconds.
 const pinsTime = 30 * time.Second
 
-// settle waits for the fleet to place by the pools that it was told.
-func (n *node) settle() {
-	ctx, cancel := context.WithTimeoutCause(n.ctx, settleTime, fmt.Errorf("not within %v", settleTime))
+// settle waits for the fleet to place by the pools that it was told, until end at most.
+func (n *node) settle(end context.Context) {
+	ctx, cancel := context.WithTimeoutCause(end, settleTime, fmt.Errorf("not within %v", settleTime))
 	defer cancel()
 	if err := n.fleet.Settle(ctx); err != nil {
 		n.log.Warn("users are not yet placed by the new configuration", "event", "places_late", "err", err)

@@ -89,8 +89,9 @@ func penaltyClear() *cobra.Command {
 		Use:   "clear (ADDRESS | NETWORK | USER | --all)",
 		Short: "forget failed logins, on all nodes",
 		Long: `clear forgets the failures of an address with its networks, of all addresses in a
-network, of a user, or all. What can be read as an address or a network is one; for a
-user who is called like that there is --user. Logins that wait already go on waiting.
+network, of a user, or all, and with them what has been mistyped there, or by him. What
+can be read as an address or a network is one; for a user who is called like that there
+is --user. Logins that wait already go on waiting.
 
 A password that goes on failing brings the penalty back: find the device first, by the
 address and the user in the log.` + exitText,

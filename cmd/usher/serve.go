@@ -88,6 +88,8 @@ func live(ctx context.Context, path string, out io.Writer, o orders) error {
 	systemdSockets().warnUnused(log, cfg.Listeners)
 	log.Info("usher is ready", "event", "usher_started", "version", version(), "listeners", len(cfg.Listeners), "config", path)
 	notify(daemon.SdNotifyReady + "\n" + n.statusLine())
+	// At once, whatever a reload is doing: others are to send nobody here any more.
+	defer context.AfterFunc(ctx, func() { n.draining.Store(true) })()
 	stopWatchdog := watchdog(n.statusLine)
 	defer stopWatchdog()
 
@@ -167,7 +169,7 @@ func (n *node) reloadFrom(ctx context.Context, path string, first, old *config.C
 		open, err = n.web.reload(cfg.Admin.API)
 	}
 	if err == nil {
-		err = n.apply(cfg)
+		err = n.applyUntil(ctx, cfg)
 	}
 	if err == nil {
 		open()

@@ -129,7 +129,14 @@ func (k *checker) port(path string, port int) {
 	}
 }
 
+// lateNo is the login_time that leaves a try the 17 s after which a Dovecot says no at
+// the latest: 2 s are for the answer, and half of what is left may go by before.
+const lateNo = 36 * time.Second
+
 func (k *checker) limits() {
+	if t := k.c.Limits.LoginTime; k.c.Guard.Enabled && t < lateNo {
+		k.note("limits.login_time", "login_time: %v may be over before a back end says no to a wrong password, which is not counted then; from %v on it is", t, lateNo)
+	}
 	limit, ok := k.descriptors()
 	if want := uint64(k.c.Limits.Sessions) * descriptorsPerSession; ok && limit < want {
 		k.note("limits.sessions", "sessions: %d of them may need %d descriptors, and this process may open %d (LimitNOFILE)",

@@ -286,6 +286,13 @@ func TestCheck(t *testing.T) {
 			want: []string{`2:1: warning: http: :9180 is no loopback address`, `3:1: socket_group: group: unknown group no-such-group`},
 		},
 		{
+			name: "no time for a no", old: "[[certificate]]", new: "[limits]\nlogin_time = \"30s\"\n[[certificate]]",
+			want: []string{`2:1: warning: login_time: 30s may be over before a back end says no to a wrong password`},
+		},
+		{
+			name: "no time for a no, and no guard", old: "[[certificate]]", new: "[guard]\nenabled = false\n[limits]\nlogin_time = \"30s\"\n[[certificate]]",
+		},
+		{
 			name: "unverified", old: `tls_ca_file = "c.pem"`, new: `tls_insecure = true`,
 			want: []string{
 				`15:1: warning: tls_insecure: the certificate of mail1.example.org is not verified`,

@@ -6,7 +6,8 @@ import "net/netip"
 type Guard struct {
 	// Failed logins make the next ones from the same address, network and user
 	// slower: the answer to a failure comes after 2, 4, 8 and then 15 seconds, and
-	// who goes on failing is tried at the back end once in five minutes at last.
+	// who goes on failing is tried at the back end once in five minutes at last, an
+	// address that fails as many users once in fifteen.
 	// Users who have logged in from an address before are not slowed by what others
 	// do there. `usher penalty list` shows who is slowed.
 	Enabled bool `toml:"enabled" default:"true"`
