@@ -7,7 +7,7 @@ import (
 
 // refusalLines is how many sessions a second are logged of those that were refused
 // without being tried, each with the line of its login: enough to see who it is. A
-// spray has hundreds, which tell nothing more and cost more to write than to refuse.
+// spray has hundreds, which tell nothing more and fill the disk.
 const refusalLines = 20
 
 // A ration bounds the lines of one kind.

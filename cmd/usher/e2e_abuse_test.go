@@ -175,7 +175,7 @@ func TestPasswordSpray(t *testing.T) {
 	const (
 		tries, addresses, rate = 1500, 150, 500
 		quiet, fast, within    = 2 * time.Second, 2 * time.Second, 2 * time.Second
-		floor                  = 250 * time.Millisecond
+		quickTries             = 6 // of an address, before a pause of 30 s
 	)
 	const users = 100
 	on, off := stormy(t, ""), stormy(t, "[guard]\nenabled = false\n")
@@ -215,9 +215,8 @@ func TestPasswordSpray(t *testing.T) {
 		t.Logf("%d tries from %d addresses in %v: %v; %d reached the back end, %.2f of an address's %d", tries, addresses,
 			took.Round(time.Second), s, reached, float64(reached)/float64(addresses), tries/addresses)
 		t.Logf("heap in use: %.1f MB before, %.1f MB at most", heap/1e6, peak/1e6)
-		if stormed > 2*max(base, control) && stormed > floor { // below that it is the machine's scheduler, which other tests keep busy
-			t.Errorf("p99 is %v, without the spray %v and %v", stormed, base, control)
-		}
+		// On a machine that others use the figures are for information; TestPacedSpray
+		// holds them where it has one of its own.
 		if peak > heap+100e6 {
 			t.Errorf("the heap grew from %.0f to %.0f octets", heap, peak)
 		}
@@ -247,7 +246,9 @@ func TestPasswordSpray(t *testing.T) {
 		without := hammer(off, 4, 8, fast)
 		with := hammer(on, 4, 8, fast)
 		t.Logf("of one address %.1f tries/s reach the back end without the guard, %.2f with it: %.0f-fold less", without, with, without/max(with, 0.001))
-		if with*10 > without { // hundreds, on a machine of our own
+		// The first tries of an address reach it, in whatever time: the hundredfold is
+		// what guard's TestHundredfold holds.
+		if with*fast.Seconds() > quickTries || with*10 > without {
 			t.Errorf("%.2f tries/s per address, %.1f without the guard", with, without)
 		}
 	})
