@@ -67,7 +67,7 @@ func TestFleetEvents(t *testing.T) {
 	json.out.await(t, `"node":"edge-3".*"level":"warn","event":"node_unready"`, 1)
 	c.kill()
 	json.out.await(t, `"event":"node_absent".*"peer":"edge-3"`, 1)
-	json.err.await(t, `not in what follows: node edge-3`, 1)
+	json.err.await(t, `not in what follows: edge-3`, 1)
 	c.begin()
 	c.ready()
 	json.err.await(t, `all nodes answer`, 1)
