@@ -87,7 +87,7 @@ func (c *Change) place(s Source, listener string) (shelf, error) {
 			cancel()
 		}
 	} else {
-		p.shelf, p.stop, p.done = old.shelf, old.stop, old.done
+		p.shelf = old.shelf // how it runs, Commit takes over: Run may begin meanwhile
 	}
 	if r, ok := p.shelf.(rereader); ok {
 		adopt, err := r.reread()
