@@ -86,6 +86,7 @@ func (s *Server) board(w http.ResponseWriter, r *http.Request) {
 		h.Set("Cache-Control", "no-store")
 		h.Set("X-Content-Type-Options", "nosniff")
 		_, _ = w.Write(append(taken.encoded[role], '\n')) // an error: he has gone
+		_ = http.NewResponseController(w).Flush()         // before what is waited for
 		return
 	}
 	leave, ok := s.viewers.enter(callerOf(r.Context()), maxViewers)

@@ -225,5 +225,5 @@ func (l *laboratory) carry(from *machine, text string) (output string, status in
 // needsOfManual ends the test unless what the manual uses is here.
 func needsOfManual(t testing.TB) {
 	t.Helper()
-	dovecot.Require(t, "ip", "unshare", "nsenter", "openssl", "curl", "dpkg-deb", "apt-get", "systemctl", "git")
+	dovecot.Require(t, "ip", "unshare", "nsenter", "openssl", "curl", "dpkg-deb", "apt-get", "systemctl")
 }
