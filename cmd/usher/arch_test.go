@@ -33,6 +33,10 @@ var house = []map[string]string{
 		"balancer/certs/rfc2136": "",
 		"balancer/guard":         "",
 		"balancer/record":        "",
+		"bench/gauge":            "",
+		"bench/load":             "",
+		"bench/result":           "",
+		"bench/sink":             "",
 		"cluster/place":          "",
 		"cluster/rule":           "",
 		"health":                 "",
@@ -41,6 +45,7 @@ var house = []map[string]string{
 	{
 		"balancer/forward":   "balancer/record",
 		"balancer/handshake": "balancer/record",
+		"bench/peers":        "bench/gauge",
 		"cluster/table":      "cluster/place cluster/rule",
 		"sniff/imap":         "sniff",
 		"sniff/pop3":         "sniff",
@@ -48,6 +53,7 @@ var house = []map[string]string{
 	},
 	{
 		"balancer":       "balancer/forward balancer/guard balancer/handshake health sniff",
+		"bench/scenario": "bench/gauge bench/load bench/peers bench/result",
 		"cluster/member": "cluster/place cluster/rule cluster/table",
 	},
 	{
@@ -70,6 +76,7 @@ var house = []map[string]string{
 		"cmd/internal/guest":   "",
 	},
 	{ // the programs
+		"bench":                   "bench/gauge bench/load bench/peers bench/result bench/scenario bench/sink",
 		"cmd/packaging":           "", // shell and unit files: here are their tests
 		"cmd/internal/guest/init": "cmd/internal/guest",
 		"cmd/usher": "balancer balancer/admin balancer/certs balancer/certs/rfc2136 balancer/directory balancer/forward " +
@@ -105,7 +112,7 @@ var outsiders = map[string]string{
 	"github.com/pelletier/go-toml/v2":     "cmd/internal/config",
 	"github.com/pires/go-proxyproto":      "balancer cmd/internal/demo",
 	"github.com/prometheus/client_golang": "balancer/admin",
-	"github.com/spf13/cobra":              "cmd/usher",
+	"github.com/spf13/cobra":              "bench cmd/usher",
 	"go.uber.org/zap":                     "balancer/certs",
 	"golang.org/x/crypto":                 "balancer/record",
 	"golang.org/x/net":                    "balancer/certs",

@@ -1,0 +1,66 @@
+// Command bench measures usher beside its peers: the same load, on the same
+// machine, in one run. README.md says how.
+//
+// Laws: main does nothing but run the command tree, which has one file for each
+// command; the benchmark uses usher as everybody does, by its program and its
+// configuration, and imports none of its packages; errors are printed once,
+// here, and say what to do next where that is known.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit codes. A figure that got worse has its own, so that a pipeline can tell
+// it from a benchmark that did not work.
+const (
+	exitWorse  = 1
+	exitFailed = 2
+)
+
+// commands are what this program can do; each has its own file.
+var commands = []func() *cobra.Command{
+	newCompareCommand,
+	newReportCommand,
+}
+
+// errWorse ends `bench compare --worse` when something got worse by more than
+// was allowed.
+var errWorse = errors.New("worse than allowed")
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := newRoot().ExecuteContext(ctx)
+	stop()
+	switch {
+	case err == nil:
+	case errors.Is(err, errWorse):
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(exitWorse)
+	default:
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(exitFailed)
+	}
+}
+
+// newRoot is the command tree.
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "bench",
+		Short:         "measure usher beside its peers",
+		Args:          cobra.NoArgs,
+		SilenceErrors: true, // printed once, by main
+		SilenceUsage:  true,
+	}
+	for _, command := range commands {
+		root.AddCommand(command())
+	}
+	return root
+}
