@@ -1,0 +1,246 @@
+package scenario
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"usher.example/bench/load"
+	"usher.example/bench/result"
+)
+
+// The steady mix of a soak: about a third of what one core carries, so that what
+// leaks has time to show and the probe has something to measure.
+const (
+	soakLogins   = 20   // a second
+	soakNoops    = 200  // a second, over soakRounds sessions
+	soakRounds   = 4    // sessions
+	soakIdle     = 500  // sessions
+	soakPiece    = 4e6  // octets of a download
+	soakPieces   = 2    // downloads a second
+	soakProbe    = 64e6 // octets of the probe, at full speed
+	soakCompares = time.Minute
+)
+
+// soak looks for what grows.
+func soak(p Params) Course {
+	return Course{
+		Name: "soak", Repetitions: 1, Weight: p.Soak + 5*time.Second, Only: "usher", Named: true,
+		Parts: []Part{{
+			Name: "soak", Doc: fmt.Sprintf("a steady mix for %s: its last minute against its first", p.Soak),
+			Needs: []string{"imap tls"}, Takes: p.Soak, Run: longSoak,
+		}},
+	}
+}
+
+// A track is one figure over the time of a soak.
+type track struct {
+	name, unit, better string
+	values             []float64
+}
+
+// A marathon is a soak that runs.
+type marathon struct {
+	r      *Round
+	tracks []*track
+	at     []float64 // seconds of each sample
+
+	mu     sync.Mutex
+	logins []time.Duration // since the last sample
+	faults []error         // that ended a part of the mix
+	failed int             // logins
+}
+
+func longSoak(ctx context.Context, r *Round) error {
+	if r.Target.Group == nil {
+		return errSkip
+	}
+	m := &marathon{r: r}
+	s := r.service("imap", "tls", nil)
+	sessions, err := r.enterMany(ctx, s, soakIdle+soakRounds+2)
+	defer func() { closeAll(sessions) }()
+	if err != nil {
+		return err
+	}
+	for _, c := range sessions[:soakIdle] {
+		if err := c.Idle(); err != nil {
+			return err
+		}
+	}
+	busy := sessions[soakIdle:]
+	mixing, stop := context.WithCancel(ctx)
+	defer stop()
+	var mix sync.WaitGroup
+	defer mix.Wait()
+	mix.Go(func() {
+		_ = m.steady(mixing, soakLogins, func(ctx context.Context, i int) error { return m.login(ctx, s, i) })
+	}) // counts its own failures
+	var turn [soakRounds]sync.Mutex
+	mix.Go(func() {
+		m.must(m.steady(mixing, soakNoops, func(_ context.Context, i int) error {
+			i %= soakRounds
+			turn[i].Lock()
+			defer turn[i].Unlock()
+			return busy[i].Noop()
+		}))
+	})
+	var piece sync.Mutex
+	mix.Go(func() {
+		m.must(m.steady(mixing, soakPieces, func(context.Context, int) error {
+			piece.Lock()
+			defer piece.Unlock()
+			return busy[soakRounds].Download(soakPiece)
+		}))
+	})
+	err = m.sample(ctx, busy[soakRounds+1])
+	stop()
+	mix.Wait()
+	if err := errors.Join(append(m.faults, err, ctx.Err())...); err != nil {
+		return err
+	}
+	return m.report()
+}
+
+// steady runs op at a rate until the context ends.
+func (m *marathon) steady(ctx context.Context, rate float64, op func(ctx context.Context, i int) error) error {
+	const ever = 1 << 40
+	return load.Open(ctx, rate, ever, func(_ context.Context, i int) error { return op(m.r.life, i) }).First
+}
+
+// must keeps what ended a part of the mix that is never to fail.
+func (m *marathon) must(err error) {
+	if err != nil {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.faults = append(m.faults, err)
+	}
+}
+
+func (m *marathon) login(ctx context.Context, s load.Service, i int) error {
+	began := time.Now()
+	_, err := visit(ctx, s, i)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err != nil {
+		m.failed++
+	} else {
+		m.logins = append(m.logins, time.Since(began))
+	}
+	return err
+}
+
+// sample takes all figures every SoakEvery.
+func (m *marathon) sample(ctx context.Context, probe *load.Client) error {
+	p := m.r.Params
+	began := time.Now()
+	tick := time.NewTicker(p.SoakEvery)
+	defer tick.Stop()
+	before, was, err := m.r.cpuNow()
+	if err != nil {
+		return err
+	}
+	for time.Since(began) < p.Soak {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+		used, now, err := m.r.cpuNow()
+		if err != nil {
+			return err
+		}
+		share := (used - before).Seconds() * 1000 / now.Sub(was).Seconds()
+		f, err := measure(m.r.Target.Group)
+		if err != nil {
+			return err
+		}
+		start := time.Now()
+		if err := probe.Download(soakProbe); err != nil {
+			return fmt.Errorf("the probe: %w", err)
+		}
+		speed := soakProbe / 1e6 / time.Since(start).Seconds()
+		if before, was, err = m.r.cpuNow(); err != nil { // what the probe used is not the mix's
+			return err
+		}
+		m.at = append(m.at, time.Since(began).Seconds())
+		m.track("pss_mib", "MiB", result.Lower, float64(f.memory.PSS)/(1<<20))
+		m.track("private_mib", "MiB", result.Lower, float64(f.memory.Private)/(1<<20))
+		if f.kernel >= 0 {
+			m.track("kernel_mib", "MiB", result.Lower, float64(f.kernel)/(1<<20))
+		}
+		m.track("files", "", result.Lower, float64(f.files))
+		m.track("threads", "", result.Lower, float64(f.threads))
+		m.track("mb_per_s", "MB/s", result.Higher, speed)
+		m.track("cpu_ms_per_s", "ms/s", result.Lower, share)
+		m.track("login_p50_ms", "ms", result.Lower, m.median())
+		m.r.say(fmt.Sprintf("%s of %s", time.Since(began).Round(time.Second), p.Soak))
+	}
+	return nil
+}
+
+// cpuNow is what the target has used, and when.
+func (r *Round) cpuNow() (time.Duration, time.Time, error) {
+	used, _, err := r.cpu()
+	return used, time.Now(), err
+}
+
+// median of the logins since it was last asked, in ms; 0 of none.
+func (m *marathon) median() float64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.logins) == 0 {
+		return 0
+	}
+	slices.Sort(m.logins)
+	d := quantile(m.logins, 0.5)
+	m.logins = m.logins[:0]
+	return milliseconds(d)
+}
+
+func (m *marathon) track(name, unit, better string, value float64) {
+	i := slices.IndexFunc(m.tracks, func(t *track) bool { return t.name == name })
+	if i < 0 {
+		m.tracks = append(m.tracks, &track{name, unit, better, nil})
+		i = len(m.tracks) - 1
+	}
+	m.tracks[i].values = append(m.tracks[i].values, value)
+}
+
+// report compares the end with the beginning: medians of a minute each, or of a
+// third of all where that is less.
+func (m *marathon) report() error {
+	window := min(soakCompares.Seconds(), m.r.Params.Soak.Seconds()/3)
+	if len(m.at) < 3 {
+		return fmt.Errorf("%d samples in %s: let it run for longer", len(m.at), m.r.Params.Soak)
+	}
+	end := m.at[len(m.at)-1]
+	for _, t := range m.tracks {
+		var first, last []float64
+		for i, at := range m.at {
+			if at <= max(window, m.at[0]) {
+				first = append(first, t.values[i])
+			}
+			if at >= end-window {
+				last = append(last, t.values[i])
+			}
+		}
+		was, is := middle(first), middle(last)
+		m.r.put(t.name, t.unit, t.better, is)
+		if was != 0 {
+			m.r.put(t.name+"_ratio", "×", t.better, is/was)
+		}
+		m.r.plot(t.name, t.unit, m.at, t.values)
+	}
+	m.r.put("failed", "", result.Lower, float64(m.failed))
+	return nil
+}
+
+// middle is the median of values, which it sorts.
+func middle(values []float64) float64 {
+	slices.Sort(values)
+	n := len(values)
+	return (values[(n-1)/2] + values[n/2]) / 2
+}

@@ -1,0 +1,248 @@
+package scenario
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"usher.example/bench/load"
+	"usher.example/bench/peers"
+	"usher.example/bench/result"
+)
+
+// A client that finds the port closed tries again after firstPause, then after
+// twice as long, up to lastPause, each drawn from the upper half: many clients that try
+// without pause would take the processor from the target that is to start.
+const (
+	firstPause = 20 * time.Millisecond
+	lastPause  = 200 * time.Millisecond
+)
+
+// seriesPoints is about how many points a series has: more than a plot can show.
+const seriesPoints = 200
+
+// storm is the death of a node: all its sessions come back at once.
+func storm(p Params) Course {
+	return Course{
+		Name: "storm", Repetitions: p.share(p.StormShare),
+		Weight: 5*time.Second + time.Duration(p.Storm)*2*time.Millisecond,
+		Parts: []Part{{
+			Name: "storm", Doc: fmt.Sprintf("%d IDLE sessions reconnect at once after their node was killed and restarted", p.Storm),
+			Needs: []string{"imap tls"}, Run: reconnect,
+		}},
+	}
+}
+
+// A siege is the clients of a storm while they come back. Its counters may be
+// used by all of them.
+type siege struct {
+	r       *Round
+	caches  tickets      // each client's: a client that has a ticket shows it
+	began   time.Time    // the death
+	reached atomic.Int64 // when the target was up again, in ns after the death; 0 until then
+	target  atomic.Pointer[peers.Target]
+
+	refused, resumed atomic.Int64
+
+	mu    sync.Mutex // guards all below
+	back  []time.Duration
+	first error // of those that count as refused
+}
+
+// reconnect kills the target with all its sessions in it, starts it again at once,
+// and has every client come back as it would: each has noticed, each dials now.
+func reconnect(ctx context.Context, r *Round) error {
+	if r.Target.Group == nil {
+		return errSkip
+	}
+	n := r.Params.Storm
+	s := &siege{r: r, caches: newTickets(n, true)}
+	r.say(fmt.Sprintf("logging in %d sessions", n))
+	sessions, err := s.gather(ctx, n)
+	defer func() { closeAll(sessions) }()
+	if err != nil {
+		return err
+	}
+
+	r.say("killed, waiting until all are back")
+	s.target.Store(r.Target)
+	s.began = time.Now()
+	killed := kill(r.Target)
+	bounded, stop := context.WithTimeout(ctx, r.Params.StormLimit)
+	defer stop()
+	var clients sync.WaitGroup
+	for i := range sessions {
+		clients.Go(func() {
+			sessions[i].Close() // the kernel has reset it
+			sessions[i] = s.again(bounded, ctx, i)
+		})
+	}
+	restarted := killed
+	if killed == nil {
+		restarted = s.restart(ctx)
+	}
+	if restarted != nil {
+		stop() // nobody can come back
+	}
+	clients.Wait()
+	if restarted != nil {
+		return restarted
+	}
+	used, _, err := r.cpu()
+	return errors.Join(err, ctx.Err(), s.report(n, used))
+}
+
+// gather logs the clients in for the first time.
+func (s *siege) gather(ctx context.Context, n int) ([]*load.Client, error) {
+	sessions := make([]*load.Client, n)
+	bounded, stop := context.WithTimeout(ctx, s.r.Params.Setup)
+	defer stop()
+	rep := load.Closed(bounded, min(n, s.r.Params.StalledWorkers), n, func(_ context.Context, _, i int) (err error) {
+		if sessions[i], err = enter(ctx, s.r.service("imap", "tls", s.caches[i]), i); err != nil {
+			return err
+		}
+		return sessions[i].Idle()
+	})
+	if rep.Done < n {
+		return sessions, fmt.Errorf("%d of %d sessions were set up: %w", rep.Done, n, firstOf(rep, ctx))
+	}
+	return sessions, nil
+}
+
+// kill is the death of a node: of the target and what helps it.
+func kill(t *peers.Target) error {
+	err := t.Group.Kill()
+	if t.Aside != nil {
+		err = errors.Join(err, t.Aside.Kill())
+	}
+	return err
+}
+
+// restart starts the target again, as whoever watches over it would.
+func (s *siege) restart(ctx context.Context) error {
+	t, err := s.r.Peer.Start(ctx, s.r.Site)
+	if err != nil {
+		s.r.Target = nil
+		return fmt.Errorf("restart: %w", err)
+	}
+	s.r.Target = t
+	s.target.Store(t)
+	s.reached.Store(int64(time.Since(s.began)))
+	return nil
+}
+
+// again is one client from the death until it is back. A port that is closed is
+// what it expects while the target starts; anything else, and that later, counts
+// as refused. nil if it is not back in time.
+func (s *siege) again(bounded, life context.Context, i int) *load.Client {
+	random := rand.New(rand.NewPCG(s.r.Params.Seed, uint64(i)))
+	pause := firstPause
+	for bounded.Err() == nil {
+		up := s.reached.Load() > 0
+		c, err := s.try(bounded, life, i)
+		if err == nil {
+			s.arrived(time.Since(s.began), c)
+			return c
+		}
+		if bounded.Err() != nil {
+			break
+		}
+		if up || !closed(err) {
+			s.turnedAway(err)
+		}
+		if wait(bounded, pause/2+time.Duration(random.Int64N(int64(pause/2)))) != nil {
+			break
+		}
+		pause = min(2*pause, lastPause)
+	}
+	return nil
+}
+
+// closed reports whether nothing listened. A dialer that drew the very port that it
+// dials, and so met itself, says that no address was to be had.
+func closed(err error) bool {
+	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.EADDRNOTAVAIL)
+}
+
+// try logs in once, and idles.
+func (s *siege) try(bounded, life context.Context, i int) (*load.Client, error) {
+	service := s.r.serviceOf(s.target.Load(), "imap", "tls", s.caches[i])
+	service.Timeout = s.r.Params.StormLimit
+	c, err := enter(life, service, i)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Idle(); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+func (s *siege) arrived(after time.Duration, c *load.Client) {
+	if c.State().DidResume {
+		s.resumed.Add(1)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.back = append(s.back, after)
+}
+
+func (s *siege) turnedAway(err error) {
+	s.refused.Add(1)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.first == nil {
+		s.first = err
+	}
+}
+
+// report hands in what came of it. Latencies count from the death: that is how
+// long a user was without his mail.
+func (s *siege) report(n int, used time.Duration) error {
+	r := s.r
+	slices.Sort(s.back)
+	if len(s.back) > 0 {
+		r.put("p50_ms", "ms", result.Lower, milliseconds(quantile(s.back, 0.50)))
+		r.put("p99_ms", "ms", result.Lower, milliseconds(quantile(s.back, 0.99)))
+		r.put("cpu_us", "µs", result.Lower, each(used, len(s.back)))
+		r.put("resumed", "of 1", result.Higher, float64(s.resumed.Load())/float64(len(s.back)))
+	}
+	r.put("refused", "", result.Lower, float64(s.refused.Load()))
+	r.put("lost", "", result.Lower, float64(n-len(s.back)))
+	r.put("restart_s", "s", result.Lower, time.Duration(s.reached.Load()).Seconds())
+	x, y := []float64{0}, []float64{0}
+	for i, at := range s.back {
+		if step := max(1, n/seriesPoints); i%step == step-1 || i == len(s.back)-1 {
+			x, y = append(x, at.Seconds()), append(y, float64(i+1))
+		}
+	}
+	r.plot("sessions", "", x, y)
+	if len(s.back) < n {
+		return fmt.Errorf("%d of %d sessions are not back after %s: %w", n-len(s.back), n, r.Params.StormLimit, s.why())
+	}
+	r.put("back_s", "s", result.Lower, s.back[n-1].Seconds())
+	return nil
+}
+
+// why is what the clients have seen that were turned away.
+func (s *siege) why() error {
+	if s.first == nil {
+		return errors.New("no answer came")
+	}
+	return s.first
+}
+
+// quantile of sorted values: the smallest that a share q of them does not exceed.
+func quantile(sorted []time.Duration, q float64) time.Duration {
+	i := int(q*float64(len(sorted))+0.999999) - 1
+	return sorted[min(max(i, 0), len(sorted)-1)]
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

@@ -1,0 +1,147 @@
+package scenario
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"usher.example/bench/gauge"
+	"usher.example/bench/load"
+	"usher.example/bench/result"
+)
+
+// trips are round trips of NOOP, which is the least that a session can do.
+func trips(p Params) Course {
+	return Course{
+		Name: "latency", Repetitions: p.Repetitions, Weight: 7 * time.Second,
+		Parts: []Part{
+			{
+				Name: "noop-tls-1cpu", Doc: "NOOP over TLS, one session, all on one processor", Needs: []string{"imap tls"},
+				Run: func(ctx context.Context, r *Round) error { return onOne(ctx, r, "tls") },
+			},
+			{
+				Name: "noop-plain-1cpu", Doc: "NOOP without TLS, one session, all on one processor", Needs: []string{"imap plain"},
+				Run: func(ctx context.Context, r *Round) error { return onOne(ctx, r, "plain") },
+			},
+			{
+				Name: "noop-tls-16", Doc: fmt.Sprintf("NOOP over TLS, %d sessions at once", p.Many), Needs: []string{"imap tls"},
+				Run: func(ctx context.Context, r *Round) error { return roundTrips(ctx, r, "tls", r.Params.Many) },
+			},
+			{
+				Name: "noop-beside", Doc: "NOOP of 4 sessions at a fixed pace, beside a download", Needs: []string{"imap tls"},
+				Run: beside,
+			},
+		},
+	}
+}
+
+// onOne pins client, target and stub to one processor for the time of the round
+// trips: then a round trip is the work that was done, and not where the scheduler
+// puts things and how fast an idle processor wakes.
+func onOne(ctx context.Context, r *Round, security string) (err error) {
+	all, err := processors()
+	if err != nil {
+		return err
+	}
+	one := all[len(all)-1] // the first has most of the interrupts
+	restore, err := gauge.PinSelf(one)
+	if err != nil {
+		return fmt.Errorf("pin the client: %w", err)
+	}
+	defer restore()
+	pins := []func(...int) error{r.Stub.Pin}
+	if r.Target.Group != nil {
+		pins = append(pins, r.Target.Group.Pin)
+	}
+	for _, pin := range pins {
+		defer func() { err = errors.Join(err, pin(all...)) }()
+		if err := pin(one); err != nil {
+			return fmt.Errorf("pin to processor %d: %w", one, err)
+		}
+	}
+	return roundTrips(ctx, r, security, 1)
+}
+
+// roundTrips measures NOOPs in a closed loop.
+func roundTrips(ctx context.Context, r *Round, security string, n int) error {
+	sessions, err := r.enterMany(ctx, r.service("imap", security, nil), n)
+	defer closeAll(sessions)
+	if err != nil {
+		return err
+	}
+	noop := func(_ context.Context, worker, _ int) error { return sessions[worker].Noop() }
+	if warm := load.Closed(ctx, n, max(r.Params.Noops/20, n), noop); warm.Failed > 0 {
+		return fmt.Errorf("warm up: %w", warm.First)
+	}
+	rep := load.Report{}
+	used, _, err := r.metered(func() error {
+		rep = r.closed(ctx, n, r.Params.Noops, r.Params.NoopTime, noop)
+		return ctx.Err()
+	})
+	if err != nil {
+		return err
+	}
+	if err := r.judge(rep); err != nil {
+		return err
+	}
+	r.put("cpu_us", "µs", result.Lower, each(used, rep.Done))
+	r.put("rate", "/s", result.Higher, float64(rep.Done)/rep.Elapsed.Seconds())
+	r.putLatency(rep)
+	return nil
+}
+
+// besides is how many sessions go round beside a download.
+const besides = 4
+
+// beside measures NOOPs while somebody else fetches as much as the target can
+// carry. They come at a fixed pace, each session's in its turn, and count from
+// when they were to be sent: one that waits for the one before it is late.
+func beside(ctx context.Context, r *Round) error {
+	s := r.service("imap", "tls", nil)
+	sessions, err := r.enterMany(ctx, s, besides+1)
+	defer closeAll(sessions)
+	if err != nil {
+		return err
+	}
+	downloading, stop := context.WithCancel(ctx)
+	defer stop()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	var broke error
+	wg.Go(func() {
+		for downloading.Err() == nil {
+			if broke = sessions[besides].Download(min(r.Params.Piece, 8e6)); broke != nil {
+				return
+			}
+		}
+	})
+	rep := r.paced(ctx, sessions[:besides])
+	stop()
+	wg.Wait()
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case broke != nil:
+		return fmt.Errorf("the download beside: %w", broke)
+	}
+	if err := r.judge(rep); err != nil {
+		return err
+	}
+	r.putLatency(rep)
+	return nil
+}
+
+// paced sends a NOOP in each of the sessions every BesidePace, staggered. A session
+// answers one at a time, so an arrival waits for its session, and its latency says so.
+func (r *Round) paced(ctx context.Context, sessions []*load.Client) load.Report {
+	n := len(sessions)
+	turn := make([]sync.Mutex, n)
+	rate := float64(n) / r.Params.BesidePace.Seconds()
+	return load.Open(ctx, rate, int(rate*r.Params.BesideTime.Seconds()), func(_ context.Context, i int) error {
+		turn[i%n].Lock()
+		defer turn[i%n].Unlock()
+		return sessions[i%n].Noop()
+	})
+}
