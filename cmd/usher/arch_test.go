@@ -33,6 +33,7 @@ var house = []map[string]string{
 		"balancer/certs/rfc2136": "",
 		"balancer/guard":         "",
 		"balancer/record":        "",
+		"bench/bulk":             "",
 		"cluster/place":          "",
 		"cluster/rule":           "",
 		"health":                 "",
@@ -41,6 +42,8 @@ var house = []map[string]string{
 	{
 		"balancer/forward":   "balancer/record",
 		"balancer/handshake": "balancer/record",
+		"bench/load":         "bench/bulk",
+		"bench/sink":         "bench/bulk",
 		"cluster/table":      "cluster/place cluster/rule",
 		"sniff/imap":         "sniff",
 		"sniff/pop3":         "sniff",
@@ -70,6 +73,7 @@ var house = []map[string]string{
 		"cmd/internal/guest":   "",
 	},
 	{ // the programs
+		"bench":                   "bench/sink",
 		"cmd/packaging":           "", // shell and unit files: here are their tests
 		"cmd/internal/guest/init": "cmd/internal/guest",
 		"cmd/usher": "balancer balancer/admin balancer/certs balancer/certs/rfc2136 balancer/directory balancer/forward " +
@@ -105,10 +109,12 @@ var outsiders = map[string]string{
 	"github.com/pelletier/go-toml/v2":     "cmd/internal/config",
 	"github.com/pires/go-proxyproto":      "balancer cmd/internal/demo",
 	"github.com/prometheus/client_golang": "balancer/admin",
-	"github.com/spf13/cobra":              "cmd/usher",
+	"github.com/spf13/cobra":              "bench cmd/usher",
 	"go.uber.org/zap":                     "balancer/certs",
 	"golang.org/x/crypto":                 "balancer/record",
 	"golang.org/x/net":                    "balancer/certs",
+
+	"github.com/HdrHistogram/hdrhistogram-go": "bench/load",
 }
 
 // nameless are words that say nothing of what a package or file is for.
