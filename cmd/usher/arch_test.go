@@ -33,10 +33,9 @@ var house = []map[string]string{
 		"balancer/certs/rfc2136": "",
 		"balancer/guard":         "",
 		"balancer/record":        "",
+		"bench/bulk":             "",
 		"bench/gauge":            "",
-		"bench/load":             "",
 		"bench/result":           "",
-		"bench/sink":             "",
 		"cluster/place":          "",
 		"cluster/rule":           "",
 		"health":                 "",
@@ -45,7 +44,9 @@ var house = []map[string]string{
 	{
 		"balancer/forward":   "balancer/record",
 		"balancer/handshake": "balancer/record",
+		"bench/load":         "bench/bulk",
 		"bench/peers":        "bench/gauge",
+		"bench/sink":         "bench/bulk",
 		"cluster/table":      "cluster/place cluster/rule",
 		"sniff/imap":         "sniff",
 		"sniff/pop3":         "sniff",
@@ -116,6 +117,8 @@ var outsiders = map[string]string{
 	"go.uber.org/zap":                     "balancer/certs",
 	"golang.org/x/crypto":                 "balancer/record",
 	"golang.org/x/net":                    "balancer/certs",
+
+	"github.com/HdrHistogram/hdrhistogram-go": "bench/load",
 }
 
 // nameless are words that say nothing of what a package or file is for.
