@@ -28,7 +28,10 @@ const (
 // commands are what this program can do; each has its own file.
 var commands = []func() *cobra.Command{
 	newCompareCommand,
+	newListCommand,
 	newReportCommand,
+	newRunCommand,
+	newSinkCommand,
 }
 
 // errWorse ends `bench compare --worse` when something got worse by more than

@@ -65,10 +65,7 @@ var startFleet = peers.Fleet
 func (r *Round) endFleet(nodes []*peers.Target) error {
 	var errs []error
 	for _, node := range nodes {
-		if used, err := node.Group.CPU(); err == nil {
-			r.spent += used
-		}
-		errs = append(errs, node.Group.Stop())
+		errs = append(errs, r.end(node, stopTarget))
 	}
 	return errors.Join(errs...)
 }
@@ -191,7 +188,7 @@ func (r *Round) death(ctx context.Context, nodes []*peers.Target) error {
 	killing.Go(func() {
 		if fault = wait(ctx, time.Duration(killAfter*float64(r.Params.FleetTime))); fault == nil {
 			killed.Store(int64(time.Since(began)))
-			fault = kill(dying)
+			fault = r.kill(dying)
 		}
 	})
 	rep := load.Open(ctx, r.Params.Rate, int(r.Params.Rate*r.Params.FleetTime.Seconds()), op)

@@ -91,7 +91,7 @@ func loginLoop(ctx context.Context, r *Round, k kind) error {
 		return err
 	}
 	r.put("cpu_us", "µs", result.Lower, each(used, rep.Done))
-	r.put("rate", "/s", result.Higher, float64(rep.Done)/rep.Elapsed.Seconds())
+	r.put("rate", "/s", result.Higher, rep.Rate())
 	r.putLatency(rep)
 	if k.resumed {
 		r.put("resumed", "of 1", result.Higher, float64(resumed.Load())/float64(rep.Done))
@@ -136,7 +136,7 @@ func (r *Round) workers(ctx context.Context, k kind) (int, error) {
 	if rep.Done == 0 {
 		return 0, fmt.Errorf("warm up: none of %d logins worked, the first: %w", rep.Failed, rep.First)
 	}
-	median := time.Duration(rep.Latency.ValueAtQuantile(50)) * time.Microsecond
+	median := rep.Percentile(50)
 	if used < 0 || median < stalled || used.Seconds() > idleShare*elapsed.Seconds() {
 		return usual, nil
 	}

@@ -40,7 +40,8 @@ type Round struct {
 	samples  []result.Sample
 	series   []result.Series
 	settings map[string]string
-	spent    time.Duration // CPU of targets that have ended or whose share a part has counted
+	spent    time.Duration         // CPU of targets that have ended
+	ended    map[*gauge.Group]bool // whose CPU is in spent
 
 	held *held // idle sessions that parts of a course share
 }
@@ -159,8 +160,8 @@ func (r *Round) metered(work func() error) (used, elapsed time.Duration, err err
 
 // putLatency hands in the median and the tail of a report, in ms.
 func (r *Round) putLatency(rep load.Report) {
-	r.put("p50_ms", "ms", result.Lower, float64(rep.Latency.ValueAtQuantile(50))/1000)
-	r.put("p99_ms", "ms", result.Lower, float64(rep.Latency.ValueAtQuantile(99))/1000)
+	r.put("p50_ms", "ms", result.Lower, milliseconds(rep.Percentile(50)))
+	r.put("p99_ms", "ms", result.Lower, milliseconds(rep.Percentile(99)))
 }
 
 // judge turns the failures of a report into an error when nothing worked at all,

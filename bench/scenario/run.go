@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"time"
 
+	"usher.example/bench/gauge"
 	"usher.example/bench/peers"
 	"usher.example/bench/result"
 )
@@ -170,7 +171,7 @@ func (r *runner) round(ctx context.Context, c Course, parts []Part, peer peers.P
 	defer end()
 	round := &Round{
 		Params: r.Params, Peer: peer, Site: site, Stub: r.Stub, Roots: r.Roots, ServerName: r.ServerName,
-		Repetition: repetition, life: life, now: r.Progress.say, settings: map[string]string{},
+		Repetition: repetition, life: life, now: r.Progress.say, settings: map[string]string{}, ended: map[*gauge.Group]bool{},
 	}
 	fault := func(part Part, err error) {
 		if ctx.Err() != nil {
@@ -235,19 +236,34 @@ func (r *Round) alive() error {
 	return r.Target.Group.Alive()
 }
 
-// stop ends the target and what helps it, and takes down what it used.
+// stopTarget and killTarget are variables for the tests, whose targets are not of
+// package peers.
+var (
+	stopTarget = (*peers.Target).Stop
+	killTarget = (*peers.Target).Kill
+)
+
+// stop ends the round's target, unless it has ended.
 func (r *Round) stop() error {
-	if r.Target == nil || r.Target.Group == nil {
+	if r.Target == nil {
 		return nil
 	}
-	errs := []error{r.Target.Group.Stop()}
-	used, err := r.Target.Group.CPU()
-	r.spent += used
-	errs = append(errs, err)
-	if aside := r.Target.Aside; aside != nil {
-		errs = append(errs, aside.Stop())
-		used, err := aside.CPU()
+	return r.end(r.Target, stopTarget)
+}
+
+// kill is the death of a node: of the target and what helps it.
+func (r *Round) kill(t *peers.Target) error { return r.end(t, killTarget) }
+
+// end ends a target by one of its ways, and takes down what it used in its life.
+func (r *Round) end(t *peers.Target, how func(*peers.Target) error) error {
+	errs := []error{how(t)}
+	for _, g := range []*gauge.Group{t.Group, t.Aside} {
+		if g == nil || r.ended[g] {
+			continue
+		}
+		used, err := g.CPU()
 		r.spent += used
+		r.ended[g] = true
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)

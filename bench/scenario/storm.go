@@ -73,7 +73,7 @@ func reconnect(ctx context.Context, r *Round) error {
 	r.say("killed, waiting until all are back")
 	s.target.Store(r.Target)
 	s.began = time.Now()
-	killed := kill(r.Target)
+	killed := r.kill(r.Target)
 	bounded, stop := context.WithTimeout(ctx, r.Params.StormLimit)
 	defer stop()
 	var clients sync.WaitGroup
@@ -113,15 +113,6 @@ func (s *siege) gather(ctx context.Context, n int) ([]*load.Client, error) {
 		return sessions, fmt.Errorf("%d of %d sessions were set up: %w", rep.Done, n, firstOf(rep, ctx))
 	}
 	return sessions, nil
-}
-
-// kill is the death of a node: of the target and what helps it.
-func kill(t *peers.Target) error {
-	err := t.Group.Kill()
-	if t.Aside != nil {
-		err = errors.Join(err, t.Aside.Kill())
-	}
-	return err
 }
 
 // restart starts the target again, as whoever watches over it would.

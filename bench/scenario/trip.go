@@ -87,7 +87,7 @@ func roundTrips(ctx context.Context, r *Round, security string, n int) error {
 		return err
 	}
 	r.put("cpu_us", "µs", result.Lower, each(used, rep.Done))
-	r.put("rate", "/s", result.Higher, float64(rep.Done)/rep.Elapsed.Seconds())
+	r.put("rate", "/s", result.Higher, rep.Rate())
 	r.putLatency(rep)
 	return nil
 }

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"debug/buildinfo"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"usher.example/bench/gauge"
+	"usher.example/bench/peers"
+)
+
+// startStub starts the back end as a process of its own and puts its addresses into
+// the site. It ends with this process at the latest: its standard input is a pipe
+// from here.
+func startStub(site *peers.Site) (g *gauge.Group, err error) {
+	g, err = gauge.NewGroup("sink")
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(fmt.Errorf("start the back end: %w", err), g.Kill())
+		}
+	}()
+	out, in, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer out.Close()
+	cmd := exec.Command(site.Self, "sink", "--imap", "127.0.0.1:0", "--pop3", "127.0.0.1:0")
+	cmd.Stdout, cmd.Stderr = in, os.Stderr
+	if _, err = cmd.StdinPipe(); err != nil {
+		in.Close()
+		return nil, err
+	}
+	err = g.Start(cmd)
+	in.Close()
+	if err != nil {
+		return nil, err
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	words := strings.Fields(line)
+	if err != nil || len(words) != 3 || words[0] != "ready" {
+		return nil, fmt.Errorf("it says %q, not where it is ready", line)
+	}
+	site.SinkIMAP, site.SinkPOP3 = words[1], words[2]
+	return g, nil
+}
+
+// buildUsher builds usher from the repository that this is run in.
+func buildUsher(ctx context.Context, to string) error {
+	root, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", "usher.example").Output()
+	if err != nil {
+		return errors.New("build usher: this is not its repository; run it there, or name a binary with --usher")
+	}
+	build := exec.CommandContext(ctx, "go", "build", "-o", to, "./cmd/usher")
+	build.Dir = strings.TrimSpace(string(root))
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("build usher: %w\n%s", err, out)
+	}
+	return nil
+}
+
+// usherCommit is what the binary says it was built from; empty if it does not.
+func usherCommit(binary string) string {
+	info, err := buildinfo.ReadFile(filepath.Clean(binary))
+	if err != nil {
+		return ""
+	}
+	commit, modified := "", ""
+	for _, s := range info.Settings {
+		switch {
+		case s.Key == "vcs.revision":
+			commit = s.Value
+		case s.Key == "vcs.modified" && s.Value == "true":
+			modified = " with changes"
+		}
+	}
+	return commit + modified
+}
+
+// goVersion is what built this program, and usher with it.
+func goVersion() string { return runtime.Version() }
