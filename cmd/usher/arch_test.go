@@ -33,6 +33,7 @@ var house = []map[string]string{
 		"balancer/certs/rfc2136": "",
 		"balancer/guard":         "",
 		"balancer/record":        "",
+		"bench/gauge":            "",
 		"cluster/place":          "",
 		"cluster/rule":           "",
 		"health":                 "",
@@ -41,6 +42,7 @@ var house = []map[string]string{
 	{
 		"balancer/forward":   "balancer/record",
 		"balancer/handshake": "balancer/record",
+		"bench/peers":        "bench/gauge",
 		"cluster/table":      "cluster/place cluster/rule",
 		"sniff/imap":         "sniff",
 		"sniff/pop3":         "sniff",
@@ -70,7 +72,8 @@ var house = []map[string]string{
 		"cmd/internal/guest":   "",
 	},
 	{ // the programs
-		"cmd/packaging":           "", // shell and unit files: here are their tests
+		"bench":                   "bench/gauge bench/peers", // knows usher as a program only, as it does its peers
+		"cmd/packaging":           "",                        // shell and unit files: here are their tests
 		"cmd/internal/guest/init": "cmd/internal/guest",
 		"cmd/usher": "balancer balancer/admin balancer/certs balancer/certs/rfc2136 balancer/directory balancer/forward " +
 			"balancer/guard balancer/handshake cluster cluster/certstore cluster/place cluster/table cmd/internal/config cmd/internal/demo " +
@@ -103,9 +106,9 @@ var outsiders = map[string]string{
 	"github.com/miekg/dns":                "balancer/certs/dnstest balancer/certs/rfc2136",
 	"github.com/mholt/acmez/v3":           "balancer/certs",
 	"github.com/pelletier/go-toml/v2":     "cmd/internal/config",
-	"github.com/pires/go-proxyproto":      "balancer cmd/internal/demo",
+	"github.com/pires/go-proxyproto":      "balancer bench/peers cmd/internal/demo",
 	"github.com/prometheus/client_golang": "balancer/admin",
-	"github.com/spf13/cobra":              "cmd/usher",
+	"github.com/spf13/cobra":              "bench cmd/usher",
 	"go.uber.org/zap":                     "balancer/certs",
 	"golang.org/x/crypto":                 "balancer/record",
 	"golang.org/x/net":                    "balancer/certs",
