@@ -28,7 +28,9 @@ const (
 // commands are what this program can do; each has its own file.
 var commands = []func() *cobra.Command{
 	newCompareCommand,
+	newAuthCommand,
 	newListCommand,
+	newNaiveCommand,
 	newReportCommand,
 	newRunCommand,
 	newSinkCommand,

@@ -111,7 +111,7 @@ var outsiders = map[string]string{
 	"github.com/miekg/dns":                "balancer/certs/dnstest balancer/certs/rfc2136",
 	"github.com/mholt/acmez/v3":           "balancer/certs",
 	"github.com/pelletier/go-toml/v2":     "cmd/internal/config",
-	"github.com/pires/go-proxyproto":      "balancer cmd/internal/demo",
+	"github.com/pires/go-proxyproto":      "balancer bench/peers cmd/internal/demo",
 	"github.com/prometheus/client_golang": "balancer/admin",
 	"github.com/spf13/cobra":              "bench cmd/usher",
 	"go.uber.org/zap":                     "balancer/certs",

@@ -1,0 +1,47 @@
+package peers
+
+import (
+	"errors"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// beyond is where Debian has daemons, which is not in everybody's PATH.
+var beyond = []string{"/usr/local/sbin", "/usr/sbin", "/sbin"}
+
+// find is the path of a program.
+func find(name, debian string) (string, error) {
+	path, err := exec.LookPath(name)
+	for _, dir := range beyond {
+		if err == nil {
+			break
+		}
+		path, err = exec.LookPath(filepath.Join(dir, name))
+	}
+	if err != nil {
+		return "", fmt.Errorf("%s is missing: install Debian's package %s (make bench-setup)", name, debian)
+	}
+	return path, nil
+}
+
+// versionOf is the first line that holds want among what a program says to an
+// argument.
+func versionOf(name, debian, want string, args ...string) (string, error) {
+	path, err := find(name, debian)
+	if err != nil {
+		return "", err
+	}
+	out, err := exec.Command(path, args...).CombinedOutput()
+	for line := range strings.Lines(string(out)) {
+		if _, version, ok := strings.Cut(line, want); ok {
+			version, _, _ = strings.Cut(strings.TrimSpace(version), " ")
+			return version, nil
+		}
+	}
+	if err == nil {
+		err = errors.New("it does not say")
+	}
+	return "", fmt.Errorf("version of %s: %w", path, err)
+}
