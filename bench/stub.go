@@ -56,19 +56,15 @@ func startStub(site *peers.Site) (g *gauge.Group, err error) {
 
 // buildUsher builds usher from the repository that this is run in.
 func buildUsher(ctx context.Context, to string) error {
-	root, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", "usher.example").Output()
-	if err != nil {
-		return errors.New("build usher: this is not its repository; run it there, or name a binary with --usher")
-	}
-	build := exec.CommandContext(ctx, "go", "build", "-o", to, "./cmd/usher")
-	build.Dir = strings.TrimSpace(string(root))
+	build := exec.CommandContext(ctx, "go", "build", "-o", to, "usher.example/cmd/usher")
 	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("build usher: %w\n%s", err, out)
+		return fmt.Errorf("build usher: %w; run this in its repository, or name a binary with --usher\n%s", err, out)
 	}
 	return nil
 }
 
-// usherCommit is what the binary says it was built from; empty if it does not.
+// usherCommit is what the binary says it was built from, or else what the
+// repository is at; empty if neither is known.
 func usherCommit(binary string) string {
 	info, err := buildinfo.ReadFile(filepath.Clean(binary))
 	if err != nil {
@@ -82,6 +78,13 @@ func usherCommit(binary string) string {
 		case s.Key == "vcs.modified" && s.Value == "true":
 			modified = " with changes"
 		}
+	}
+	if commit == "" {
+		head, err := exec.Command("git", "rev-parse", "HEAD").Output()
+		if err != nil {
+			return ""
+		}
+		return strings.TrimSpace(string(head)) + " by the repository"
 	}
 	return commit + modified
 }

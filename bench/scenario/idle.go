@@ -41,7 +41,7 @@ type held struct {
 // hold logs n users in and lets them IDLE, unless an earlier part has. A target
 // that has no process of its own has nothing to show here.
 func (r *Round) hold(ctx context.Context, n int) (*held, error) {
-	if r.Target.Group == nil {
+	if r.bare() {
 		return nil, errSkip
 	}
 	if r.held != nil {

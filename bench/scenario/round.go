@@ -131,10 +131,16 @@ func visit(ctx context.Context, s load.Service, i int) (tls.ConnectionState, err
 	return state, nil
 }
 
+// bare reports whether the target has no process of its own, since clients go
+// straight to the stub: it has no cost to count.
+func (r *Round) bare() bool {
+	return r.Target == nil || r.Target.Group == nil || len(r.Target.Group.Pids()) == 0
+}
+
 // cpu is what the target has used so far, its helpers left out. ok is false where
-// there is no target: clients go straight to the stub.
+// it is bare.
 func (r *Round) cpu() (used time.Duration, ok bool, err error) {
-	if r.Target == nil || r.Target.Group == nil {
+	if r.bare() {
 		return 0, false, nil
 	}
 	used, err = r.Target.Group.CPU()

@@ -55,7 +55,7 @@ type marathon struct {
 }
 
 func longSoak(ctx context.Context, r *Round) error {
-	if r.Target.Group == nil {
+	if r.bare() {
 		return errSkip
 	}
 	m := &marathon{r: r}

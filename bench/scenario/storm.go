@@ -8,17 +8,17 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"usher.example/bench/load"
-	"usher.example/bench/peers"
 	"usher.example/bench/result"
 )
 
-// A client that finds the port closed tries again after firstPause, then after
-// twice as long, up to lastPause, each drawn from the upper half: many clients that try
-// without pause would take the processor from the target that is to start.
+// A client that was turned away tries again after firstPause, then after twice as
+// long, up to lastPause, each drawn from its upper half. While the target is not up
+// nobody tries: a refusal by the kernel costs the target nothing but the processor
+// that it is to start on, and when each would try next is chance. All come the
+// moment that it is up, which is the worst that can be.
 const (
 	firstPause = 20 * time.Millisecond
 	lastPause  = 200 * time.Millisecond
@@ -43,10 +43,10 @@ func storm(p Params) Course {
 // used by all of them.
 type siege struct {
 	r       *Round
-	caches  tickets      // each client's: a client that has a ticket shows it
-	began   time.Time    // the death
-	reached atomic.Int64 // when the target was up again, in ns after the death; 0 until then
-	target  atomic.Pointer[peers.Target]
+	caches  tickets       // each client's: a client that has a ticket shows it
+	began   time.Time     // the death
+	up      chan struct{} // closed when the target is up again; it guards reached and r.Target
+	reached time.Duration // when that was, after the death
 
 	refused, resumed atomic.Int64
 
@@ -58,11 +58,11 @@ type siege struct {
 // reconnect kills the target with all its sessions in it, starts it again at once,
 // and has every client come back as it would: each has noticed, each dials now.
 func reconnect(ctx context.Context, r *Round) error {
-	if r.Target.Group == nil {
+	if r.bare() {
 		return errSkip
 	}
 	n := r.Params.Storm
-	s := &siege{r: r, caches: newTickets(n, true)}
+	s := &siege{r: r, caches: newTickets(n, true), up: make(chan struct{})}
 	r.say(fmt.Sprintf("logging in %d sessions", n))
 	sessions, err := s.gather(ctx, n)
 	defer func() { closeAll(sessions) }()
@@ -71,7 +71,6 @@ func reconnect(ctx context.Context, r *Round) error {
 	}
 
 	r.say("killed, waiting until all are back")
-	s.target.Store(r.Target)
 	s.began = time.Now()
 	killed := r.kill(r.Target)
 	bounded, stop := context.WithTimeout(ctx, r.Params.StormLimit)
@@ -122,50 +121,40 @@ func (s *siege) restart(ctx context.Context) error {
 		s.r.Target = nil
 		return fmt.Errorf("restart: %w", err)
 	}
-	s.r.Target = t
-	s.target.Store(t)
-	s.reached.Store(int64(time.Since(s.began)))
+	s.r.Target, s.reached = t, time.Since(s.began)
+	close(s.up)
 	return nil
 }
 
-// again is one client from the death until it is back. A port that is closed is
-// what it expects while the target starts; anything else, and that later, counts
-// as refused. nil if it is not back in time.
+// again is one client from the death until it is back; nil if that is not in time.
 func (s *siege) again(bounded, life context.Context, i int) *load.Client {
+	select {
+	case <-bounded.Done():
+		return nil
+	case <-s.up:
+	}
 	random := rand.New(rand.NewPCG(s.r.Params.Seed, uint64(i)))
-	pause := firstPause
-	for bounded.Err() == nil {
-		up := s.reached.Load() > 0
-		c, err := s.try(bounded, life, i)
+	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+		c, err := s.try(life, i)
 		if err == nil {
 			s.arrived(time.Since(s.began), c)
 			return c
 		}
 		if bounded.Err() != nil {
-			break
+			return nil
 		}
-		if up || !closed(err) {
-			s.turnedAway(err)
-		}
+		s.turnedAway(err)
 		if wait(bounded, pause/2+time.Duration(random.Int64N(int64(pause/2)))) != nil {
-			break
+			return nil
 		}
-		pause = min(2*pause, lastPause)
 	}
-	return nil
-}
-
-// closed reports whether nothing listened. A dialer that drew the very port that it
-// dials, and so met itself, says that no address was to be had.
-func closed(err error) bool {
-	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.EADDRNOTAVAIL)
 }
 
 // try logs in once, and idles.
-func (s *siege) try(bounded, life context.Context, i int) (*load.Client, error) {
-	service := s.r.serviceOf(s.target.Load(), "imap", "tls", s.caches[i])
-	service.Timeout = s.r.Params.StormLimit
-	c, err := enter(life, service, i)
+func (s *siege) try(ctx context.Context, i int) (*load.Client, error) {
+	service := s.r.service("imap", "tls", s.caches[i])
+	service.Timeout = time.Until(s.began.Add(s.r.Params.StormLimit))
+	c, err := enter(ctx, service, i)
 	if err != nil {
 		return nil, err
 	}
@@ -207,7 +196,7 @@ func (s *siege) report(n int, used time.Duration) error {
 	}
 	r.put("refused", "", result.Lower, float64(s.refused.Load()))
 	r.put("lost", "", result.Lower, float64(n-len(s.back)))
-	r.put("restart_s", "s", result.Lower, time.Duration(s.reached.Load()).Seconds())
+	r.put("restart_s", "s", result.Lower, s.reached.Seconds())
 	x, y := []float64{0}, []float64{0}
 	for i, at := range s.back {
 		if step := max(1, n/seriesPoints); i%step == step-1 || i == len(s.back)-1 {

@@ -52,7 +52,7 @@ func onOne(ctx context.Context, r *Round, security string) (err error) {
 	}
 	defer restore()
 	pins := []func(...int) error{r.Stub.Pin}
-	if r.Target.Group != nil {
+	if !r.bare() {
 		pins = append(pins, r.Target.Group.Pin)
 	}
 	for _, pin := range pins {
