@@ -63,11 +63,16 @@ var usherBinary = sync.OnceValues(func() (string, error) {
 
 func newSite(t *testing.T) peers.Site {
 	t.Helper()
-	s := peers.Site{Dir: t.TempDir()}
-	if err := os.Chmod(s.Dir, 0o755); err != nil {
+	// t.TempDir is closed to the users that peers run as.
+	dir, err := os.MkdirTemp("", "usher-bench-") //nolint:usetesting // see above
+	if err != nil {
 		t.Fatal(err)
 	}
-	var err error
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s := peers.Site{Dir: dir}
 	if s.CertFile, s.KeyFile, _, err = peers.NewCertificate(s.Dir); err != nil {
 		t.Fatal(err)
 	}
