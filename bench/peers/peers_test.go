@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"usher.example/bench/peers"
 )
@@ -92,7 +93,11 @@ func TestPeersServe(t *testing.T) {
 		t.Run(peer.Name, func(t *testing.T) {
 			version, err := peer.Version()
 			t.Log(version, err)
-			target, err := peer.Start(t.Context(), newSite(t))
+			site := newSite(t)
+			t0 := time.Now()
+			target, err := peer.Start(t.Context(), site)
+			t.Log("started", time.Since(t0))
+			defer func() { t.Log("all", time.Since(t0)) }()
 			if err != nil {
 				t.Fatal(err)
 			}
