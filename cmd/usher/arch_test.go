@@ -33,6 +33,7 @@ var house = []map[string]string{
 		"balancer/certs/rfc2136": "",
 		"balancer/guard":         "",
 		"balancer/record":        "",
+		"bench/bulk":             "",
 		"bench/gauge":            "",
 		"cluster/place":          "",
 		"cluster/rule":           "",
@@ -42,7 +43,9 @@ var house = []map[string]string{
 	{
 		"balancer/forward":   "balancer/record",
 		"balancer/handshake": "balancer/record",
+		"bench/load":         "bench/bulk",
 		"bench/peers":        "bench/gauge",
+		"bench/sink":         "bench/bulk",
 		"cluster/table":      "cluster/place cluster/rule",
 		"sniff/imap":         "sniff",
 		"sniff/pop3":         "sniff",
@@ -72,8 +75,8 @@ var house = []map[string]string{
 		"cmd/internal/guest":   "",
 	},
 	{ // the programs
-		"bench":                   "bench/gauge bench/peers", // knows usher as a program only, as it does its peers
-		"cmd/packaging":           "",                        // shell and unit files: here are their tests
+		"bench":                   "bench/gauge bench/peers bench/sink", // knows usher as a program only, as it does its peers
+		"cmd/packaging":           "",                                   // shell and unit files: here are their tests
 		"cmd/internal/guest/init": "cmd/internal/guest",
 		"cmd/usher": "balancer balancer/admin balancer/certs balancer/certs/rfc2136 balancer/directory balancer/forward " +
 			"balancer/guard balancer/handshake cluster cluster/certstore cluster/place cluster/table cmd/internal/config cmd/internal/demo " +
@@ -112,6 +115,8 @@ var outsiders = map[string]string{
 	"go.uber.org/zap":                     "balancer/certs",
 	"golang.org/x/crypto":                 "balancer/record",
 	"golang.org/x/net":                    "balancer/certs",
+
+	"github.com/HdrHistogram/hdrhistogram-go": "bench/load",
 }
 
 // nameless are words that say nothing of what a package or file is for.
