@@ -84,6 +84,10 @@ func All() []Peer {
 		nginxMail("nginx-mail", "4k"),
 		nginxMail("nginx-mail-16k", "16k"),
 		nginxStream(),
+		dovecot(),
+		perdition(),
+		stunnel(),
+		hitch(),
 		naive(),
 		direct(),
 	}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"usher.example/bench/peers"
 )
@@ -63,11 +64,16 @@ var usherBinary = sync.OnceValues(func() (string, error) {
 
 func newSite(t *testing.T) peers.Site {
 	t.Helper()
-	s := peers.Site{Dir: t.TempDir()}
-	if err := os.Chmod(s.Dir, 0o755); err != nil {
+	// t.TempDir is closed to the users that peers run as.
+	dir, err := os.MkdirTemp("", "usher-bench-") //nolint:usetesting // see above
+	if err != nil {
 		t.Fatal(err)
 	}
-	var err error
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s := peers.Site{Dir: dir}
 	if s.CertFile, s.KeyFile, _, err = peers.NewCertificate(s.Dir); err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +93,11 @@ func TestPeersServe(t *testing.T) {
 		t.Run(peer.Name, func(t *testing.T) {
 			version, err := peer.Version()
 			t.Log(version, err)
-			target, err := peer.Start(t.Context(), newSite(t))
+			site := newSite(t)
+			t0 := time.Now()
+			target, err := peer.Start(t.Context(), site)
+			t.Log("started", time.Since(t0))
+			defer func() { t.Log("all", time.Since(t0)) }()
 			if err != nil {
 				t.Fatal(err)
 			}
