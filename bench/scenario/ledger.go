@@ -78,7 +78,7 @@ func parseBusy(text string) (time.Duration, error) {
 	}
 	var ticks int64
 	for i, field := range fields[1:] {
-		n, err := strconv.ParseInt(field, 10, 62)
+		n, err := strconv.ParseInt(field, 10, 64)
 		if err != nil || n < 0 || n > int64(1<<62/tick)/16 {
 			return 0, fmt.Errorf("read /proc/stat: column %d is %.40q", i+1, field)
 		}

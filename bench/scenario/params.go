@@ -67,6 +67,8 @@ type Params struct {
 
 	Soak      time.Duration
 	SoakEvery time.Duration // from one sample to the next
+	SoakIdle  int           // sessions that idle meanwhile
+	SoakProbe int64         // octets of a download at full speed, for each sample
 
 	// Limit bounds one part with one target; what hangs is a fault.
 	Limit time.Duration
@@ -93,7 +95,7 @@ func Default() Params {
 		Storm: 9000, StormLimit: time.Minute, StormShare: 0.4,
 		Users: 600, Hour: 12 * time.Second, DayShare: 0.6,
 		Fleets: []int{1, 3, 5}, FleetTime: 3 * time.Second, FleetShare: 0.6,
-		Soak: 30 * time.Minute, SoakEvery: 10 * time.Second,
+		Soak: 30 * time.Minute, SoakEvery: 10 * time.Second, SoakIdle: 500, SoakProbe: 64e6,
 		Limit: 3 * time.Minute,
 	}
 }
@@ -112,7 +114,7 @@ func Quick() Params {
 	p.Storm, p.StormLimit = 150, 20*time.Second
 	p.Users, p.Hour = 40, time.Second
 	p.Fleets, p.FleetTime = []int{1, 3}, 600*time.Millisecond
-	p.Soak, p.SoakEvery = 6*time.Second, 500*time.Millisecond
+	p.Soak, p.SoakEvery, p.SoakIdle, p.SoakProbe = 6*time.Second, 500*time.Millisecond, 50, 16e6
 	p.Limit = time.Minute
 	return p
 }

@@ -31,6 +31,9 @@ const (
 	phoneOctets = 8 << 10
 	deskOctets  = 50 << 10
 	popOctets   = 20 << 10
+
+	// warmUp is how many intervals lie before the hour.
+	warmUp = 8
 )
 
 // An action is what a user does.
@@ -62,10 +65,12 @@ func newSchedule(seed uint64, users int) schedule {
 	for i := range s {
 		random := rand.New(rand.NewPCG(seed, uint64(i)))
 		every := func(mean time.Duration, a action, octets int64) {
-			// The first comes somewhere in its first interval.
-			at := time.Duration(random.Int64N(int64(mean)))
+			// It began long before, or the first interval would be unlike the others.
+			at := time.Duration(random.Int64N(int64(mean))) - warmUp*mean
 			for at < time.Hour {
-				s[i] = append(s[i], event{at, i, a, octets})
+				if at >= 0 {
+					s[i] = append(s[i], event{at, i, a, octets})
+				}
 				at += mean/2 + time.Duration(random.Int64N(int64(mean)))
 			}
 		}

@@ -15,14 +15,14 @@ import (
 // The steady mix of a soak: about a third of what one core carries, so that what
 // leaks has time to show and the probe has something to measure.
 const (
-	soakLogins   = 20   // a second
-	soakNoops    = 200  // a second, over soakRounds sessions
-	soakRounds   = 4    // sessions
-	soakIdle     = 500  // sessions
-	soakPiece    = 4e6  // octets of a download
-	soakPieces   = 2    // downloads a second
-	soakProbe    = 64e6 // octets of the probe, at full speed
+	soakLogins = 20  // a second
+	soakNoops  = 200 // a second, over soakRounds sessions
+	soakRounds = 4   // sessions
+	soakPiece  = 4e6 // octets of a download
+	soakPieces = 2   // downloads a second
+
 	soakCompares = time.Minute
+	soakSamples  = 3 // at least, however short it is
 )
 
 // soak looks for what grows.
@@ -60,17 +60,17 @@ func longSoak(ctx context.Context, r *Round) error {
 	}
 	m := &marathon{r: r}
 	s := r.service("imap", "tls", nil)
-	sessions, err := r.enterMany(ctx, s, soakIdle+soakRounds+2)
+	sessions, err := r.enterMany(ctx, s, r.Params.SoakIdle+soakRounds+2)
 	defer func() { closeAll(sessions) }()
 	if err != nil {
 		return err
 	}
-	for _, c := range sessions[:soakIdle] {
+	for _, c := range sessions[:r.Params.SoakIdle] {
 		if err := c.Idle(); err != nil {
 			return err
 		}
 	}
-	busy := sessions[soakIdle:]
+	busy := sessions[r.Params.SoakIdle:]
 	mixing, stop := context.WithCancel(ctx)
 	defer stop()
 	var mix sync.WaitGroup
@@ -142,7 +142,7 @@ func (m *marathon) sample(ctx context.Context, probe *load.Client) error {
 	if err != nil {
 		return err
 	}
-	for time.Since(began) < p.Soak {
+	for time.Since(began) < p.Soak || len(m.at) < soakSamples {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -158,10 +158,10 @@ func (m *marathon) sample(ctx context.Context, probe *load.Client) error {
 			return err
 		}
 		start := time.Now()
-		if err := probe.Download(soakProbe); err != nil {
+		if err := probe.Download(p.SoakProbe); err != nil {
 			return fmt.Errorf("the probe: %w", err)
 		}
-		speed := soakProbe / 1e6 / time.Since(start).Seconds()
+		speed := float64(p.SoakProbe) / 1e6 / time.Since(start).Seconds()
 		if before, was, err = m.r.cpuNow(); err != nil { // what the probe used is not the mix's
 			return err
 		}
@@ -213,9 +213,6 @@ func (m *marathon) track(name, unit, better string, value float64) {
 // third of all where that is less.
 func (m *marathon) report() error {
 	window := min(soakCompares.Seconds(), m.r.Params.Soak.Seconds()/3)
-	if len(m.at) < 3 {
-		return fmt.Errorf("%d samples in %s: let it run for longer", len(m.at), m.r.Params.Soak)
-	}
 	end := m.at[len(m.at)-1]
 	for _, t := range m.tracks {
 		var first, last []float64

@@ -1,0 +1,145 @@
+package scenario
+
+import (
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"usher.example/bench/result"
+	"usher.example/bench/sink"
+)
+
+// promised are the metrics of each scenario. Those in brackets depend on whether
+// the machine tells: kernel memory.
+var promised = map[string]string{
+	"login-imaps":         "cpu_us rate p50_ms p99_ms failed",
+	"login-imaps-resumed": "cpu_us rate p50_ms p99_ms failed resumed",
+	"login-pop3s":         "cpu_us rate p50_ms p99_ms failed",
+	"login-plain":         "cpu_us rate p50_ms p99_ms failed",
+	"login-rate":          "cpu_us p50_ms p99_ms failed",
+	"down-tls-1":          "cpu_s_per_gb mb_per_s",
+	"down-tls-8":          "cpu_s_per_gb mb_per_s",
+	"up-tls-1":            "cpu_s_per_gb mb_per_s",
+	"up-tls-8":            "cpu_s_per_gb mb_per_s",
+	"down-plain-1":        "cpu_s_per_gb mb_per_s",
+	"down-plain-8":        "cpu_s_per_gb mb_per_s",
+	"up-plain-1":          "cpu_s_per_gb mb_per_s",
+	"up-plain-8":          "cpu_s_per_gb mb_per_s",
+	"noop-tls-1cpu":       "cpu_us rate p50_ms p99_ms failed",
+	"noop-plain-1cpu":     "cpu_us rate p50_ms p99_ms failed",
+	"noop-tls-16":         "cpu_us rate p50_ms p99_ms failed",
+	"noop-beside":         "p50_ms p99_ms failed",
+	"idle-6":              "pss_kib private_kib files threads cpu_ms_per_s [kernel_kib] [pss_kernel_kib]",
+	"idle-6-warm":         "pss_kib private_kib files threads [kernel_kib] [pss_kernel_kib]",
+	"storm":               "back_s p50_ms p99_ms cpu_us refused lost restart_s resumed",
+	"day":                 "cpu_ms_per_user_hour login_p99_ms p50_ms p99_ms failed over_s",
+	"fleet-3": "cpu_us rate p50_ms p99_ms failed cpu_us_one rate_one cpu_ms_per_s_others " +
+		"death_failures death_lost death_s death_p99_ms",
+	"soak": "pss_mib pss_mib_ratio private_mib private_mib_ratio files files_ratio threads threads_ratio " +
+		"mb_per_s mb_per_s_ratio cpu_ms_per_s login_p50_ms failed " +
+		"[kernel_mib] [kernel_mib_ratio] [cpu_ms_per_s_ratio] [login_p50_ms_ratio]",
+}
+
+// TestSamples runs every scenario that a relay can serve and wants each to hand in
+// what it promises, and nothing to fail.
+func TestSamples(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs every scenario")
+	}
+	rig := newRig(t, sink.Options{})
+	courses, err := Select(Catalogue(tiny()), []string{"*", "soak"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := newRun()
+	if err := Run(t.Context(), rig.plan(tiny(), courses, rig.peer("usher", true)), run); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range run.Faults {
+		t.Errorf("fault in %s: %s", f.Scenario, f.Text)
+	}
+	if err := run.Validate(); err != nil {
+		t.Error(err)
+	}
+	for scenario, metrics := range promised {
+		for metric := range strings.FieldsSeq(metrics) {
+			name := strings.Trim(metric, "[]")
+			got, ok := value(run, scenario, name)
+			switch {
+			case !ok && name == metric:
+				t.Errorf("%s has no %s", scenario, name)
+			case strings.HasPrefix(name, "failed") || name == "refused" || strings.HasSuffix(name, "lost"):
+				if got != 0 {
+					t.Errorf("%s of %s is %v, want 0", name, scenario, got)
+				}
+			case ok && (strings.HasSuffix(name, "_ms") || strings.HasPrefix(name, "rate") || name == "mb_per_s" || name == "back_s"):
+				if got <= 0 {
+					t.Errorf("%s of %s is %v, want more than 0", name, scenario, got)
+				}
+			}
+		}
+	}
+	for _, s := range run.Samples {
+		if !strings.Contains(" "+strings.NewReplacer("[", "", "]", "").Replace(promised[s.Scenario])+" ", " "+s.Metric+" ") {
+			t.Errorf("%s hands in %s, which is not promised", s.Scenario, s.Metric)
+		}
+	}
+	if resumed, _ := value(run, "login-imaps-resumed", "resumed"); resumed != 1 {
+		t.Errorf("%v of the resumed logins were", resumed)
+	}
+	if failures, _ := value(run, "fleet-3", "death_failures"); failures == 0 {
+		t.Error("a node was killed and nobody noticed")
+	}
+	checkSeries(t, run)
+}
+
+func checkSeries(t *testing.T, run *result.Run) {
+	t.Helper()
+	i := slices.IndexFunc(run.Series, func(s result.Series) bool { return s.Scenario == "storm" && s.Name == "sessions" })
+	if i < 0 {
+		t.Fatal("storm has no series of sessions")
+	}
+	if s := run.Series[i]; s.Y[0] != 0 || s.Y[len(s.Y)-1] != float64(tiny().Storm) {
+		t.Errorf("sessions over time are %v, want from 0 to %d", s.Y, tiny().Storm)
+	}
+	if !slices.ContainsFunc(run.Series, func(s result.Series) bool { return s.Scenario == "soak" && len(s.Y) >= 3 }) {
+		t.Error("soak has no series")
+	}
+}
+
+// TestBare is of a target that has no process: what it would cost is not there, and
+// not zero.
+func TestBare(t *testing.T) {
+	rig := newRig(t, sink.Options{})
+	courses, err := Select(Catalogue(tiny()), []string{"login-plain", "down-plain-1", "idle-6", "storm", "noop-plain-1cpu"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := newRun()
+	if err := Run(t.Context(), rig.plan(tiny(), courses, rig.peer("direct", false)), run); err != nil {
+		t.Fatal(err)
+	}
+	if len(run.Faults) > 0 {
+		t.Errorf("faults %v, want none: a cost that is not there is no fault", run.Faults)
+	}
+	for _, s := range run.Samples {
+		if strings.HasPrefix(s.Metric, "cpu") {
+			t.Errorf("%s has %s = %v, though it has no process", s.Scenario, s.Metric, s.Value)
+		}
+	}
+	for scenario, metric := range map[string]string{"login-plain": "rate", "down-plain-1": "mb_per_s", "noop-plain-1cpu": "p50_ms"} {
+		if got, ok := value(run, scenario, metric); !ok || got <= 0 {
+			t.Errorf("%s of %s is %v, want a figure", metric, scenario, got)
+		}
+	}
+}
+
+// value is a metric's first sample.
+func value(run *result.Run, scenario, metric string) (float64, bool) {
+	i := slices.IndexFunc(run.Samples, func(s result.Sample) bool { return s.Scenario == scenario && s.Metric == metric })
+	if i < 0 {
+		return math.NaN(), false
+	}
+	return run.Samples[i].Value, true
+}
