@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 )
 
 // MaxFile bounds a file that is read, in octets. A full run of twelve targets,
@@ -14,8 +15,9 @@ import (
 const MaxFile = 64 << 20
 
 // WriteFile writes the run as indented JSON, each sample on a line of its own.
-// The same run gives the same file. A run that does not hold together (see
-// [Run.Validate]) is not written.
+// The same run gives the same file. Texts of targets and faults may be anything:
+// what cannot be shown is replaced, and what is too long cut. Otherwise a run that
+// does not hold together (see [Run.Validate]) is not written.
 func (r *Run) WriteFile(name string) error {
 	var b bytes.Buffer
 	if err := r.encode(&b); err != nil {
@@ -49,6 +51,7 @@ type head struct {
 }
 
 func (r *Run) encode(b *bytes.Buffer) error {
+	r = r.printable()
 	if err := r.Validate(); err != nil {
 		return err
 	}
@@ -84,6 +87,20 @@ func list[T any](b *bytes.Buffer, name string, elements []T) error {
 	}
 	b.WriteByte(']')
 	return nil
+}
+
+// printable is the run with every text as it can be kept: what a program has said
+// of itself, or at its end, is not worth the run that it is part of.
+func (r *Run) printable() *Run {
+	c := *r
+	c.Targets, c.Faults = slices.Clone(r.Targets), slices.Clone(r.Faults)
+	for i, t := range c.Targets {
+		c.Targets[i].Version, c.Targets[i].Note, c.Targets[i].Missing = cleaned(t.Version), cleaned(t.Note), cleaned(t.Missing)
+	}
+	for i, f := range c.Faults {
+		c.Faults[i].Text = cleaned(f.Text)
+	}
+	return &c
 }
 
 // decode reads one run, and nothing behind it.

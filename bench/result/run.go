@@ -35,11 +35,11 @@ type Run struct {
 	Started  time.Time         `json:"started"`    // UTC
 	Elapsed  time.Duration     `json:"elapsed_ns"` // from start to end of the whole run
 	Machine  Machine           `json:"machine"`
-	Settings map[string]string `json:"settings,omitempty"` // what the run was asked to do: "repetitions": "5"
-	Targets  []Target          `json:"targets"`            // in the order of the tables
+	Settings map[string]string `json:"settings"` // what the run was asked to do: "repetitions": "5"
+	Targets  []Target          `json:"targets"`  // in the order of the tables
 	Samples  []Sample          `json:"samples"`
-	Series   []Series          `json:"series,omitempty"`
-	Faults   []Fault           `json:"faults,omitempty"`
+	Series   []Series          `json:"series"`
+	Faults   []Fault           `json:"faults"`
 }
 
 // A Machine says where a run took place. Empty and zero fields are not known.

@@ -100,10 +100,15 @@ func (r *Run) validateSeries(known map[string]bool) error {
 	return nil
 }
 
+// validateFaults lets a fault be of no scenario or no target: it may be one of
+// the whole run.
 func (r *Run) validateFaults(known map[string]bool) error {
 	for _, f := range r.Faults {
-		if err := cmp.Or(measured(f.Scenario, f.Target, known), texts(f.Text)); err != nil {
+		if err := cmp.Or(texts(f.Text), texts(f.Scenario)); err != nil {
 			return err
+		}
+		if f.Target != "" && !known[f.Target] {
+			return fmt.Errorf("a fault is of %q, which is not in the list of targets", f.Target)
 		}
 	}
 	return nil
@@ -140,7 +145,7 @@ func texts(all ...string) error {
 			return fmt.Errorf("a text of %d octets, more than %d: %.40q", len(text), maxText, text)
 		}
 		for _, c := range text {
-			if c == unicode.ReplacementChar || unicode.IsControl(c) && c != '\n' && c != '\t' {
+			if unicode.IsControl(c) && c != '\n' && c != '\t' {
 				return errors.New("a text that cannot be printed: " + fmt.Sprintf("%.40q", text))
 			}
 		}

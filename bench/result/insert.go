@@ -1,0 +1,110 @@
+package result
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Markers of a part in a page. Between them stands what a run gives, and
+// nothing that is written by hand:
+//
+//	<!-- bench:begin logins run=2026-11-30 pictures=performance -->
+//	<!-- bench:end logins -->
+//
+// run names the file of the result, without its ending; a part without it is of
+// whichever run the page is updated from. pictures is the directory of the plots,
+// as seen from the page; without it there are none.
+const (
+	beginMarker  = "<!-- bench:begin "
+	endMarker    = "<!-- bench:end "
+	markerEnding = " -->"
+)
+
+// A marker is the begin of a part.
+type marker struct{ part, run, pictures string }
+
+// Insert puts the parts of a run that a page asks for into it, and leaves the
+// rest as it is. name is that of the run, for parts that ask for a certain one;
+// those of others are left alone. It refuses a page with markers that do not
+// match, and a part that the run does not have.
+func Insert(text string, r *Run, name string) (string, error) {
+	var b strings.Builder
+	inserted := 0
+	for n := 1; text != ""; {
+		line, rest, _ := strings.Cut(text, "\n")
+		body := strings.TrimSpace(line)
+		if strings.HasPrefix(body, endMarker) {
+			return "", fmt.Errorf("line %d: %q ends a part that did not begin", n, body)
+		}
+		if !strings.HasPrefix(body, beginMarker) {
+			b.WriteString(text[:len(text)-len(rest)])
+			text, n = rest, n+1
+			continue
+		}
+		m, err := parseMarker(body)
+		if err != nil {
+			return "", fmt.Errorf("line %d: %w", n, err)
+		}
+		old, after, ok := strings.Cut(rest, endMarker+m.part+markerEnding)
+		if !ok || strings.Contains(old, beginMarker) || strings.Contains(old, endMarker) {
+			return "", fmt.Errorf("line %d: part %s has no end: want %q before the next part", n, m.part, endMarker+m.part+markerEnding)
+		}
+		b.WriteString(line + "\n")
+		lines := 1 + strings.Count(old, "\n")
+		if m.run == "" || m.run == name {
+			part, err := r.part(m)
+			if err != nil {
+				return "", fmt.Errorf("line %d: %w", n, err)
+			}
+			old = "\n" + part + "\n"
+			inserted++
+		}
+		n += lines
+		b.WriteString(old + endMarker + m.part + markerEnding)
+		rest, text, _ = strings.Cut(after, "\n")
+		b.WriteString(rest)
+		if len(rest) < len(after) {
+			b.WriteByte('\n')
+			n++
+		}
+	}
+	if inserted == 0 {
+		return "", errors.New("no part of this run is in the page: write a line " + beginMarker + "verdict" + markerEnding + " and one " + endMarker + "verdict" + markerEnding)
+	}
+	return b.String(), nil
+}
+
+// parseMarker reads the line that begins a part.
+func parseMarker(line string) (marker, error) {
+	body, ok := strings.CutSuffix(strings.TrimPrefix(line, beginMarker), markerEnding)
+	fields := strings.Fields(body)
+	if !ok || len(fields) == 0 {
+		return marker{}, fmt.Errorf("%q begins no part: want %sNAME%s", line, beginMarker, markerEnding)
+	}
+	m := marker{part: fields[0]}
+	for _, field := range fields[1:] {
+		key, value, _ := strings.Cut(field, "=")
+		switch key {
+		case "run":
+			m.run = value
+		case "pictures":
+			m.pictures = value
+		default:
+			return marker{}, fmt.Errorf("%q: want run=NAME or pictures=DIRECTORY", field)
+		}
+	}
+	return m, nil
+}
+
+// part is the text that a marker asks for.
+func (r *Run) part(m marker) (string, error) {
+	var names []string
+	for _, p := range r.Parts(m.pictures) {
+		if p.Name == m.part {
+			return p.Text, nil
+		}
+		names = append(names, p.Name)
+	}
+	return "", fmt.Errorf("the run has no part %q; it has %s", m.part, strings.Join(names, ", "))
+}

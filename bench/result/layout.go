@@ -1,0 +1,176 @@
+package result
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// A group is a chapter of the report: scenarios that belong together.
+type group struct {
+	name     string   // of its part in a page
+	title    string   // its heading
+	prefixes []string // of its scenarios' names
+	metrics  []metric // in the order of its tables
+}
+
+// A metric is what people call one.
+type metric struct {
+	name  string
+	title string
+	plot  bool // worth a picture
+}
+
+// groups are the chapters. A scenario belongs to the first whose prefix it has;
+// the last takes what no other has, so that nothing measured is left unsaid.
+var groups = []group{
+	{"logins", "Logins", []string{"login-"}, []metric{
+		{"cpu_us", "CPU per login", true},
+		{"rate", "Rate of logins", true},
+		{"p50_ms", "Time of a login, median", false},
+		{"p99_ms", "Time of a login, 99th percentile", true},
+	}},
+	{"idle", "Idle sessions", []string{"idle-"}, []metric{
+		{"pss_kib", "Process memory per session, PSS", true},
+		{"private_kib", "Private memory per session", false},
+		{"kernel_kib", "Kernel memory per session", false},
+		{"pss_kernel_kib", "Process and kernel memory per session", true},
+		{"files", "Descriptors per session", false},
+		{"cpu_ms_per_s", "CPU while idle", false},
+	}},
+	{"throughput", "Throughput", []string{"down-", "up-"}, []metric{
+		{"cpu_s_per_gb", "CPU per GB", true},
+		{"mb_per_s", "Throughput", true},
+	}},
+	{"roundtrips", "Round trips", []string{"noop-"}, []metric{
+		{"cpu_us", "CPU per round trip", true},
+		{"p50_ms", "Round trip, median", false},
+		{"p99_ms", "Round trip, 99th percentile", true},
+		{"rate", "Rate of round trips", false},
+	}},
+	{"storm", "Reconnect storm", []string{"storm"}, []metric{
+		{"back_s", "Until all are back", true},
+		{"p50_ms", "Time of a login, median", false},
+		{"p99_ms", "Time of a login, 99th percentile", true},
+		{"cpu_us", "CPU per login", false},
+	}},
+	{"day", "Mixed day", []string{"day"}, []metric{
+		{"cpu_s_per_user_hour", "CPU per user and hour", true},
+	}},
+	{"fleet", "Fleet", []string{"fleet-"}, []metric{
+		{"cpu_us", "CPU per login", true},
+		{"rate", "Rate of logins of each node", true},
+	}},
+	{"soak", "Soak", []string{"soak"}, nil},
+	{"other", "Other scenarios", []string{""}, nil},
+}
+
+// failed is the metric that needs no table while it is 0 everywhere.
+const failed = "failed"
+
+// A table has targets in its rows and figures in its columns.
+type table struct {
+	name    string // of its picture's file, without the ending
+	title   string
+	plot    bool
+	columns []column
+}
+
+// A column is a figure, and what is above it.
+type column struct {
+	head string
+	*Figure
+}
+
+// tables are those of a group: one for each metric with a column a scenario or,
+// where the group has but one scenario, one table with a column a metric.
+func (g *group) tables(all []*Figure) []table {
+	mine := slices.DeleteFunc(slices.Clone(all), func(f *Figure) bool { return groupOf(f.Scenario) != g.name })
+	var scenarios []string
+	metrics := slices.Clone(g.metrics)
+	for _, f := range mine {
+		if !slices.Contains(scenarios, f.Scenario) {
+			scenarios = append(scenarios, f.Scenario)
+		}
+		if !slices.ContainsFunc(metrics, func(m metric) bool { return m.name == f.Metric }) {
+			metrics = append(metrics, metric{name: f.Metric, title: strings.ReplaceAll(f.Metric, "_", " ")})
+		}
+	}
+	var tables []table
+	for _, m := range metrics {
+		t := table{name: g.name + "-" + m.name, title: m.title, plot: m.plot}
+		for _, scenario := range scenarios {
+			if f := figure(mine, scenario, m.name); f != nil {
+				t.columns = append(t.columns, column{scenario, f})
+			}
+		}
+		if len(t.columns) > 0 {
+			tables = append(tables, t)
+		}
+	}
+	if len(scenarios) == 1 {
+		return []table{single(tables)}
+	}
+	for i, t := range tables {
+		tables[i].title = withParentheses(t.title, t.columns[0].Unit)
+	}
+	return slices.DeleteFunc(tables, table.nothingFailed)
+}
+
+// single joins tables of one column each.
+func single(tables []table) table {
+	one := table{title: tables[0].columns[0].Scenario}
+	for _, t := range tables {
+		one.columns = append(one.columns, column{withParentheses(t.title, t.columns[0].Unit), t.columns[0].Figure})
+	}
+	return one
+}
+
+// pictures are the tables of a group that are worth a plot, one for each metric.
+func (g *group) pictures(all []*Figure) []table {
+	var tables []table
+	for _, m := range g.metrics {
+		t := table{name: g.name + "-" + m.name, title: m.title, plot: m.plot}
+		for _, f := range all {
+			if groupOf(f.Scenario) == g.name && f.Metric == m.name {
+				t.columns = append(t.columns, column{f.Scenario, f})
+			}
+		}
+		if m.plot && len(t.columns) > 0 {
+			tables = append(tables, t)
+		}
+	}
+	return tables
+}
+
+// nothingFailed reports whether a table counts failures, and has none.
+func (t table) nothingFailed() bool {
+	for _, c := range t.columns {
+		for _, values := range c.Values {
+			if c.Metric != failed || slices.Max(values) > 0 {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// groupOf is the name of a scenario's group.
+func groupOf(scenario string) string {
+	for _, g := range groups {
+		for _, prefix := range g.prefixes {
+			if strings.HasPrefix(scenario, prefix) {
+				return g.name
+			}
+		}
+	}
+	panic("the last group takes every scenario")
+}
+
+// withParentheses adds a unit to a title.
+func withParentheses(title, unit string) string {
+	if unit == "" {
+		return title
+	}
+	return fmt.Sprintf("%s (%s)", title, unit)
+}

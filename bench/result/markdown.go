@@ -1,0 +1,284 @@
+package result
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// A Part is a piece of the report that a page may show by itself (see [Update]).
+type Part struct {
+	Name  string // "logins"
+	Title string
+	Text  string // Markdown, without the heading
+}
+
+// Markdown writes the whole report of a run, without pictures.
+func Markdown(w io.Writer, r *Run) error { return page(w, r, "") }
+
+// MarkdownPictures is [Markdown] with the plots of [WritePlots], which are in a
+// directory that is named relative to the page.
+func MarkdownPictures(w io.Writer, r *Run, dir string) error { return page(w, r, dir) }
+
+func page(w io.Writer, r *Run, dir string) error {
+	if _, err := fmt.Fprintf(w, "# Benchmark of %s\n", r.Started.UTC().Format("2006-01-02 15:04 UTC")); err != nil {
+		return err
+	}
+	for _, p := range r.Parts(dir) {
+		if _, err := fmt.Fprintf(w, "\n## %s\n\n%s", p.Title, p.Text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Parts are the pieces of the report, in its order. The directory of the plots
+// is as for [MarkdownPictures]; "" leaves them out.
+func (r *Run) Parts(dir string) []Part {
+	all := r.Figures()
+	parts := []Part{
+		{"verdict", "What usher is asked to reach", r.verdictTable()},
+		{"losses", "Where usher loses", r.lossTable()},
+	}
+	for _, g := range groups {
+		if text := r.chapter(&g, all, dir); text != "" {
+			parts = append(parts, Part{g.name, g.title, text})
+		}
+	}
+	return append(parts,
+		Part{"targets", "Targets", r.targetTable()},
+		Part{"machine", "Machine and settings", r.machineTable()},
+		Part{"faults", "Faults", r.faultTable()},
+	)
+}
+
+// chapter is the text of a group, "" if nothing of it was measured.
+func (r *Run) chapter(g *group, all []*Figure, dir string) string {
+	tables := g.tables(all)
+	var pieces []string
+	for _, t := range tables {
+		pieces = append(pieces, "**"+escape(t.title)+"**\n\n"+r.table(t))
+	}
+	if counted := r.failedIn(g, all); counted != "" {
+		pieces = append(pieces, counted)
+	}
+	if dir != "" {
+		for _, t := range g.pictures(all) {
+			pieces = append(pieces, fmt.Sprintf("![%s](%s/%s.svg)\n", escape(g.title+": "+t.title), dir, t.name))
+		}
+		for _, c := range r.courses(g.name) {
+			pieces = append(pieces, fmt.Sprintf("![%s](%s/%s.svg)\n", escape(c.title), dir, c.file))
+		}
+	}
+	return strings.Join(pieces, "\n")
+}
+
+// failedIn says that nothing failed, where there is no table of what did.
+func (r *Run) failedIn(g *group, all []*Figure) string {
+	scenarios := 0
+	for _, f := range all {
+		if groupOf(f.Scenario) == g.name && f.Metric == failed {
+			if !(table{columns: []column{{f.Scenario, f}}}).nothingFailed() {
+				return ""
+			}
+			scenarios++
+		}
+	}
+	if scenarios < 2 { // none counted, or it has its column
+		return ""
+	}
+	return "Nothing failed, in any repetition of any target.\n"
+}
+
+// table shows one: medians, and in small print the lowest and the highest value;
+// below the targets the best peer, and what usher is of it.
+func (r *Run) table(t table) string {
+	heads, rule := []string{"target"}, []string{"---"}
+	best, ratios := []string{"*best peer*"}, []string{"**usher / best peer**"}
+	rivals := false
+	for _, c := range t.columns {
+		heads, rule = append(heads, escape(c.head)), append(rule, "---:")
+		name := c.Best(peer)
+		best = append(best, orDash(name))
+		ours, ok := c.Summary(usher)
+		text := "–"
+		if name != "" {
+			rivals = true
+			theirs, _ := c.Summary(name)
+			if ok && theirs.Median > 0 {
+				text = "**" + ratio(ours.Median/theirs.Median) + "**"
+			}
+			if ok && c.better(theirs.Median, ours.Median) {
+				text += " loses"
+			}
+		}
+		ratios = append(ratios, text)
+	}
+	rows := [][]string{heads, rule}
+	for _, target := range r.Targets {
+		row, shown := []string{target.Name}, false
+		if target.Name == usher {
+			row[0] = "**usher**"
+		}
+		for _, c := range t.columns {
+			text, ok := r.cell(c, target.Name)
+			row, shown = append(row, text), shown || ok
+		}
+		if shown {
+			rows = append(rows, row)
+		}
+	}
+	if rivals {
+		rows = append(rows, best, ratios)
+	}
+	return lines(rows)
+}
+
+// cell is one value; false if there is none and nothing to say of it.
+func (r *Run) cell(c column, target string) (string, bool) {
+	s, ok := c.Summary(target)
+	if ok {
+		return summaryText(s), true
+	}
+	if slices.ContainsFunc(r.Faults, func(f Fault) bool { return f.Scenario == c.Scenario && f.Target == target }) {
+		return "fault", true
+	}
+	return "–", false
+}
+
+// summaryText is a median with its spread in small print.
+func summaryText(s Summary) string {
+	text := Number(s.Median)
+	if s.N > 1 && s.Low != s.High {
+		text += fmt.Sprintf(" <small>%s–%s</small>", Number(s.Low), Number(s.High))
+	}
+	return text
+}
+
+func (r *Run) verdictTable() string {
+	rows := [][]string{
+		{"", "figure", "held against", "its value", "usher", "ratio", "asked", "verdict"},
+		{"---", "---", "---", "---:", "---:", "---:", "---:", "---"},
+	}
+	met, measured := 0, 0
+	for _, v := range r.Verdict() {
+		text := v.Verdict
+		switch v.Verdict {
+		case Met:
+			met++
+			measured++
+		case Missed:
+			measured++
+			text = "**" + text + "**"
+		default:
+			text += ": " + escape(v.Why)
+		}
+		rows = append(rows, []string{
+			fmt.Sprint(v.Must), v.Title, orDash(v.Rival), orDash(v.Theirs), orDash(v.Usher), orDash(v.Ratio), v.Asked, text,
+		})
+	}
+	return fmt.Sprintf("%s\n%d of %d figures were measured, %d are met and %d missed.\n",
+		lines(rows), measured, len(rows)-2, met, measured-met)
+}
+
+func (r *Run) lossTable() string {
+	losses := r.Losses()
+	if len(losses) == 0 {
+		return "Nowhere: no peer has a better median in any figure of this run.\n"
+	}
+	rows := [][]string{
+		{"scenario", "figure", "best peer", "its value", "usher", "usher / best peer", ""},
+		{"---", "---", "---", "---:", "---:", "---:", "---"},
+	}
+	for _, l := range losses {
+		held, sure := "–", ""
+		if l.Theirs.Median > 0 {
+			held = ratio(l.Usher.Median / l.Theirs.Median)
+		}
+		if l.Overlap {
+			sure = "the spreads overlap"
+		}
+		rows = append(rows, []string{
+			l.Scenario, escape(withParentheses(l.Metric, l.Unit)), l.Best, summaryText(l.Theirs), summaryText(l.Usher), held, sure,
+		})
+	}
+	return lines(rows)
+}
+
+func (r *Run) targetTable() string {
+	rows := [][]string{{"target", "version", "notes"}, {"---", "---", "---"}}
+	for _, t := range r.Targets {
+		note := escape(t.Note)
+		if t.Missing != "" {
+			note = "**not measured**: " + escape(t.Missing)
+		}
+		rows = append(rows, []string{t.Name, orDash(escape(t.Version)), note})
+	}
+	return lines(rows) + "\nusher and its variants, `naive` (two goroutines and io.Copy) and `direct` (no proxy) are references: they are no peers.\n"
+}
+
+func (r *Run) machineTable() string {
+	rows := [][]string{{"", ""}, {"---", "---"}}
+	add := func(name, value string) {
+		if value != "" {
+			rows = append(rows, []string{escape(name), escape(value)})
+		}
+	}
+	m := r.Machine
+	add("CPU", m.CPU)
+	if m.Cores > 0 {
+		add("cores", fmt.Sprint(m.Cores))
+	}
+	if m.Memory > 0 {
+		add("memory", fmt.Sprintf("%.1f GiB", float64(m.Memory)/(1<<30)))
+	}
+	add("kernel", m.Kernel)
+	add("distribution", m.Distribution)
+	add("architecture", m.Arch)
+	add("Go", m.Go)
+	add("started", r.Started.UTC().Format("2006-01-02 15:04:05 UTC"))
+	add("took", r.Elapsed.Round(1e9).String())
+	for _, name := range slices.Sorted(maps.Keys(r.Settings)) {
+		add(name, r.Settings[name])
+	}
+	return lines(rows)
+}
+
+func (r *Run) faultTable() string {
+	if len(r.Faults) == 0 {
+		return "None.\n"
+	}
+	rows := [][]string{{"scenario", "target", "repetition", "fault"}, {"---", "---", "---:", "---"}}
+	for _, f := range r.Faults {
+		rows = append(rows, []string{orDash(escape(f.Scenario)), orDash(f.Target), fmt.Sprint(f.Repetition), escape(shortened(f.Text))})
+	}
+	return lines(rows)
+}
+
+// shownFault bounds a fault's text in a table, in characters; the file has all.
+const shownFault = 300
+
+func shortened(text string) string {
+	if all := []rune(text); len(all) > shownFault {
+		return string(all[:shownFault]) + "…"
+	}
+	return text
+}
+
+// lines writes rows of a table.
+func lines(rows [][]string) string {
+	var b strings.Builder
+	for _, row := range rows {
+		b.WriteString("| " + strings.Join(row, " | ") + " |\n")
+	}
+	return b.String()
+}
+
+func orDash(text string) string {
+	if text == "" {
+		return "–"
+	}
+	return text
+}

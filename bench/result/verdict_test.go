@@ -1,0 +1,138 @@
+package result
+
+import (
+	"slices"
+	"testing"
+)
+
+// judged is the row of a figure that is asked for.
+func judged(t *testing.T, r *Run, title string) Row {
+	t.Helper()
+	rows := r.Verdict()
+	i := slices.IndexFunc(rows, func(row Row) bool { return row.Title == title })
+	if i < 0 {
+		t.Fatalf("nobody asks for %q", title)
+	}
+	return rows[i]
+}
+
+func TestVerdict(t *testing.T) {
+	before, _ := pair()
+	r := before
+	r.Targets = append(r.Targets, Target{Name: "naive"}, Target{Name: "nginx-mail"}, Target{Name: "nginx-mail-16k"})
+	measure(r, "login-imaps", "usher", "cpu_us", Lower, 80)
+	measure(r, "login-imaps", "haproxy", "cpu_us", Lower, 100)
+	measure(r, "login-imaps", "naive", "cpu_us", Lower, 10) // no peer
+	measure(r, "login-imaps", "nginx-mail", "cpu_us", Lower, 130)
+	measure(r, "login-imaps", "nginx-mail-16k", "cpu_us", Lower, 110)
+	measure(r, "login-pop3s", "haproxy", "cpu_us", Lower, 100)
+	measure(r, "login-starttls", "usher", "cpu_us", Lower, 100)
+	measure(r, "login-imaps-resumed", "usher", "cpu_us", Lower, 76)
+	measure(r, "login-imaps-resumed", "haproxy", "cpu_us", Lower, 100)
+	measure(r, "storm", "usher", "back_s", Lower, 11)
+	measure(r, "storm", "haproxy", "back_s", Lower, 12)
+	measure(r, "storm", "naive", "back_s", Lower, 10) // as good as a peer here
+	measure(r, "storm", "usher", "failed", Lower, 0, 0, 1)
+	measure(r, "fleet-1", "usher", "rate", Higher, 1000)
+	measure(r, "fleet-3", "usher", "rate", Higher, 960)
+	measure(r, "fleet-5", "usher", "rate", Higher, 940)
+	measure(r, "fleet-1", "usher", "cpu_us", Lower, 100)
+	measure(r, "fleet-3", "usher", "cpu_us", Lower, 106)
+	measure(r, "down-tls-1", "usher", "cpu_s_per_gb", Higher, 1) // not what is asked for
+	measure(r, "down-tls-1", "haproxy", "cpu_s_per_gb", Higher, 1)
+	measure(r, "idle-2000", "usher", "pss_kib", Lower, 1)
+	measure(r, "idle-2000", "haproxy", "pss_kib", Lower, 0)
+	for _, tt := range []struct{ title, rival, ratio, verdict string }{
+		{"CPU per login, IMAPS, full handshake", "haproxy", "0.800", Met},
+		{"the same against nginx mail", "nginx-mail-16k", "0.727", Missed},
+		{"CPU per login, IMAPS, resumed", "haproxy", "0.760", Missed},
+		{"CPU per login, POP3S", "", "", NotMeasured},
+		{"CPU per login, STARTTLS", "", "", NotMeasured},
+		{"storm: until all are back", "naive", "1.100", Missed},
+		{"logins per second and node, three nodes", "usher, fleet-1", "0.960", Met},
+		{"logins per second and node, five nodes", "usher, fleet-1", "0.940", Missed},
+		{"CPU per login, three nodes", "usher, fleet-1", "1.060", Missed},
+		{"CPU per GB down, TLS, 1 session", "", "", NotMeasured},
+		{"process memory, 2,000 idle sessions", "haproxy", "–", Missed},
+	} {
+		row := judged(t, r, tt.title)
+		if row.Rival != tt.rival || row.Ratio != tt.ratio || row.Verdict != tt.verdict || (row.Why != "") != (row.Verdict == NotMeasured) {
+			t.Errorf("%s: %+v, want %+v", tt.title, row, tt)
+		}
+	}
+}
+
+// TestRefused wants none of any repetition: a median of 0 hides a bad one.
+func TestRefused(t *testing.T) {
+	for _, tt := range []struct {
+		values []float64
+		want   string
+	}{
+		{[]float64{0, 0, 0}, Met},
+		{[]float64{0, 1, 0}, Missed},
+	} {
+		r, _ := pair()
+		measure(r, "storm", "usher", "failed", Lower, tt.values...)
+		if got := judged(t, r, "storm: refused").Verdict; got != tt.want {
+			t.Errorf("%v refused: %s, want %s", tt.values, got, tt.want)
+		}
+	}
+}
+
+func TestSteady(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		seconds int
+		of      func(second int) float64
+		want    string
+	}{
+		{"level", 1800, func(int) float64 { return 100 }, Met},
+		{"a hill in the middle", 1800, func(s int) float64 { return 100 + float64(s%900)/9 }, Missed},
+		{"grown by 2 %", 1800, func(s int) float64 { return 100 + float64(s)/900 }, Met},
+		{"grown by 4 %", 1800, func(s int) float64 { return 100 + float64(s)/450 }, Missed},
+		{"shrunk by 4 %", 1800, func(s int) float64 { return 100 - float64(s)/450 }, Missed},
+		{"too short", 600, func(int) float64 { return 100 }, NotMeasured},
+		{"nothing", 1800, func(int) float64 { return 0 }, NotMeasured},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r, _ := pair()
+			s := Series{Scenario: "soak", Target: "usher", Name: "pss_kib", Unit: "KiB"}
+			for second := range tt.seconds + 1 {
+				s.X, s.Y = append(s.X, float64(second)), append(s.Y, tt.of(second))
+			}
+			r.Series = append(r.Series, s)
+			row := judged(t, r, steady[0].title)
+			if row.Verdict != tt.want || (row.Why != "") != (tt.want == NotMeasured) {
+				t.Errorf("%+v, want %s", row, tt.want)
+			}
+		})
+	}
+}
+
+// TestAsked holds what is asked to the words of the report: a scenario that no
+// chapter knows, or a metric without a title, is a slip of the pen.
+func TestAsked(t *testing.T) {
+	for _, a := range asked {
+		known := a.metric == failed
+		for _, g := range groups {
+			known = known || g.name == groupOf(a.scenario) && slices.ContainsFunc(g.metrics, func(m metric) bool { return m.name == a.metric })
+		}
+		if !known || groupOf(a.scenario) == "other" {
+			t.Errorf("%s: no chapter has the %s of %s", a.title, a.metric, a.scenario)
+		}
+	}
+}
+
+func TestLosses(t *testing.T) {
+	r, _ := pair()
+	measure(r, "day", "usher", "cpu_us", Lower, 11, 12, 13)
+	measure(r, "day", "haproxy", "cpu_us", Lower, 9, 10, 11)
+	measure(r, "login-rate", "usher", "rate", Higher, 90)
+	measure(r, "login-rate", "haproxy", "rate", Higher, 100)
+	measure(r, "storm", "usher", "failed", Lower, 0)
+	measure(r, "storm", "haproxy", "failed", Lower, 0)
+	got := r.Losses()
+	if len(got) != 2 || got[0].Metric != "cpu_us" || !got[0].Overlap || got[1].Metric != "rate" || got[1].Overlap {
+		t.Errorf("got %+v, want the day, in which the spreads overlap, and the rate, in which they do not", got)
+	}
+}
