@@ -63,7 +63,7 @@ func newRunCommand() *cobra.Command {
 	f.Uint64Var(&o.seed, "seed", 0, "of what is drawn: think times, users (default 1)")
 	f.StringVar(&o.out, "out", "bench-run.json", "file for the result, written after every repetition")
 	f.StringVar(&o.usher, "usher", "", "binary of usher (default: built from this repository)")
-	f.BoolVar(&o.series, "series", false, "keep in the file how figures changed in time, for plots")
+	f.BoolVar(&o.series, "series", false, "keep in the file how a storm went in time, for plots; a soak's is always kept")
 	return cmd
 }
 
@@ -113,11 +113,11 @@ func run(cmd *cobra.Command, o runOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	if free, err := writable(o.out); err != nil {
-		return fmt.Errorf("--out: %w", err) // before 40 minutes are spent
-	} else {
-		defer free()
+	free, err := writable(o.out) // before 40 minutes are spent
+	if err != nil {
+		return fmt.Errorf("--out: %w", err)
 	}
+	defer free()
 	dir, err := os.MkdirTemp("", "usher-bench-")
 	if err != nil {
 		return err
@@ -220,7 +220,7 @@ func (o runOptions) settings(p scenario.Params, site peers.Site) map[string]stri
 func save(r *result.Run, name string, series bool) error {
 	kept := *r
 	if !series {
-		kept.Series = nil
+		kept.Series = slices.DeleteFunc(slices.Clone(r.Series), func(s result.Series) bool { return s.Scenario != "soak" })
 	}
 	if err := kept.WriteFile(name + ".new"); err != nil {
 		return err
