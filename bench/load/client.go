@@ -16,6 +16,7 @@ type Client struct {
 	tcp     *net.TCPConn
 	conn    net.Conn // tcp, or tls over it
 	tls     *tls.Conn
+	wire    *wire           // what tls runs over
 	ctx     context.Context // ends the client, as Dial says
 	stop    func() bool     // takes leave of ctx
 	timeout time.Duration   // of each answer; zero once SetDeadline was used

@@ -48,8 +48,7 @@ func (s Service) Dial(ctx context.Context) (*Client, error) {
 	}
 	c := newClient(ctx, conn.(*net.TCPConn), s.Protocol == POP3, timeout)
 	if err := c.open(s); err != nil {
-		c.release()
-		_ = c.tcp.Close()
+		_ = c.Close()
 		return nil, err
 	}
 	return c, nil
@@ -85,7 +84,8 @@ func (c *Client) handshake(config *tls.Config) error {
 	if err := c.arm(); err != nil {
 		return err
 	}
-	conn := tls.Client(c.wire(), config)
+	c.wire = &wire{TCPConn: c.tcp}
+	conn := tls.Client(c.wire, config)
 	if err := conn.Handshake(); err != nil {
 		return fmt.Errorf("handshake: %w", err)
 	}

@@ -9,8 +9,9 @@ import (
 
 // InFlight is how many operations the open loop has without an answer at most.
 // Each costs a goroutine, its stack and a descriptor, of which a process may
-// have 20,000; a target that owes so many answers has long lost.
-const InFlight = 8192
+// have 20,000: enough for a storm of clients that all come at once, and a target
+// that owes so many answers has long lost.
+const InFlight = 16 << 10
 
 // A span is the time that an operation is charged with.
 type span struct {
@@ -29,12 +30,13 @@ func Mark(ctx context.Context) {
 	}
 }
 
-// run does one operation, charged from begin.
-func (s *span) run(ctx context.Context, t *tally, begin time.Time, op func(context.Context) error) {
-	s.begin, s.took = begin, 0
-	err := op(ctx)
+// start begins an operation that is charged from begin.
+func (s *span) start(begin time.Time) { s.begin, s.took = begin, 0 }
+
+// end counts it.
+func (s *span) end(t *tally, err error) {
 	if s.took == 0 {
-		s.took = time.Since(begin)
+		s.took = time.Since(s.begin)
 	}
 	t.add(s.took, err)
 }
@@ -58,7 +60,8 @@ func Closed(ctx context.Context, workers, total int, op func(ctx context.Context
 				if i >= total {
 					return
 				}
-				s.run(ctx, t, time.Now(), func(ctx context.Context) error { return op(ctx, worker, i) })
+				s.start(time.Now())
+				s.end(t, op(ctx, worker, i))
 			}
 		})
 	}
@@ -68,13 +71,18 @@ func Closed(ctx context.Context, workers, total int, op func(ctx context.Context
 }
 
 // Open starts total operations at a rate per second, evenly spaced, whether or
-// not earlier ones have ended, as strangers do who know nothing of each other.
+// not earlier ones have ended, as strangers do who know nothing of each other; a
+// rate of 0 has all of them due at once.
 // Latencies count from the time that an operation was due, so a target that
 // stalls is charged with the wait of all who would have come meanwhile
 // (coordinated omission). An operation that is due while InFlight others are
 // under way is not started and counts as failed, with ErrOverload. When ctx is
 // done no operation is begun any more. Open returns when all have ended.
 func Open(ctx context.Context, rate float64, total int, op func(ctx context.Context, i int) error) Report {
+	return open(ctx, rate, total, InFlight, op)
+}
+
+func open(ctx context.Context, rate float64, total, inFlight int, op func(ctx context.Context, i int) error) Report {
 	type due struct {
 		i  int
 		at time.Time
@@ -86,22 +94,26 @@ func Open(ctx context.Context, rate float64, total int, op func(ctx context.Cont
 	worker := func(first due) {
 		s := &span{}
 		ctx := context.WithValue(ctx, spanKey{}, s)
-		do := func(d due) { s.run(ctx, t, d.at, func(ctx context.Context) error { return op(ctx, d.i) }) }
-		do(first)
+		s.start(first.at)
+		s.end(t, op(ctx, first.i))
 		for d := range idle {
-			do(d)
+			s.start(d.at)
+			s.end(t, op(ctx, d.i))
 		}
 	}
 	start := time.Now()
 	for i := range total {
-		d := due{i, start.Add(time.Duration(float64(i) / rate * float64(time.Second)))}
+		d := due{i, start}
+		if rate > 0 {
+			d.at = start.Add(time.Duration(float64(i) / rate * float64(time.Second)))
+		}
 		if !waitUntil(ctx, d.at) {
 			break
 		}
 		select {
 		case idle <- d:
 		default:
-			if workers == InFlight {
+			if workers == inFlight {
 				t.add(0, ErrOverload)
 				continue
 			}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"strconv"
 
 	"usher.example/bench/bulk"
@@ -75,9 +74,6 @@ func (c *Client) Upload(n int64) error {
 	if err := c.send(n); err != nil {
 		return fmt.Errorf("upload: %w", err)
 	}
-	if _, err := c.conn.Write([]byte("\r\n")); err != nil {
-		return fmt.Errorf("upload: %w", err)
-	}
 	return c.answer()
 }
 
@@ -85,38 +81,66 @@ func (c *Client) Upload(n int64) error {
 func (c *Client) discard(n int64) error {
 	had := min(n, int64(c.in.w-c.in.r))
 	c.in.r += int(had)
-	n -= had
-	if c.tls == nil {
-		return bulk.Drop(c.tcp, n)
-	}
-	for n > 0 {
-		got, err := c.conn.Read(c.in.buf[:min(n, inputSize)])
-		n -= int64(got)
-		if err != nil {
-			if errors.Is(err, io.EOF) {
-				err = io.ErrUnexpectedEOF
-			}
-			return err
+	err := c.inTurns(n-had, func(n int64) error {
+		if c.tls == nil {
+			return bulk.Drop(c.tcp, n)
 		}
+		c.wire.receive()
+		defer c.wire.received()
+		for plain := c.wire.in.plain[:]; n > 0; {
+			got, err := c.tls.Read(plain[:min(n, recordSize)])
+			if n -= int64(got); err != nil && n > 0 {
+				return err
+			}
+		}
+		return nil
+	})
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
 	}
-	return nil
+	return err
 }
 
-// send sends n octets that mean nothing.
+// send sends n octets that mean nothing, and the end of the command behind them.
 func (c *Client) send(n int64) error {
 	if c.tls == nil {
-		return bulk.Send(c.tcp, n)
-	}
-	page := bulk.Page()
-	for n > 0 {
-		sent, err := c.conn.Write(page[:min(n, int64(len(page)))])
-		if err != nil {
+		if err := c.inTurns(n, func(n int64) error { return bulk.Send(c.tcp, n) }); err != nil {
 			return err
 		}
-		n -= int64(sent)
+		_, err := c.tcp.Write(crlf)
+		return err
+	}
+	c.wire.gather()
+	page := bulk.Page()
+	err := c.inTurns(n, func(n int64) error {
+		for n > 0 {
+			sent, err := c.tls.Write(page[:min(n, int64(len(page)))])
+			if err != nil {
+				return err
+			}
+			n -= int64(sent)
+		}
+		return nil
+	})
+	if err == nil {
+		_, err = c.tls.Write(crlf)
+	}
+	return errors.Join(err, c.wire.gathered())
+}
+
+var crlf = []byte("\r\n")
+
+// inTurns has n octets moved, each turn in its own time.
+func (c *Client) inTurns(n int64, move func(n int64) error) error {
+	for n > 0 {
+		part := min(n, turn)
+		if err := c.arm(); err != nil {
+			return err
+		}
+		if err := move(part); err != nil {
+			return err
+		}
+		n -= part
 	}
 	return nil
 }
-
-// wire is what TLS runs over.
-func (c *Client) wire() net.Conn { return c.tcp }

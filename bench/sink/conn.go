@@ -2,6 +2,7 @@ package sink
 
 import (
 	"net"
+	"sync"
 
 	"usher.example/bench/bulk"
 )
@@ -15,6 +16,8 @@ const (
 	firstSize = 512
 	// maxAnswers is how much of pipelined answers is gathered before it is sent.
 	maxAnswers = 32 << 10
+	// largeSize holds them, and what one more step may add.
+	largeSize = maxAnswers + copied + maxLine
 	// copied is the size of a message up to which a copy, sent together with
 	// what is around it, is cheaper than a sendfile and two writes more.
 	copied = 16 << 10
@@ -33,6 +36,7 @@ type dialogue interface {
 type action struct {
 	kind kind
 	size int64 // of send and drop, at least 0
+	own  int64 // octets of the message sent that the dialogue says itself
 }
 
 type kind uint8
@@ -47,18 +51,24 @@ const (
 	quit                // close
 )
 
+// larges are buffers for answers with a message in them: no session keeps one.
+var larges = sync.Pool{New: func() any { return new([largeSize]byte) }}
+
 // serve is one connection, from its greeting to its end.
 func (s *Server) serve(c *net.TCPConn, d dialogue) {
 	defer s.gone(c)
 	in, r, w := make([]byte, firstSize), 0, 0 // in[r:w] is what was not consumed yet
-	out := append(make([]byte, 0, firstSize), d.greet()...)
+	small := make([]byte, 0, firstSize)
+	out := append(small, d.greet()...)
+	var large *[largeSize]byte
 	flush := func() bool {
 		if len(out) == 0 {
 			return true
 		}
 		_, err := c.Write(out)
-		if out = out[:0]; cap(out) > firstSize {
-			out = make([]byte, 0, firstSize) // a session may be idle from now on
+		if out = small; large != nil {
+			larges.Put(large)
+			large = nil
 		}
 		return err == nil
 	}
@@ -91,6 +101,10 @@ func (s *Server) serve(c *net.TCPConn, d dialogue) {
 			s.counts.refused.Add(1)
 		case send:
 			if a.size <= copied {
+				if large == nil {
+					large = larges.Get().(*[largeSize]byte)
+					out = append(large[:0], out...)
+				}
 				out = append(out, bulk.Page()[:a.size]...)
 			} else {
 				if bulk.Head(c, out) != nil || bulk.Send(c, a.size) != nil {
@@ -98,7 +112,7 @@ func (s *Server) serve(c *net.TCPConn, d dialogue) {
 				}
 				out = out[:0]
 			}
-			s.counts.sent.Add(a.size)
+			s.counts.sent.Add(a.size + a.own)
 		case drop:
 			had := min(a.size, int64(w-r))
 			r += int(had)

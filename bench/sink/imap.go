@@ -60,7 +60,7 @@ func (d *imap) next(dst, in []byte) (int, []byte, action) {
 	d.state = ready
 	switch state {
 	case sasl:
-		return n, d.credentials(dst, line), d.verdict(line)
+		return d.credentials(n, dst, line)
 	case idling:
 		if !bytes.EqualFold(line, []byte("DONE")) {
 			return n, d.tagged(dst, "BAD expected DONE"), action{kind: step}
@@ -92,8 +92,9 @@ func (d *imap) command(dst, in []byte) (int, []byte, action) {
 	tag, rest, _ := bytes.Cut(line, []byte(" "))
 	name, rest, _ := bytes.Cut(rest, []byte(" "))
 	d.tag = append(d.tag[:0], tag...)
-	verb := upper(name)
-	if verb == "APPEND" && d.in {
+	var room [maxVerb]byte
+	verb := upper(&room, name)
+	if string(verb) == "APPEND" && d.in {
 		size, wait, ok := literal(rest[max(0, bytes.LastIndexByte(rest, '{')):])
 		if !ok {
 			return n, d.tagged(dst, "BAD APPEND without a literal"), action{kind: step}
@@ -102,9 +103,9 @@ func (d *imap) command(dst, in []byte) (int, []byte, action) {
 			dst = append(dst, "+ go on\r\n"...)
 		}
 		d.state = appended
-		return n, dst, action{drop, size}
+		return n, dst, action{kind: drop, size: size}
 	}
-	if bytes.HasSuffix(line, []byte("}")) || verb == "LOGIN" {
+	if bytes.HasSuffix(line, []byte("}")) || string(verb) == "LOGIN" {
 		var args [][]byte
 		w := words{in: in, at: len(line) - len(rest)}
 		n, args = w.all(d.granted)
@@ -119,7 +120,7 @@ func (d *imap) command(dst, in []byte) (int, []byte, action) {
 			return n, d.tagged(dst, "BAD syntax"), action{kind: step}
 		}
 		d.granted = 0
-		if verb == "LOGIN" && len(args) == 2 {
+		if string(verb) == "LOGIN" && len(args) == 2 {
 			return d.login(n, dst, string(args[1]))
 		}
 	}
@@ -127,9 +128,9 @@ func (d *imap) command(dst, in []byte) (int, []byte, action) {
 }
 
 // perform answers a command of one line.
-func (d *imap) perform(n int, dst []byte, verb string, rest []byte) (int, []byte, action) {
+func (d *imap) perform(n int, dst, verb, rest []byte) (int, []byte, action) {
 	done := action{kind: step}
-	switch verb {
+	switch string(verb) {
 	case "NOOP", "CHECK":
 		return n, d.tagged(dst, "OK done"), done
 	case "CAPABILITY":
@@ -144,7 +145,7 @@ func (d *imap) perform(n int, dst []byte, verb string, rest []byte) (int, []byte
 		case !bytes.EqualFold(mechanism, []byte("PLAIN")):
 			return n, d.tagged(dst, "NO only PLAIN"), done
 		case initial:
-			return n, d.credentials(dst, response), d.verdict(response)
+			return d.credentials(n, dst, response)
 		}
 		d.state = sasl
 		return n, append(dst, "+ \r\n"...), done
@@ -152,20 +153,20 @@ func (d *imap) perform(n int, dst []byte, verb string, rest []byte) (int, []byte
 	if !d.in {
 		return n, d.tagged(dst, "BAD log in first"), done
 	}
-	switch verb {
+	switch string(verb) {
 	case "IDLE":
 		d.state = idling
 		return n, append(dst, "+ idling\r\n"...), done
 	case "FETCH":
 		_, size, _ := bytes.Cut(rest, []byte("<0."))
 		size, _, _ = bytes.Cut(size, []byte(">"))
-		octets, err := strconv.ParseInt(string(size), 10, 64)
-		if err != nil || octets < 0 {
+		octets, ok := number(size)
+		if !ok {
 			return n, d.tagged(dst, "BAD expected BODY[]<0.octets>"), done
 		}
 		dst = strconv.AppendInt(append(dst, "* 1 FETCH (BODY[]<0> {"...), octets, 10)
 		d.after = d.tagged(append(d.after[:0], ")\r\n"...), "OK fetched")
-		return n, append(dst, "}\r\n"...), action{send, octets}
+		return n, append(dst, "}\r\n"...), action{kind: send, size: octets}
 	}
 	return n, d.tagged(dst, "BAD unknown"), done
 }
@@ -178,22 +179,11 @@ func (d *imap) login(n int, dst []byte, password string) (int, []byte, action) {
 	return n, d.tagged(dst, "OK [CAPABILITY "+capabilities+"] logged in"), action{kind: login}
 }
 
-// credentials answers the response of SASL PLAIN (RFC 4616); verdict is what
-// becomes of it.
-func (d *imap) credentials(dst, response []byte) []byte {
+// credentials takes the response of SASL PLAIN (RFC 4616).
+func (d *imap) credentials(n int, dst, response []byte) (int, []byte, action) {
 	password, ok := plain(response)
 	if !ok {
-		return d.tagged(dst, "BAD malformed")
+		return n, d.tagged(dst, "BAD malformed"), action{kind: step}
 	}
-	_, dst, _ = d.login(0, dst, password)
-	return dst
-}
-
-func (d *imap) verdict(response []byte) action {
-	password, ok := plain(response)
-	if !ok {
-		return action{kind: step}
-	}
-	_, _, a := d.login(0, nil, password)
-	return a
+	return d.login(n, dst, password)
 }

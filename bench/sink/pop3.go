@@ -38,7 +38,8 @@ func (d *pop3) next(dst, in []byte) (int, []byte, action) {
 		return n, dst, a
 	}
 	name, rest, _ := bytes.Cut(line, []byte(" "))
-	dst, a := d.command(dst, upper(name), rest)
+	var room [maxVerb]byte
+	dst, a := d.command(dst, upper(&room, name), rest)
 	return n, dst, a
 }
 
@@ -50,9 +51,9 @@ func (d *pop3) wait(dst, in []byte) (int, []byte, action) {
 	return 0, dst, action{kind: more}
 }
 
-func (d *pop3) command(dst []byte, verb string, rest []byte) ([]byte, action) {
+func (d *pop3) command(dst, verb, rest []byte) ([]byte, action) {
 	done := action{kind: step}
-	switch verb {
+	switch string(verb) {
 	case "USER":
 		d.user = true
 		return append(dst, "+OK\r\n"...), done
@@ -83,7 +84,7 @@ func (d *pop3) command(dst []byte, verb string, rest []byte) ([]byte, action) {
 	if !d.in {
 		return append(dst, "-ERR log in first\r\n"...), done
 	}
-	switch verb {
+	switch string(verb) {
 	case "STAT":
 		return append(dst, "+OK 0 0\r\n"...), done
 	case "RETR":
@@ -93,7 +94,7 @@ func (d *pop3) command(dst []byte, verb string, rest []byte) ([]byte, action) {
 		}
 		// A message ends with CRLF, which is part of it (RFC 1939 §3).
 		d.after = append(d.after[:0], "\r\n.\r\n"...)
-		return append(dst, "+OK\r\n"...), action{send, size - 2}
+		return append(dst, "+OK\r\n"...), action{kind: send, size: size - 2, own: 2}
 	}
 	return append(dst, "-ERR unknown\r\n"...), done
 }

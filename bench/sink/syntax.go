@@ -16,9 +16,21 @@ func cutLine(in []byte) (line []byte, n int) {
 	return bytes.TrimSuffix(in[:n-1], []byte("\r")), n
 }
 
-// upper is a verb in upper case. The usual one costs no memory.
-func upper(name []byte) string {
-	return string(bytes.ToUpper(name))
+// maxVerb is longer than any verb that we know.
+const maxVerb = 16
+
+// upper is a verb in upper case, as far as there is room: none, of a longer one.
+func upper(room *[maxVerb]byte, name []byte) []byte {
+	if len(name) > maxVerb {
+		return nil
+	}
+	for i, c := range name {
+		if 'a' <= c && c <= 'z' {
+			c -= 'a' - 'A'
+		}
+		room[i] = c
+	}
+	return room[:len(name)]
 }
 
 // literal takes apart "{size}" or "{size+}" that ends a line (RFC 9051 §4.3, RFC

@@ -1,0 +1,4 @@
+package load
+
+// OpenBounded is Open with another bound than InFlight.
+var OpenBounded = open
