@@ -47,7 +47,7 @@ func (r *Round) hold(ctx context.Context, n int) (*held, error) {
 	if r.held != nil {
 		return r.held, nil
 	}
-	empty, err := measure(r.Target.Group)
+	empty, err := r.empty(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("measure the empty target: %w", err)
 	}
@@ -63,6 +63,36 @@ func (r *Round) hold(ctx context.Context, n int) (*held, error) {
 		}
 	}
 	return r.held, nil
+}
+
+// A target counts as empty when its number of files has been the same emptyLooks
+// times, emptyPause apart: it was logged in to, to see that it is ready, and may not
+// have closed that yet. After emptyTries it is taken as it is.
+const (
+	emptyLooks = 6
+	emptyPause = 50 * time.Millisecond
+	emptyTries = 60
+)
+
+// empty is what the target is before any session.
+func (r *Round) empty(ctx context.Context) (f footprint, err error) {
+	same := 0
+	for range emptyTries {
+		was := f.files
+		if f, err = measure(r.Target.Group); err != nil {
+			return f, err
+		}
+		if f.files != was {
+			same = 0
+		}
+		if same++; same == emptyLooks {
+			break
+		}
+		if err := wait(ctx, emptyPause); err != nil {
+			return f, err
+		}
+	}
+	return f, nil
 }
 
 // release closes the sessions that are held.
