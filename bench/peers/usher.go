@@ -16,6 +16,7 @@ type node struct {
 	*place
 	DataPath string
 	Nodes    []*place // of the fleet; none: alone
+	Voters   []*place // those of them that vote
 	Secret   string   // file
 }
 
@@ -37,6 +38,9 @@ func usher(name, dataPath string) Peer {
 			return nil, p.failed(err)
 		}
 		t, err := p.target(ctx, peer)
+		if err == nil {
+			err = p.settled(ctx)
+		}
 		if err != nil {
 			return nil, p.failed(err)
 		}
