@@ -55,7 +55,7 @@ func wholeDay(ctx context.Context, r *Round) error {
 		return err
 	}
 	r.say("the day")
-	used, elapsed, err := r.metered(func() error {
+	used, _, err := r.metered(func() error {
 		s.began = time.Now()
 		var users sync.WaitGroup
 		for i := range sessions {
@@ -77,7 +77,6 @@ func wholeDay(ctx context.Context, r *Round) error {
 	r.put("p50_ms", "ms", result.Lower, milliseconds(quantile(s.commands, 0.50)))
 	r.put("p99_ms", "ms", result.Lower, milliseconds(quantile(s.commands, 0.99)))
 	r.put("failed", "", result.Lower, float64(s.failed))
-	r.put("over_s", "s", result.Lower, max(0, (elapsed-p.Hour).Seconds()))
 	if s.failed > 0 && s.failed > len(s.commands)/100 {
 		return fmt.Errorf("%d actions failed, the first: %w", s.failed, s.first)
 	}

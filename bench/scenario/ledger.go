@@ -40,11 +40,7 @@ func (l ledger) others() (float64, error) {
 // read is how much all processors have worked so far, and how much of it for us:
 // this process, the stub, and targets that have ended.
 func (l ledger) read() (at time.Time, busy, own time.Duration, err error) {
-	text, err := os.ReadFile("/proc/stat")
-	if err != nil {
-		return at, 0, 0, err
-	}
-	if busy, err = parseBusy(string(text)); err != nil {
+	if busy, err = machineBusy(); err != nil {
 		return at, 0, 0, err
 	}
 	var usage unix.Rusage
@@ -60,6 +56,15 @@ func (l ledger) read() (at time.Time, busy, own time.Duration, err error) {
 		own += used
 	}
 	return time.Now(), busy, own, nil
+}
+
+// machineBusy is how long the processors have worked since the machine started.
+func machineBusy() (time.Duration, error) {
+	text, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0, err
+	}
+	return parseBusy(string(text))
 }
 
 // tick is the unit of /proc/stat, USER_HZ: 100 on every Linux that Go knows.

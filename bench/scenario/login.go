@@ -3,7 +3,9 @@ package scenario
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
+	"runtime"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -109,39 +111,45 @@ func (r *Round) services(k kind, workers int) []load.Service {
 }
 
 // stalled is how long a login takes at least that waits for a timer, and idleShare
-// the share of one processor below which the target has nothing to do meanwhile.
+// the share of all processors that have nothing to do meanwhile.
 const (
 	stalled   = 20 * time.Millisecond
-	idleShare = 0.25
+	idleShare = 0.5
 )
 
 // workers is how many clients it takes to keep the target busy: the usual number,
-// unless logins take long and the target does nothing meanwhile. It runs a few to
-// see, which is also the first part of the warm-up, and records the number where
-// it is not the usual one.
+// unless logins take long while the processors idle. (Where others keep them busy,
+// nobody can tell.) It runs a few to see, which is also the first part of the
+// warm-up, and records the number where it is not the usual one.
 func (r *Round) workers(ctx context.Context, k kind) (int, error) {
 	usual := r.Params.Workers
 	services := r.services(k, usual)
-	rep := load.Report{}
-	used, elapsed, err := r.metered(func() error {
-		rep = load.Closed(ctx, usual, max(r.Params.WarmUp, usual), func(ctx context.Context, worker, i int) error {
-			_, err := visit(ctx, services[worker], i)
-			return err
-		})
-		return ctx.Err()
-	})
+	before, err := machineBusy()
 	if err != nil {
+		return 0, err
+	}
+	rep := load.Closed(ctx, usual, max(r.Params.WarmUp, usual), func(ctx context.Context, worker, i int) error {
+		_, err := visit(ctx, services[worker], i)
+		return err
+	})
+	after, err := machineBusy()
+	if err := errors.Join(err, ctx.Err()); err != nil {
 		return 0, err
 	}
 	if rep.Done == 0 {
 		return 0, fmt.Errorf("warm up: none of %d logins worked, the first: %w", rep.Failed, rep.First)
 	}
-	median := rep.Percentile(50)
-	if used < 0 || median < stalled || used.Seconds() > idleShare*elapsed.Seconds() {
+	busy := (after - before).Seconds() / rep.Elapsed.Seconds() / float64(runtime.NumCPU())
+	if !stalls(rep.Percentile(50), busy) {
 		return usual, nil
 	}
 	r.set("workers."+r.scenario+"."+r.Peer.Name, strconv.Itoa(r.Params.StalledWorkers))
 	return r.Params.StalledWorkers, nil
+}
+
+// stalls judges logins by their median and by the share of the machine that was busy.
+func stalls(median time.Duration, busy float64) bool {
+	return median >= stalled && busy <= 1-idleShare
 }
 
 // closed is load.Closed with a bound on time: who is slow does less, rather than
@@ -172,10 +180,13 @@ func (u unbounded) Value(key any) any {
 // whether or not earlier ones are done, and wait from when they were to begin.
 func loginRate(ctx context.Context, r *Round) error {
 	k := kind{"imap", "tls", false}
-	if _, err := r.workers(ctx, k); err != nil { // for its warm-up
-		return err
-	}
 	s := r.service(k.protocol, k.security, nil)
+	if warm := load.Closed(ctx, r.Params.Workers, max(r.Params.WarmUp, r.Params.Workers), func(ctx context.Context, _, i int) error {
+		_, err := visit(ctx, s, i)
+		return err
+	}); warm.Done == 0 {
+		return r.judge(warm)
+	}
 	total := int(r.Params.Rate * r.Params.RateTime.Seconds())
 	rep, used := load.Report{}, time.Duration(0)
 	used, _, err := r.metered(func() error {

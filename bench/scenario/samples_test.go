@@ -29,11 +29,11 @@ var promised = map[string]string{
 	"noop-tls-1cpu":       "cpu_us rate p50_ms p99_ms failed",
 	"noop-plain-1cpu":     "cpu_us rate p50_ms p99_ms failed",
 	"noop-tls-16":         "cpu_us rate p50_ms p99_ms failed",
-	"noop-beside":         "p50_ms p99_ms failed",
+	"noop-beside":         "p50_ms p99_ms failed unsent",
 	"idle-6":              "pss_kib private_kib files threads cpu_ms_per_s [kernel_kib] [pss_kernel_kib]",
 	"idle-6-warm":         "pss_kib private_kib files threads [kernel_kib] [pss_kernel_kib]",
 	"storm":               "back_s p50_ms p99_ms cpu_us failed lost restart_s resumed",
-	"day":                 "cpu_s_per_user_hour login_p99_ms p50_ms p99_ms failed over_s",
+	"day":                 "cpu_s_per_user_hour login_p99_ms p50_ms p99_ms failed",
 	"fleet-3": "cpu_us rate p50_ms p99_ms failed cpu_us_all rate_all failed_all cpu_ms_per_s_others " +
 		"death_failures death_lost death_s death_p99_ms",
 	"soak": "pss_kib pss_kib_ratio private_kib private_kib_ratio files files_ratio threads threads_ratio " +

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"usher.example/bench/gauge"
@@ -117,7 +118,7 @@ func beside(ctx context.Context, r *Round) error {
 			}
 		}
 	})
-	rep := r.paced(ctx, sessions[:besides])
+	rep, unsent := r.paced(ctx, sessions[:besides])
 	stop()
 	wg.Wait()
 	switch {
@@ -130,18 +131,32 @@ func beside(ctx context.Context, r *Round) error {
 		return err
 	}
 	r.putLatency(rep)
+	r.put("unsent", "", result.Lower, float64(unsent))
 	return nil
 }
 
+// besideGrace is how long after the last arrival those that still wait are given up.
+const besideGrace = 3 * time.Second
+
 // paced sends a NOOP in each of the sessions every BesidePace, staggered. A session
 // answers one at a time, so an arrival waits for its session, and its latency says so.
-func (r *Round) paced(ctx context.Context, sessions []*load.Client) load.Report {
+// Those that still wait at the end are not sent any more, or a target that answers
+// ten a second would take minutes: they count with how long they have waited, which
+// is less than it would have been.
+func (r *Round) paced(ctx context.Context, sessions []*load.Client) (rep load.Report, unsent int64) {
 	n := len(sessions)
 	turn := make([]sync.Mutex, n)
 	rate := float64(n) / r.Params.BesidePace.Seconds()
-	return load.Open(ctx, rate, int(rate*r.Params.BesideTime.Seconds()), func(_ context.Context, i int) error {
+	over := time.Now().Add(r.Params.BesideTime + besideGrace)
+	var left atomic.Int64
+	rep = load.Open(ctx, rate, int(rate*r.Params.BesideTime.Seconds()), func(_ context.Context, i int) error {
 		turn[i%n].Lock()
 		defer turn[i%n].Unlock()
+		if time.Now().After(over) {
+			left.Add(1)
+			return nil
+		}
 		return sessions[i%n].Noop()
 	})
+	return rep, left.Load()
 }
