@@ -41,11 +41,7 @@ func Catalogue(p Params) []Course {
 	for _, held := range p.Idle {
 		courses = append(courses, idle(p, held))
 	}
-	courses = append(courses, storm(p), day(p))
-	for _, n := range p.Fleets {
-		courses = append(courses, fleet(p, n))
-	}
-	return append(courses, soak(p))
+	return append(courses, storm(p), day(p), fleet(p), soak(p))
 }
 
 // Select keeps the parts whose name or whose course's name matches one of the

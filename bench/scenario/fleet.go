@@ -21,17 +21,24 @@ const (
 	killAfter = 1.0 / 3
 )
 
-// fleet asks what it costs a node to have others beside it.
-func fleet(p Params, n int) Course {
-	name := "fleet-" + strconv.Itoa(n)
-	return Course{
-		Name: name, Repetitions: p.share(p.FleetShare), Weight: 5*time.Second + 3*p.FleetTime,
-		OwnStart: true, Only: "usher",
-		Parts: []Part{{
-			Name: name, Doc: fmt.Sprintf("IMAP logins over one node of a fleet of %d, over all, and while one is killed", n),
-			Needs: []string{"imap tls"}, Run: func(ctx context.Context, r *Round) error { return wholeFleet(ctx, r, n) },
-		}},
+// fleet asks what it costs a node to have others beside it. Fleets of all sizes are
+// started one after the other in each repetition, since they are compared.
+func fleet(p Params) Course {
+	c := Course{
+		Name: "fleet", Repetitions: p.share(p.FleetShare), OwnStart: true, Only: "usher",
+		Weight: time.Duration(len(p.Fleets)) * (5*time.Second + 3*p.FleetTime),
 	}
+	for _, n := range p.Fleets {
+		name, doc := "fleet-"+strconv.Itoa(n), "IMAP logins over a node alone"
+		if n > 1 {
+			doc = fmt.Sprintf("IMAP logins over one node of a fleet of %d, over all, and while one is killed", n)
+		}
+		c.Parts = append(c.Parts, Part{
+			Name: name, Doc: doc, Needs: []string{"imap tls"},
+			Run: func(ctx context.Context, r *Round) error { return wholeFleet(ctx, r, n) },
+		})
+	}
+	return c
 }
 
 func wholeFleet(ctx context.Context, r *Round, n int) (err error) {

@@ -94,7 +94,7 @@ func Default() Params {
 		SettleFor: 6 * time.Second, SettleWithin: 0.005, SettleLimit: 20 * time.Second, SettlePoll: 500 * time.Millisecond,
 		Storm: 9000, StormLimit: time.Minute, StormShare: 0.4,
 		Users: 600, Hour: 12 * time.Second, DayShare: 0.6,
-		Fleets: []int{1, 3, 5}, FleetTime: 3 * time.Second, FleetShare: 0.6,
+		Fleets: []int{1, 3, 5}, FleetTime: 3 * time.Second, FleetShare: 1,
 		Soak: 30 * time.Minute, SoakEvery: 10 * time.Second, SoakIdle: 500, SoakProbe: 64e6,
 		Limit: 3 * time.Minute,
 	}
