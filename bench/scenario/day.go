@@ -140,6 +140,7 @@ func (s *site) act(ctx context.Context, e event, c *load.Client) (*load.Client, 
 			c.Close()
 		}
 		return enter(ctx, s.imap, e.user)
+	case noop, fetch, store: // in a session
 	}
 	if c == nil {
 		var err error
