@@ -116,6 +116,7 @@ var outsiders = map[string]string{
 	"go.uber.org/zap":                     "balancer/certs",
 	"golang.org/x/crypto":                 "balancer/record",
 	"golang.org/x/net":                    "balancer/certs",
+	"golang.org/x/perf":                   "bench/result",
 }
 
 // nameless are words that say nothing of what a package or file is for.
