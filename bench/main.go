@@ -44,14 +44,21 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := newRoot().ExecuteContext(ctx)
 	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+	}
+	os.Exit(exitCode(err))
+}
+
+// exitCode is what an error ends the program with.
+func exitCode(err error) int {
 	switch {
 	case err == nil:
+		return 0
 	case errors.Is(err, errWorse):
-		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(exitWorse)
+		return exitWorse
 	default:
-		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(exitFailed)
+		return exitFailed
 	}
 }
 

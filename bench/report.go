@@ -20,12 +20,13 @@ func newReportCommand() *cobra.Command {
 		Use:   "report RUN.json",
 		Short: "make tables and plots of a run",
 		Long: "Makes the report of a run: Markdown on standard output or into a file, and plots.\n" +
-			"With --update it writes the tables into a page, between the lines\n" +
+			"With --update it writes tables into a page, between the lines\n" +
 			"  <!-- bench:begin PART [run=NAME] [pictures=DIR] -->  and  <!-- bench:end PART -->\n" +
 			"where PART is verdict, losses, logins, idle, throughput, roundtrips, storm, day, fleet,\n" +
-			"soak, other, targets, machine or faults.",
+			"soak, other, targets, machine or faults; and plots into each DIR, which is seen from the page.\n" +
+			"A part with run= is renewed from the result of that name only (its file, without the ending).",
 		Example: "  bench report run.json --markdown report.md --svg report\n" +
-			"  bench report bench/results/2026-11-30.json --update docs/performance.md --svg docs/performance",
+			"  bench report bench/results/2026-11-30.json --update docs/performance.md",
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			r, err := result.ReadFile(args[0])
@@ -71,15 +72,22 @@ func writeReport(page, plots string, r *result.Run) error {
 	return os.WriteFile(page, b.Bytes(), 0o644)
 }
 
-// updatePage renews what a page shows of a run.
+// updatePage renews what a page shows of a run: tables, and the plots that it
+// names.
 func updatePage(page, run string, r *result.Run) error {
 	old, err := os.ReadFile(page)
 	if err != nil {
 		return err
 	}
-	text, err := result.Insert(string(old), r, runName(run))
+	name := runName(run)
+	text, err := result.Insert(string(old), r, name, true)
 	if err != nil {
 		return fmt.Errorf("update %s: %w", page, err)
+	}
+	for _, dir := range result.PictureDirs(text, name, true) {
+		if _, err := result.WritePlots(filepath.Join(filepath.Dir(page), filepath.FromSlash(dir)), r); err != nil {
+			return err
+		}
 	}
 	return os.WriteFile(page, []byte(text), 0o644)
 }

@@ -62,18 +62,20 @@ var asked = []ask{
 	{4, "99th percentile, TLS, 16 sessions", "noop-tls-16", "p99_ms", Lower, bestOther, "", 1},
 
 	{5, "storm: until all are back", "storm", "back_s", Lower, bestOther, "", 1},
-	{5, "storm: refused", "storm", failed, Lower, nobody, "", 0},
-	{5, "mixed day: CPU per user and hour", "day", "cpu_s_per_user_hour", Lower, bestOther, "", 1},
+	{5, "storm: refused", "storm", "refused", Lower, nobody, "", 0},
+	{5, "storm: not back in time", "storm", "lost", Lower, nobody, "", 0},
+	{5, "mixed day: CPU per user and hour", "day", "cpu_ms_per_user_hour", Lower, bestOther, "", 1},
 
-	{6, "logins per second and node, three nodes", "fleet-3", "rate", Higher, itself, "fleet-1", 0.95},
-	{6, "CPU per login, three nodes", "fleet-3", "cpu_us", Lower, itself, "fleet-1", 1.05},
-	{6, "logins per second and node, five nodes", "fleet-5", "rate", Higher, itself, "fleet-1", 0.95},
-	{6, "CPU per login, five nodes", "fleet-5", "cpu_us", Lower, itself, "fleet-1", 1.05},
+	{6, "logins per second of a node of three", "fleet-3", "rate_one", Higher, itself, "fleet-1", 0.95},
+	{6, "CPU per login of a node of three", "fleet-3", "cpu_us_one", Lower, itself, "fleet-1", 1.05},
+	{6, "logins per second of a node of five", "fleet-5", "rate_one", Higher, itself, "fleet-1", 0.95},
+	{6, "CPU per login of a node of five", "fleet-5", "cpu_us_one", Lower, itself, "fleet-1", 1.05},
 }
 
-// steady is what a soak is asked for: its last minute is like its first.
+// steady is what a soak is asked for: the medians of its last minute are those of
+// its first.
 var steady = []struct{ series, title string }{
-	{"pss_kib", "soak: memory of the last minute / the first"},
+	{"pss_mib", "soak: memory"},
 	{"files", "soak: descriptors"},
 	{"mb_per_s", "soak: throughput"},
 }
@@ -81,5 +83,5 @@ var steady = []struct{ series, title string }{
 const (
 	steadyWithin  = 0.03    // by how much the two may differ, either way
 	steadyMinute  = 60      // seconds
-	steadySeconds = 29 * 60 // a soak is half an hour long, less what its ends take
+	steadySeconds = 29 * 60 // a soak is half an hour long, less what comes after its last sample
 )

@@ -9,10 +9,10 @@ const (
 	barPitch  = 24.0 // from one bar to the next
 	panelHead = 34.0
 	panelGap  = 18.0
-	// barCut is how many times the best one a bar may be long: one peer that needs ten
+	// barCut is how many times the middle one a bar may be long: a peer that needs ten
 	// times as much would leave all others a few pixels. A longer bar is broken, and
 	// its value stands beside it as with all others.
-	barCut = 4.0
+	barCut = 3.0
 )
 
 // SVG draws bar charts below each other, one a figure: a bar for each target
@@ -66,31 +66,30 @@ func (d *drawing) bars(f *Figure, y, left, right float64) float64 {
 	return bottom + textSize + 4
 }
 
-// scale is where the scale of a figure ends.
+// scale is where the scale of a figure ends: at the highest value, or at the
+// highest that is not to be broken, and a little further, so that broken bars
+// are the longest.
 func (f *Figure) scale() float64 {
-	lowest, end := 0.0, 0.0
-	for _, target := range f.targets() {
-		if s, _ := f.Summary(target); lowest == 0 || s.Median > 0 && s.Median < lowest {
-			lowest = s.Median
-		}
-	}
-	var tops []float64
+	var medians, tops []float64
 	for _, target := range f.targets() {
 		s, _ := f.Summary(target)
-		tops = append(tops, s.High)
+		medians, tops = append(medians, s.Median), append(tops, s.High)
 	}
-	if len(tops) == 0 {
+	if len(tops) == 0 || slices.Max(tops) <= 0 {
 		return 1
 	}
-	end = slices.Max(tops)
-	if f.Better != Higher && len(tops) > 2 {
-		// The second of the middle, so that one cheap reference does not break
-		// all others' bars.
-		slices.Sort(tops)
-		end = min(end, barCut*max(lowest, tops[len(tops)/2]/2))
+	slices.Sort(tops)
+	end := tops[len(tops)-1]
+	if f.Better == Higher {
+		return end
 	}
-	if end <= 0 {
-		return 1
+	// Of the middle one: a single one that costs next to nothing does not break
+	// the bars of all others.
+	limit := barCut * middle(medians)
+	for i := len(tops) - 1; i >= 0; i-- {
+		if tops[i] > 0 && tops[i] <= limit {
+			return min(end, tops[i]*1.12)
+		}
 	}
 	return end
 }

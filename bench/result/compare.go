@@ -6,11 +6,21 @@ import (
 	"math"
 	"path"
 	"slices"
+	"strconv"
+	"strings"
 )
 
 // fewSamples is the number of repetitions below which the U test can find no
 // difference, however large it is: 3 and 3 values differ by chance one time in ten.
 const fewSamples = 4
+
+// othersCPU is the setting that tells how many processors others kept busy in the
+// course of a run, and disturbing from where on that is worth a warning: a tenth
+// of one moves CPU times by some percents.
+const (
+	othersCPU  = "other_cpu"
+	disturbing = 0.1
+)
 
 // A Filter chooses what is compared, by shell patterns as of [path.Match]; of
 // several one has to match, and none at all matches everything.
@@ -238,7 +248,15 @@ func unlike(before, after *Run) []string {
 	}
 	slices.Sort(settings)
 	for _, name := range settings {
+		if name == othersCPU || strings.HasPrefix(name, othersCPU+".") {
+			continue // measured, not set: never the same
+		}
 		warn("setting "+name, before.Settings[name], after.Settings[name])
+	}
+	for i, r := range []*Run{before, after} {
+		if busy, err := strconv.ParseFloat(r.Settings[othersCPU], 64); err == nil && busy > disturbing {
+			warnings = append(warnings, fmt.Sprintf("others kept %s processors busy during the %s run", Number(busy), []string{"old", "new"}[i]))
+		}
 	}
 	for _, was := range before.Targets {
 		i := slices.IndexFunc(after.Targets, func(t Target) bool { return t.Name == was.Name })

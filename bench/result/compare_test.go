@@ -52,6 +52,8 @@ func compared() *Comparison {
 	after.Targets = append(after.Targets, Target{Name: "hitch"})
 	after.Machine.Cores = 4
 	after.Settings["curve"], after.Settings["repetitions"] = "P-256", "5"
+	before.Settings["other_cpu"], before.Settings["other_cpu.logins"] = "0.02", "0.01"
+	after.Settings["other_cpu"], after.Settings["other_cpu.logins"] = "0.87", "0.99"
 	return Compare(before, after, Filter{})
 }
 
@@ -97,10 +99,13 @@ func TestCompare(t *testing.T) {
 				tt.scenario, tt.target, d.Significant, d.Worse, d.WorseBy(0.10), d.WorseBy(0.25), tt)
 		}
 	}
-	for _, want := range []string{"cores differs: 2, now 4", "curve differs: X25519, now P-256", "repetitions differs: unknown, now 5", "haproxy differs: 2.6, now 3.0", "hitch is only in the new", "fewer than 4"} {
+	for _, want := range []string{"cores differs: 2, now 4", "curve differs: X25519, now P-256", "repetitions differs: unknown, now 5", "haproxy differs: 2.6, now 3.0", "hitch is only in the new", "fewer than 4", "0.870 processors busy during the new run"} {
 		if !slices.ContainsFunc(c.Warnings, func(w string) bool { return strings.Contains(w, want) }) {
 			t.Errorf("no warning says %q: %q", want, c.Warnings)
 		}
+	}
+	if len(c.Warnings) != 7 {
+		t.Errorf("got %d warnings, want no other than these 7: %q", len(c.Warnings), c.Warnings)
 	}
 }
 

@@ -66,7 +66,7 @@ func (f *Figure) better(a, b float64) bool {
 
 // median of a target that was measured.
 func (f *Figure) median(target string) float64 {
-	return median(slices.Sorted(slices.Values(f.Values[target])))
+	return middle(f.Values[target])
 }
 
 // targets that were measured, by name.

@@ -53,9 +53,9 @@ func made() *Run {
 	put("idle-2000", "cpu_ms_per_s", "ms/s", Lower, map[string]float64{"usher": 0, "haproxy": 10, "nginx-mail": 0, "naive": 0})
 	put("down-tls-1", "cpu_s_per_gb", "s/GB", Lower, map[string]float64{"usher": 0.92, "haproxy": 1.35, "nginx-mail": 2.38, "perdition": 5.45, "naive": 1.35})
 	put("storm", "back_s", "s", Lower, map[string]float64{"usher": 6.2, "haproxy": 7.7, "naive": 6.9})
-	put("storm", "failed", "", Lower, map[string]float64{"usher": 0, "haproxy": 3, "naive": 0})
-	put("fleet-1", "cpu_us", "µs", Lower, map[string]float64{"usher": 455})
-	put("fleet-3", "cpu_us", "µs", Lower, map[string]float64{"usher": 461})
+	put("storm", "refused", "", Lower, map[string]float64{"usher": 0, "haproxy": 3, "naive": 0})
+	put("fleet-1", "cpu_us_one", "µs", Lower, map[string]float64{"usher": 455})
+	put("fleet-3", "cpu_us_one", "µs", Lower, map[string]float64{"usher": 461})
 	put("trial_of-something", "new_metric", "", Lower, map[string]float64{"usher": 0.000412, "haproxy": 123456})
 	r.AddFault(Fault{Scenario: "storm", Target: "nginx-mail", Repetition: 2, Text: "dial: <refused>\n\x1b[31mbind | \xff"})
 	for i, target := range []string{"usher", "haproxy", "naive"} {

@@ -3,6 +3,7 @@ package result
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -24,11 +25,32 @@ const (
 // A marker is the begin of a part.
 type marker struct{ part, run, pictures string }
 
+func (m marker) of(run string, unnamed bool) bool { return m.run == run || m.run == "" && unnamed }
+
+// PictureDirs are the directories in which a page looks for plots of a run, as
+// seen from the page. Name and unnamed are as for [Insert], which has taken the
+// page.
+func PictureDirs(text, name string, unnamed bool) []string {
+	var dirs []string
+	for line := range strings.Lines(text) {
+		body := strings.TrimSpace(line)
+		if m, err := parseMarker(body); err == nil && m.of(name, unnamed) && m.pictures != "" && !slices.Contains(dirs, m.pictures) {
+			dirs = append(dirs, m.pictures)
+		}
+	}
+	return dirs
+}
+
+// ErrNoPart is returned for a page that shows nothing of a run.
+var ErrNoPart = errors.New("no part of this run is in the page: write a line " +
+	beginMarker + "verdict" + markerEnding + " and a line " + endMarker + "verdict" + markerEnding)
+
 // Insert puts the parts of a run that a page asks for into it, and leaves the
 // rest as it is. name is that of the run, for parts that ask for a certain one;
-// those of others are left alone. It refuses a page with markers that do not
-// match, and a part that the run does not have.
-func Insert(text string, r *Run, name string) (string, error) {
+// those of others are left alone. unnamed says whether parts that ask for none are
+// of this run. It refuses a page with markers that do not match, and a part that
+// the run does not have; [ErrNoPart] if there was nothing to do.
+func Insert(text string, r *Run, name string, unnamed bool) (string, error) {
 	var b strings.Builder
 	inserted := 0
 	for n := 1; text != ""; {
@@ -52,7 +74,7 @@ func Insert(text string, r *Run, name string) (string, error) {
 		}
 		b.WriteString(line + "\n")
 		lines := 1 + strings.Count(old, "\n")
-		if m.run == "" || m.run == name {
+		if m.of(name, unnamed) {
 			part, err := r.part(m)
 			if err != nil {
 				return "", fmt.Errorf("line %d: %w", n, err)
@@ -70,16 +92,28 @@ func Insert(text string, r *Run, name string) (string, error) {
 		}
 	}
 	if inserted == 0 {
-		return "", errors.New("no part of this run is in the page: write a line " + beginMarker + "verdict" + markerEnding + " and one " + endMarker + "verdict" + markerEnding)
+		return "", ErrNoPart
 	}
 	return b.String(), nil
 }
 
+// Named are the runs that parts of a page ask for by name.
+func Named(text string) []string {
+	var names []string
+	for line := range strings.Lines(text) {
+		if m, err := parseMarker(strings.TrimSpace(line)); err == nil && m.run != "" && !slices.Contains(names, m.run) {
+			names = append(names, m.run)
+		}
+	}
+	return names
+}
+
 // parseMarker reads the line that begins a part.
 func parseMarker(line string) (marker, error) {
-	body, ok := strings.CutSuffix(strings.TrimPrefix(line, beginMarker), markerEnding)
+	body, begins := strings.CutPrefix(line, beginMarker)
+	body, ends := strings.CutSuffix(body, markerEnding)
 	fields := strings.Fields(body)
-	if !ok || len(fields) == 0 {
+	if !begins || !ends || len(fields) == 0 {
 		return marker{}, fmt.Errorf("%q begins no part: want %sNAME%s", line, beginMarker, markerEnding)
 	}
 	m := marker{part: fields[0]}

@@ -1,6 +1,7 @@
 package result
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -10,12 +11,22 @@ func TestInsert(t *testing.T) {
 	page := "# Speed\n\nWhat is what.\n\n<!-- bench:begin losses -->\nold\n<!-- bench:end losses -->\nBetween.\n" +
 		"<!-- bench:begin storm run=first pictures=plots -->\n<!-- bench:end storm -->\n" +
 		"<!-- bench:begin machine run=other -->\nof another\n<!-- bench:end machine --> tail\nlast line"
-	got, err := Insert(page, r, "first")
+	got, err := Insert(page, r, "first", true)
 	if err != nil {
 		t.Fatal(err)
 	}
 	golden(t, "page.md", []byte(got))
-	again, err := Insert(got, r, "first")
+	if dirs := PictureDirs(got, "first", true); !slices.Equal(dirs, []string{"plots"}) {
+		t.Errorf("pictures are looked for in %q, want them in plots", dirs)
+	}
+	older, err := Insert(page, r, "other", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := page[:strings.Index(page, "of another")]; !strings.HasPrefix(older, want) || strings.Contains(older, "of another") {
+		t.Errorf("of an older run only the part that names it is to be renewed:\n%s", older)
+	}
+	again, err := Insert(got, r, "first", true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +48,7 @@ func TestInsertRefuses(t *testing.T) {
 		{"unknown part", "a\n<!-- bench:begin wins -->\n<!-- bench:end wins -->\n", "line 2: the run has no part \"wins\""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := Insert(tt.page, made(), "first")
+			_, err := Insert(tt.page, made(), "first", true)
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("Insert: %v, want an error with %q", err, tt.want)
 			}
@@ -52,11 +63,11 @@ func FuzzInsert(f *testing.F) {
 	f.Add("<!-- bench:begin losses -->")
 	r := made()
 	f.Fuzz(func(t *testing.T, page string) {
-		once, err := Insert(page, r, "first")
+		once, err := Insert(page, r, "first", true)
 		if err != nil {
 			return
 		}
-		twice, err := Insert(once, r, "first")
+		twice, err := Insert(once, r, "first", true)
 		if err != nil || once != twice {
 			t.Errorf("%q became %q, then %q: %v", page, once, twice, err)
 		}

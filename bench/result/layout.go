@@ -29,6 +29,7 @@ var groups = []group{
 		{"rate", "Rate of logins", true},
 		{"p50_ms", "Time of a login, median", false},
 		{"p99_ms", "Time of a login, 99th percentile", true},
+		{"resumed", "Resumed handshakes", false},
 	}},
 	{"idle", "Idle sessions", []string{"idle-"}, []metric{
 		{"pss_kib", "Process memory per session, PSS", true},
@@ -36,6 +37,7 @@ var groups = []group{
 		{"kernel_kib", "Kernel memory per session", false},
 		{"pss_kernel_kib", "Process and kernel memory per session", true},
 		{"files", "Descriptors per session", false},
+		{"threads", "Threads per session", false},
 		{"cpu_ms_per_s", "CPU while idle", false},
 	}},
 	{"throughput", "Throughput", []string{"down-", "up-"}, []metric{
@@ -50,18 +52,49 @@ var groups = []group{
 	}},
 	{"storm", "Reconnect storm", []string{"storm"}, []metric{
 		{"back_s", "Until all are back", true},
-		{"p50_ms", "Time of a login, median", false},
-		{"p99_ms", "Time of a login, 99th percentile", true},
-		{"cpu_us", "CPU per login", false},
+		{"p50_ms", "Without mail, median", false},
+		{"p99_ms", "Without mail, 99th percentile", true},
+		{"restart_s", "Until the target is up again", false},
+		{"refused", "Refused", false},
+		{"lost", "Not back in time", false},
+		{"cpu_us", "CPU per session", true},
 	}},
 	{"day", "Mixed day", []string{"day"}, []metric{
-		{"cpu_s_per_user_hour", "CPU per user and hour", true},
+		{"cpu_ms_per_user_hour", "CPU per user and hour", true},
+		{"p50_ms", "Time of a command, median", false},
+		{"p99_ms", "Time of a command, 99th percentile", true},
+		{"login_p99_ms", "Time of a login, 99th percentile", false},
+		{"over_s", "Longer than the day", false},
 	}},
 	{"fleet", "Fleet", []string{"fleet-"}, []metric{
-		{"cpu_us", "CPU per login", true},
-		{"rate", "Rate of logins of each node", true},
+		{"rate", "Rate of logins over all nodes", true},
+		{"cpu_us", "CPU per login over all nodes", true},
+		{"rate_one", "Rate of logins of one node", true},
+		{"cpu_us_one", "CPU per login of one node", true},
+		{"cpu_ms_per_s_others", "CPU of each other node meanwhile", false},
+		{"death_failures", "A node dies: attempts that failed", false},
+		{"death_lost", "A node dies: logins that failed", false},
+		{"death_s", "A node dies: until the last has moved", false},
+		{"death_p99_ms", "A node dies: time of a login, 99th percentile", false},
 	}},
-	{"soak", "Soak", []string{"soak"}, nil},
+	{"soak", "Soak", []string{"soak"}, []metric{
+		{"pss_mib", "Process memory at the end", false},
+		{"pss_mib_ratio", "the same, last minute / first", false},
+		{"private_mib", "Private memory", false},
+		{"private_mib_ratio", "last / first", false},
+		{"kernel_mib", "Kernel memory", false},
+		{"kernel_mib_ratio", "last / first", false},
+		{"files", "Descriptors", false},
+		{"files_ratio", "last / first", false},
+		{"threads", "Threads", false},
+		{"threads_ratio", "last / first", false},
+		{"mb_per_s", "Throughput of the probe", false},
+		{"mb_per_s_ratio", "last / first", false},
+		{"cpu_ms_per_s", "CPU of the mix", false},
+		{"cpu_ms_per_s_ratio", "last / first", false},
+		{"login_p50_ms", "Time of a login", false},
+		{"login_p50_ms_ratio", "last / first", false},
+	}},
 	{"other", "Other scenarios", []string{""}, nil},
 }
 
@@ -82,8 +115,7 @@ type column struct {
 	*Figure
 }
 
-// tables are those of a group: one for each metric with a column a scenario or,
-// where the group has but one scenario, one table with a column a metric.
+// tables are those of a group, one for each metric with a column a scenario.
 func (g *group) tables(all []*Figure) []table {
 	mine := slices.DeleteFunc(slices.Clone(all), func(f *Figure) bool { return groupOf(f.Scenario) != g.name })
 	var scenarios []string
@@ -108,18 +140,12 @@ func (g *group) tables(all []*Figure) []table {
 			tables = append(tables, t)
 		}
 	}
-	if len(scenarios) == 1 {
-		return []table{single(tables)}
-	}
-	for i, t := range tables {
-		tables[i].title = withParentheses(t.title, t.columns[0].Unit)
-	}
-	return slices.DeleteFunc(tables, table.nothingFailed)
+	return tables
 }
 
-// single joins tables of one column each.
-func single(tables []table) table {
-	one := table{title: tables[0].columns[0].Scenario}
+// joined makes one table of tables that have one column each.
+func joined(tables []table) table {
+	var one table
 	for _, t := range tables {
 		one.columns = append(one.columns, column{withParentheses(t.title, t.columns[0].Unit), t.columns[0].Figure})
 	}

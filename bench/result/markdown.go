@@ -57,12 +57,23 @@ func (r *Run) Parts(dir string) []Part {
 // chapter is the text of a group, "" if nothing of it was measured.
 func (r *Run) chapter(g *group, all []*Figure, dir string) string {
 	tables := g.tables(all)
+	scenarios, targets := dimensions(tables)
 	var pieces []string
-	for _, t := range tables {
-		pieces = append(pieces, "**"+escape(t.title)+"**\n\n"+r.table(t))
-	}
-	if counted := r.failedIn(g, all); counted != "" {
-		pieces = append(pieces, counted)
+	switch {
+	case len(tables) == 0:
+	case len(targets) == 1:
+		pieces = append(pieces, "**"+targets[0]+"**\n\n"+sideways(tables, scenarios, targets[0]))
+	case len(scenarios) == 1:
+		pieces = append(pieces, "**"+scenarios[0]+"**\n\n"+r.table(joined(tables)))
+	default:
+		for _, t := range tables {
+			if !t.nothingFailed() {
+				pieces = append(pieces, "**"+escape(withParentheses(t.title, t.columns[0].Unit))+"**\n\n"+r.table(t))
+			}
+		}
+		if counted := nothingFailed(tables); counted != "" {
+			pieces = append(pieces, counted)
+		}
 	}
 	if dir != "" {
 		for _, t := range g.pictures(all) {
@@ -75,21 +86,50 @@ func (r *Run) chapter(g *group, all []*Figure, dir string) string {
 	return strings.Join(pieces, "\n")
 }
 
-// failedIn says that nothing failed, where there is no table of what did.
-func (r *Run) failedIn(g *group, all []*Figure) string {
-	scenarios := 0
-	for _, f := range all {
-		if groupOf(f.Scenario) == g.name && f.Metric == failed {
-			if !(table{columns: []column{{f.Scenario, f}}}).nothingFailed() {
-				return ""
-			}
-			scenarios++
+// dimensions are the scenarios and targets of some tables.
+func dimensions(tables []table) (scenarios, targets []string) {
+	for _, t := range tables {
+		for _, c := range t.columns {
+			scenarios = append(scenarios, c.Scenario)
+			targets = append(targets, c.targets()...)
 		}
 	}
-	if scenarios < 2 { // none counted, or it has its column
+	slices.Sort(targets)
+	seen := map[string]bool{}
+	scenarios = slices.DeleteFunc(scenarios, func(name string) bool {
+		was := seen[name]
+		seen[name] = true
+		return was
+	})
+	return scenarios, slices.Compact(targets)
+}
+
+// nothingFailed says so, in place of a table of zeros; "" if there is no such
+// table.
+func nothingFailed(tables []table) string {
+	if !slices.ContainsFunc(tables, table.nothingFailed) {
 		return ""
 	}
 	return "Nothing failed, in any repetition of any target.\n"
+}
+
+// sideways shows what only one target was asked for, a figure in each row.
+func sideways(tables []table, scenarios []string, target string) string {
+	rows := [][]string{append([]string{"figure"}, scenarios...), append([]string{"---"}, slices.Repeat([]string{"---:"}, len(scenarios))...)}
+	for _, t := range tables {
+		row := []string{escape(withParentheses(t.title, t.columns[0].Unit))}
+		for _, scenario := range scenarios {
+			text := "–"
+			for _, c := range t.columns {
+				if s, ok := c.Summary(target); ok && c.Scenario == scenario {
+					text = summaryText(s)
+				}
+			}
+			row = append(row, text)
+		}
+		rows = append(rows, row)
+	}
+	return lines(rows)
 }
 
 // table shows one: medians, and in small print the lowest and the highest value;

@@ -72,7 +72,7 @@ func TestGeomean(t *testing.T) {
 func TestNumber(t *testing.T) {
 	for v, want := range map[float64]string{
 		0: "0", 6725.4: "6725", 590: "590", 99.96: "100", 17.3: "17.3", 9.4: "9.40", 1.3456: "1.35",
-		0.41: "0.41", 0.0004126: "0.000413", -2.5: "-2.50", 3e-9: "3e-09", 1.2e18: "1.2e+18",
+		0.41: "0.410", 0.0004126: "0.000413", -2.5: "-2.50", 3e-9: "3e-09", 1.2e18: "1.2e+18",
 	} {
 		if got := Number(v); got != want {
 			t.Errorf("%v: %q, want %q", v, got, want)

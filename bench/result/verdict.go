@@ -123,12 +123,12 @@ func (r *Run) judgeSteady(name, title string) Row {
 			continue
 		}
 		end := s.X[len(s.X)-1]
-		if length := end - s.X[0]; length < steadySeconds {
-			row.Why = fmt.Sprintf("the soak took %s s, less than half an hour", Number(length))
+		if end < steadySeconds {
+			row.Why = fmt.Sprintf("the soak took %s s, less than half an hour", Number(end))
 			return row
 		}
-		first := s.mean(s.X[0], s.X[0]+steadyMinute)
-		last := s.mean(end-steadyMinute, end)
+		first := s.middle(0, max(steadyMinute, s.X[0]))
+		last := s.middle(end-steadyMinute, end)
 		firsts, lasts = append(firsts, first), append(lasts, last)
 		ratios = append(ratios, last/first)
 		row.Theirs, row.Usher = s.Unit, s.Unit
@@ -136,7 +136,6 @@ func (r *Run) judgeSteady(name, title string) Row {
 	if len(ratios) == 0 {
 		return row
 	}
-	middle := func(values []float64) float64 { return median(slices.Sorted(slices.Values(values))) }
 	row.Why = ""
 	row.Theirs, row.Usher = withUnit(Number(middle(firsts)), row.Theirs), withUnit(Number(middle(lasts)), row.Usher)
 	held := middle(ratios)
@@ -149,16 +148,20 @@ func (r *Run) judgeSteady(name, title string) Row {
 	return row
 }
 
-// mean of the values between two times, both included.
-func (s *Series) mean(from, to float64) float64 {
-	var sum, n float64
+// middle is the median of the values between two times, both included; there is
+// at least one.
+func (s *Series) middle(from, to float64) float64 {
+	var values []float64
 	for i, x := range s.X {
 		if x >= from && x <= to {
-			sum, n = sum+s.Y[i], n+1
+			values = append(values, s.Y[i])
 		}
 	}
-	return sum / n
+	return middle(values)
 }
+
+// middle is the median of at least one value.
+func middle(values []float64) float64 { return median(slices.Sorted(slices.Values(values))) }
 
 func verdict(ok bool) string {
 	if ok {

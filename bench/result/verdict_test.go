@@ -32,12 +32,12 @@ func TestVerdict(t *testing.T) {
 	measure(r, "storm", "usher", "back_s", Lower, 11)
 	measure(r, "storm", "haproxy", "back_s", Lower, 12)
 	measure(r, "storm", "naive", "back_s", Lower, 10) // as good as a peer here
-	measure(r, "storm", "usher", "failed", Lower, 0, 0, 1)
-	measure(r, "fleet-1", "usher", "rate", Higher, 1000)
-	measure(r, "fleet-3", "usher", "rate", Higher, 960)
-	measure(r, "fleet-5", "usher", "rate", Higher, 940)
-	measure(r, "fleet-1", "usher", "cpu_us", Lower, 100)
-	measure(r, "fleet-3", "usher", "cpu_us", Lower, 106)
+	measure(r, "storm", "usher", "refused", Lower, 0, 0, 1)
+	measure(r, "fleet-1", "usher", "rate_one", Higher, 1000)
+	measure(r, "fleet-3", "usher", "rate_one", Higher, 960)
+	measure(r, "fleet-5", "usher", "rate_one", Higher, 940)
+	measure(r, "fleet-1", "usher", "cpu_us_one", Lower, 100)
+	measure(r, "fleet-3", "usher", "cpu_us_one", Lower, 106)
 	measure(r, "down-tls-1", "usher", "cpu_s_per_gb", Higher, 1) // not what is asked for
 	measure(r, "down-tls-1", "haproxy", "cpu_s_per_gb", Higher, 1)
 	measure(r, "idle-2000", "usher", "pss_kib", Lower, 1)
@@ -49,9 +49,9 @@ func TestVerdict(t *testing.T) {
 		{"CPU per login, POP3S", "", "", NotMeasured},
 		{"CPU per login, STARTTLS", "", "", NotMeasured},
 		{"storm: until all are back", "naive", "1.100", Missed},
-		{"logins per second and node, three nodes", "usher, fleet-1", "0.960", Met},
-		{"logins per second and node, five nodes", "usher, fleet-1", "0.940", Missed},
-		{"CPU per login, three nodes", "usher, fleet-1", "1.060", Missed},
+		{"logins per second of a node of three", "usher, fleet-1", "0.960", Met},
+		{"logins per second of a node of five", "usher, fleet-1", "0.940", Missed},
+		{"CPU per login of a node of three", "usher, fleet-1", "1.060", Missed},
 		{"CPU per GB down, TLS, 1 session", "", "", NotMeasured},
 		{"process memory, 2,000 idle sessions", "haproxy", "–", Missed},
 	} {
@@ -72,7 +72,7 @@ func TestRefused(t *testing.T) {
 		{[]float64{0, 1, 0}, Missed},
 	} {
 		r, _ := pair()
-		measure(r, "storm", "usher", "failed", Lower, tt.values...)
+		measure(r, "storm", "usher", "refused", Lower, tt.values...)
 		if got := judged(t, r, "storm: refused").Verdict; got != tt.want {
 			t.Errorf("%v refused: %s, want %s", tt.values, got, tt.want)
 		}
@@ -96,7 +96,7 @@ func TestSteady(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r, _ := pair()
-			s := Series{Scenario: "soak", Target: "usher", Name: "pss_kib", Unit: "KiB"}
+			s := Series{Scenario: "soak", Target: "usher", Name: steady[0].series, Unit: "MiB"}
 			for second := range tt.seconds + 1 {
 				s.X, s.Y = append(s.X, float64(second)), append(s.Y, tt.of(second))
 			}

@@ -20,12 +20,7 @@ func Number(v float64) string {
 	if err != nil {
 		panic(err) // strconv has written it
 	}
-	decimals := 2 - exponent
-	text := strconv.FormatFloat(v, 'f', max(0, decimals), 64)
-	if strings.Contains(text, ".") && size < 1 { // 0.410 says no more than 0.41
-		text = strings.TrimRight(strings.TrimRight(text, "0"), ".")
-	}
-	return text
+	return strconv.FormatFloat(v, 'f', max(0, 2-exponent), 64)
 }
 
 // ratio writes what part one value is of another: to the hundredth, or as finely

@@ -117,6 +117,7 @@ var outsiders = map[string]string{
 	"go.uber.org/zap":                     "balancer/certs",
 	"golang.org/x/crypto":                 "balancer/record",
 	"golang.org/x/net":                    "balancer/certs",
+	"golang.org/x/perf":                   "bench/result",
 
 	"github.com/HdrHistogram/hdrhistogram-go": "bench/load",
 }
