@@ -24,7 +24,7 @@ const (
 )
 
 // startSink serves until the test's end.
-func startSink(t *testing.T) *sink.Server {
+func startSink(t testing.TB) *sink.Server {
 	t.Helper()
 	s, err := sink.Listen(sink.Options{IMAP: []string{"127.0.0.1:0"}, POP3: []string{"127.0.0.1:0"}, Wrong: wrong})
 	if err != nil {
@@ -51,7 +51,7 @@ type relay struct {
 
 // startRelay relays to an address until the test's end. before is what it does
 // on a connection in plaintext before TLS begins, nil for nothing.
-func startRelay(t *testing.T, to string, before func(client, server net.Conn) error) *relay {
+func startRelay(t testing.TB, to string, before func(client, server net.Conn) error) *relay {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
