@@ -46,6 +46,15 @@ test-hours: deps ## the tests that take hours, once
 fuzz: ## run every fuzz target of every package for FUZZTIME each
 	GO='$(GO)' .ci/fuzz $(FUZZTIME)
 
+.PHONY: bench
+bench: ## compare usher with its peers, for hours: see bench/README.md
+	$(GO) run ./bench run
+
+.PHONY: bench-setup
+bench-setup: ## install the peers that usher is compared with, and what looks into them
+	.ci/install-debian haproxy nginx libnginx-mod-mail libnginx-mod-stream dovecot-imapd dovecot-pop3d \
+		perdition stunnel4 hitch linux-perf strace
+
 .PHONY: cover
 cover: deps ## say how much of the code the tests run, by function and in all
 	USHER_REQUIRE_REAL=1 $(GO) test -timeout $(TESTTIME) -coverprofile cover.out -coverpkg ./... ./...

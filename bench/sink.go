@@ -49,6 +49,7 @@ func newSinkCommand() *cobra.Command {
 	}
 	cmd.Flags().StringArrayVar(&o.IMAP, "imap", nil, "address to serve IMAP on; may be repeated")
 	cmd.Flags().StringArrayVar(&o.POP3, "pop3", nil, "address to serve POP3 on; may be repeated")
+	cmd.Flags().BoolVar(&o.SendFile, "sendfile", false, "send messages by sendfile(2) instead of by writes")
 	cmd.Flags().StringVar(&o.Wrong, "wrong", "", "a password to refuse")
 	return cmd
 }

@@ -13,7 +13,7 @@ import (
 )
 
 // pair is a connection's two ends.
-func pair(t *testing.T) (a, b *net.TCPConn) {
+func pair(t testing.TB) (a, b *net.TCPConn) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -51,22 +51,26 @@ func TestPage(t *testing.T) {
 
 // TestSend reads what is sent: a head, the octets, and what is written behind.
 func TestSend(t *testing.T) {
-	a, b := pair(t)
-	const size = 5<<20 + 3 // more than a page, and than sockets hold
-	done := make(chan error, 1)
-	go func() {
-		err := errors.Join(bulk.Head(a, []byte("head")), bulk.Send(a, size))
-		_, failed := a.Write([]byte("tail"))
-		done <- errors.Join(err, failed, a.CloseWrite())
-	}()
-	got, err := io.ReadAll(b)
-	if err := errors.Join(err, <-done); err != nil {
-		t.Fatal(err)
-	}
-	page := bulk.Page()
-	want := append([]byte("head"), bytes.Repeat(page, size/len(page)+1)[:size]...)
-	if want = append(want, "tail"...); !bytes.Equal(got, want) {
-		t.Errorf("%d octets, want %d, or others", len(got), len(want))
+	for name, send := range map[string]func(*net.TCPConn, int64) error{"write": bulk.Send, "sendfile": bulk.SendFile} {
+		t.Run(name, func(t *testing.T) {
+			a, b := pair(t)
+			const size = 5<<20 + 3 // more than a page, and than sockets hold
+			done := make(chan error, 1)
+			go func() {
+				err := errors.Join(bulk.Head(a, []byte("head")), send(a, size))
+				_, failed := a.Write([]byte("tail"))
+				done <- errors.Join(err, failed, a.CloseWrite())
+			}()
+			got, err := io.ReadAll(b)
+			if err := errors.Join(err, <-done); err != nil {
+				t.Fatal(err)
+			}
+			page := bulk.Page()
+			want := append([]byte("head"), bytes.Repeat(page, size/len(page)+1)[:size]...)
+			if want = append(want, "tail"...); !bytes.Equal(got, want) {
+				t.Errorf("%d octets, want %d, or others", len(got), len(want))
+			}
+		})
 	}
 }
 
@@ -114,7 +118,7 @@ func TestEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, err := range map[string]error{
-		"drop": bulk.Drop(b, 1), "send": bulk.Send(b, 1), "head": bulk.Head(b, []byte("x")),
+		"drop": bulk.Drop(b, 1), "send": bulk.Send(b, 1), "sendfile": bulk.SendFile(b, 1), "head": bulk.Head(b, []byte("x")),
 	} {
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("%s after the deadline: %v", name, err)
@@ -122,7 +126,7 @@ func TestEnds(t *testing.T) {
 	}
 	_ = a.Close()
 	for name, err := range map[string]error{
-		"drop": bulk.Drop(a, 1), "send": bulk.Send(a, 1), "head": bulk.Head(a, []byte("x")),
+		"drop": bulk.Drop(a, 1), "send": bulk.Send(a, 1), "sendfile": bulk.SendFile(a, 1), "head": bulk.Head(a, []byte("x")),
 	} {
 		if err == nil {
 			t.Errorf("%s on a closed connection: no error", name)

@@ -101,8 +101,16 @@ func parseMembership(text []byte) map[string]string {
 	return paths
 }
 
-// mkdir makes a control group below dir whose name nobody else has.
+// mkdir makes a control group below dir whose name nobody else has, and removes
+// what is left there by a benchmark that was killed.
 func mkdir(dir, name string) (string, error) {
+	left, _ := filepath.Glob(filepath.Join(dir, prefix+"-*")) // the pattern is well-formed
+	for _, path := range left {
+		maker, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(path), prefix+"-"), "-")
+		if pid, err := strconv.Atoi(maker); err == nil && !alive(pid) {
+			_ = os.Remove(path) // it cannot be while a process is in it
+		}
+	}
 	for i := 0; ; i++ {
 		path := filepath.Join(dir, fmt.Sprintf("%s-%d-%s-%d", prefix, os.Getpid(), name, i))
 		err := os.Mkdir(path, 0o755)

@@ -16,7 +16,9 @@ package gauge
 import (
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
+	"runtime"
 	"sync"
 	"time"
 )
@@ -170,4 +172,10 @@ func (g *Group) Kernel() (int64, error) {
 		return 0, fmt.Errorf("kernel memory of %s: %w", g.name, err)
 	}
 	return n, nil
+}
+
+// KernelSlack is how far two readings of Kernel may differ that should be equal:
+// each processor may hold back two pages of charges for small objects.
+func KernelSlack() int64 {
+	return int64(2 * runtime.NumCPU() * os.Getpagesize())
 }

@@ -22,7 +22,7 @@ func (g *Group) Pin(cpus ...int) error {
 	for range pinRounds {
 		fresh := false
 		if err := g.each(func(pid int) error {
-			more, err := pinThreads(pid, func(int) *unix.CPUSet { return &set }, done)
+			more, err := pinThreads(pid, &set, done)
 			fresh = fresh || more
 			return err
 		}); err != nil {
@@ -36,7 +36,8 @@ func (g *Group) Pin(cpus ...int) error {
 }
 
 // PinSelf lets all threads of this process run on these processors only, and
-// those that are made later. restore gives each back what it had.
+// those that are made later, as well as processes that are started meanwhile: start targets before, or
+// after restore, which gives all threads what the calling one had.
 func PinSelf(cpus ...int) (restore func(), err error) {
 	var before unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &before); err != nil {
@@ -54,7 +55,7 @@ func PinSelf(cpus ...int) (restore func(), err error) {
 func pinSelf(set *unix.CPUSet) error {
 	done := map[int]bool{}
 	for range pinRounds {
-		fresh, err := pinThreads(os.Getpid(), func(int) *unix.CPUSet { return set }, done)
+		fresh, err := pinThreads(os.Getpid(), set, done)
 		if err != nil || !fresh {
 			return err
 		}
@@ -64,7 +65,7 @@ func pinSelf(set *unix.CPUSet) error {
 
 // pinThreads pins the threads of a process that were not before, and reports
 // whether there were any.
-func pinThreads(pid int, set func(tid int) *unix.CPUSet, done map[int]bool) (fresh bool, err error) {
+func pinThreads(pid int, set *unix.CPUSet, done map[int]bool) (fresh bool, err error) {
 	entries, err := os.ReadDir(filepath.Join("/proc", strconv.Itoa(pid), "task"))
 	if err != nil {
 		return false, err
@@ -74,7 +75,7 @@ func pinThreads(pid int, set func(tid int) *unix.CPUSet, done map[int]bool) (fre
 		if err != nil || done[tid] {
 			continue
 		}
-		if err := unix.SchedSetaffinity(tid, set(tid)); err != nil && !errors.Is(err, unix.ESRCH) {
+		if err := unix.SchedSetaffinity(tid, set); err != nil && !errors.Is(err, unix.ESRCH) {
 			return fresh, fmt.Errorf("pin thread %d: %w", tid, err)
 		}
 		done[tid], fresh = true, true

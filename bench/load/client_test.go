@@ -16,7 +16,7 @@ import (
 // size is no multiple of anything that moves octets.
 const size = 1<<20 + 77
 
-func dial(t *testing.T, s load.Service) *load.Client {
+func dial(t testing.TB, s load.Service) *load.Client {
 	t.Helper()
 	c, err := s.Dial(t.Context())
 	if err != nil {
@@ -26,7 +26,7 @@ func dial(t *testing.T, s load.Service) *load.Client {
 	return c
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

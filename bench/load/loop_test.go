@@ -69,6 +69,30 @@ func TestOpenStartsInTime(t *testing.T) {
 	})
 }
 
+// A late context makes who asks for its end for the first time wait for a second.
+type late struct {
+	context.Context
+	once sync.Once
+}
+
+func (l *late) Done() <-chan struct{} {
+	l.once.Do(func() { time.Sleep(time.Second) })
+	return l.Context.Done()
+}
+
+// TestOpenChargesItsOwnDelay has the loop itself be late: the second operation,
+// due after 100 ms, and nine after it start after a second.
+func TestOpenChargesItsOwnDelay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := load.Open(&late{Context: t.Context()}, 10, 20, func(context.Context, int) error { return nil })
+		if r.Done != 20 || r.Behind != 900*time.Millisecond {
+			t.Errorf("%d done, %v behind; want 20, 900ms", r.Done, r.Behind)
+		}
+		near(t, r, 100, 900*time.Millisecond)
+		near(t, r, 75, 400*time.Millisecond) // of 20: eleven at 0, then 100, 200, 300, 400 ms
+	})
+}
+
 // TestOpenIsBounded has nobody ever answer.
 func TestOpenIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

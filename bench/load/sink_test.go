@@ -1,7 +1,6 @@
 package load_test
 
 import (
-	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -24,17 +23,15 @@ const (
 )
 
 // startSink serves until the test's end.
-func startSink(t *testing.T) *sink.Server {
+func startSink(t testing.TB) *sink.Server {
 	t.Helper()
 	s, err := sink.Listen(sink.Options{IMAP: []string{"127.0.0.1:0"}, POP3: []string{"127.0.0.1:0"}, Wrong: wrong})
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- s.Run(ctx) }()
+	go func() { ended <- s.Run(t.Context()) }()
 	t.Cleanup(func() {
-		stop()
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
@@ -51,7 +48,7 @@ type relay struct {
 
 // startRelay relays to an address until the test's end. before is what it does
 // on a connection in plaintext before TLS begins, nil for nothing.
-func startRelay(t *testing.T, to string, before func(client, server net.Conn) error) *relay {
+func startRelay(t testing.TB, to string, before func(client, server net.Conn) error) *relay {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

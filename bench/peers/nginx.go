@@ -43,14 +43,14 @@ func newNginx(peer Peer, module, buffer string) Peer {
 	debian := "libnginx-mod-" + module
 	peer.Curve = tls.X25519
 	peer.Version = func() (string, error) {
-		version, err := versionOf("nginx", "nginx-light", "nginx/", "-v")
+		version, err := versionOf("nginx", "nginx", "nginx/", "-v")
 		if err == nil {
 			_, err = nginxModules(module, debian)
 		}
 		return version, err
 	}
 	peer.Start = func(ctx context.Context, site Site) (*Target, error) {
-		path, err := find("nginx", "nginx-light")
+		path, err := find("nginx", "nginx")
 		if err != nil {
 			return nil, err
 		}
@@ -86,7 +86,7 @@ func newNginx(peer Peer, module, buffer string) Peer {
 
 // nginxModules is where nginx has its modules, if that one is among them.
 func nginxModules(module, debian string) (string, error) {
-	path, err := find("nginx", "nginx-light")
+	path, err := find("nginx", "nginx")
 	if err != nil {
 		return "", err
 	}

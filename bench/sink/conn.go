@@ -19,7 +19,7 @@ const (
 	// largeSize holds them, and what one more step may add.
 	largeSize = maxAnswers + copied + maxLine
 	// copied is the size of a message up to which a copy, sent together with
-	// what is around it, is cheaper than a sendfile and two writes more.
+	// what is around it, is cheaper than two writes more.
 	copied = 16 << 10
 )
 
@@ -107,7 +107,7 @@ func (s *Server) serve(c *net.TCPConn, d dialogue) {
 				}
 				out = append(out, bulk.Page()[:a.size]...)
 			} else {
-				if bulk.Head(c, out) != nil || bulk.Send(c, a.size) != nil {
+				if bulk.Head(c, out) != nil || s.send(c, a.size) != nil {
 					return
 				}
 				out = out[:0]

@@ -66,8 +66,9 @@ func (d *imap) next(dst, in []byte) (int, []byte, action) {
 			return n, d.tagged(dst, "BAD expected DONE"), action{kind: step}
 		}
 		return n, d.tagged(dst, "OK idle done"), action{kind: step}
+	default: // appended
+		return n, d.tagged(dst, "OK appended"), action{kind: step}
 	}
-	return n, d.tagged(dst, "OK appended"), action{kind: step}
 }
 
 // wait wants more octets, up to a bound.

@@ -20,6 +20,8 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+
+	"usher.example/bench/bulk"
 )
 
 // Options say where a Server listens.
@@ -29,6 +31,9 @@ type Options struct {
 	IMAP, POP3 []string
 	// Wrong is a password that is refused; empty refuses none.
 	Wrong string
+	// SendFile has large messages sent by sendfile(2) instead of by writes. It
+	// costs more on either side, as package bulk says.
+	SendFile bool
 }
 
 // Stats are what a Server has done so far.
@@ -45,6 +50,7 @@ type Stats struct {
 // number of goroutines; Run once.
 type Server struct {
 	wrong      string
+	send       func(*net.TCPConn, int64) error
 	imap, pop3 []*net.TCPListener
 	counts     counts
 
@@ -59,7 +65,10 @@ type counts struct {
 
 // Listen listens; Run serves. A client that connects before that waits.
 func Listen(o Options) (*Server, error) {
-	s := &Server{wrong: o.Wrong, conns: map[*net.TCPConn]struct{}{}}
+	s := &Server{wrong: o.Wrong, send: bulk.Send, conns: map[*net.TCPConn]struct{}{}}
+	if o.SendFile {
+		s.send = bulk.SendFile
+	}
 	if len(o.IMAP)+len(o.POP3) == 0 {
 		return nil, errors.New("a sink needs an address for IMAP or POP3")
 	}

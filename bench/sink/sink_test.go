@@ -22,15 +22,18 @@ const patience = 20 * time.Second
 // start serves until the test's end.
 func start(t *testing.T) *sink.Server {
 	t.Helper()
-	s, err := sink.Listen(sink.Options{IMAP: []string{"127.0.0.1:0", "127.0.0.1:0"}, POP3: []string{"127.0.0.1:0"}})
+	return startWith(t, sink.Options{IMAP: []string{"127.0.0.1:0", "127.0.0.1:0"}, POP3: []string{"127.0.0.1:0"}})
+}
+
+func startWith(t *testing.T, o sink.Options) *sink.Server {
+	t.Helper()
+	s, err := sink.Listen(o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- s.Run(ctx) }()
+	go func() { ended <- s.Run(t.Context()) }()
 	t.Cleanup(func() {
-		stop()
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
@@ -121,14 +124,20 @@ func TestProxyHeaders(t *testing.T) {
 
 // TestPipelining has commands, messages and literals come in one piece.
 func TestPipelining(t *testing.T) {
+	for _, sendfile := range []bool{false, true} {
+		s := startWith(t, sink.Options{IMAP: []string{"127.0.0.1:0"}, SendFile: sendfile})
+		t.Run(fmt.Sprintf("sendfile %t", sendfile), func(t *testing.T) { pipeline(t, s) })
+	}
+}
+
+func pipeline(t *testing.T, s *sink.Server) {
 	const size = 1<<20 + 1
-	s := start(t)
 	c := connect(t, s.IMAP()[0])
 	go func() { // there is more than sockets hold
-		_, _ = io.WriteString(c, "1 LOGIN {1+}\r\nu p\r\n" +
-			fmt.Sprintf("2 FETCH 1 BODY[]<0.%d>\r\n", size) +
-			fmt.Sprintf("3 APPEND INBOX {%d+}\r\n", size) + string(bulk.Page()) + "x\r\n" +
-			strings.Repeat("4 NOOP\r\n", 5000) +
+		_, _ = io.WriteString(c, "1 LOGIN {1+}\r\nu p\r\n"+
+			fmt.Sprintf("2 FETCH 1 BODY[]<0.%d>\r\n", size)+
+			fmt.Sprintf("3 APPEND INBOX {%d+}\r\n", size)+string(bulk.Page())+"x\r\n"+
+			strings.Repeat("4 NOOP\r\n", 5000)+
 			"5 FETCH 1 BODY[]<0.10000>\r\n6 FETCH 1 BODY[]<0.0>\r\n7 IDLE\r\nDONE\r\n8 LOGOUT\r\n")
 	}()
 	c.expect("* OK", "1 OK")
