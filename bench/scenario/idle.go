@@ -36,6 +36,7 @@ func idle(p Params, h Held) Course {
 type held struct {
 	empty    footprint
 	sessions []*load.Client
+	err      error // why not all are there; the next part need not try again
 }
 
 // hold logs n users in and lets them IDLE, unless an earlier part has. A target
@@ -45,7 +46,7 @@ func (r *Round) hold(ctx context.Context, n int) (*held, error) {
 		return nil, errSkip
 	}
 	if r.held != nil {
-		return r.held, nil
+		return r.held, r.held.err
 	}
 	empty, err := r.empty(ctx)
 	if err != nil {
@@ -53,16 +54,16 @@ func (r *Round) hold(ctx context.Context, n int) (*held, error) {
 	}
 	r.say(fmt.Sprintf("logging in %d sessions", n))
 	sessions, err := r.enterMany(r.life, r.service("imap", "tls", nil), n)
-	r.held = &held{empty, sessions}
-	if err != nil {
-		return nil, err
-	}
 	for i, c := range sessions {
-		if err := c.Idle(); err != nil {
-			return nil, fmt.Errorf("IDLE in session %d: %w", i, err)
+		if err != nil {
+			break
+		}
+		if err = c.Idle(); err != nil {
+			err = fmt.Errorf("IDLE in session %d: %w", i, err)
 		}
 	}
-	return r.held, nil
+	r.held = &held{empty, sessions, err}
+	return r.held, err
 }
 
 // A target counts as empty when its number of files has been the same emptyLooks
