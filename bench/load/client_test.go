@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"os"
 	"runtime"
 	"testing"
 	"time"
@@ -173,8 +172,12 @@ func TestContextEndsClient(t *testing.T) {
 func TestTimeout(t *testing.T) {
 	addr, _ := silent(t)
 	service := load.Service{Protocol: load.IMAP, Security: load.Plain, Addr: addr, Timeout: time.Millisecond}
-	if _, err := service.Dial(t.Context()); !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("%v, want %v", err, os.ErrDeadlineExceeded)
+	r := load.Closed(t.Context(), 1, 1, func(ctx context.Context, _, _ int) error {
+		_, err := service.Dial(ctx)
+		return err
+	})
+	if r.Failed != 1 || r.Errors["timeout"] != 1 {
+		t.Errorf("%v (%v), want a timeout", r.Errors, r.First)
 	}
 }
 

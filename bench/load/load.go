@@ -44,4 +44,7 @@ var (
 	// ErrOverload is an operation of the open loop that was due while InFlight
 	// others had no answer yet.
 	ErrOverload = errors.New("too many operations in flight")
+	// ErrStopped is an operation that had not succeeded when the loop's context
+	// was done. It counts as failed: a target that stalls must not be spared.
+	ErrStopped = errors.New("stopped")
 )

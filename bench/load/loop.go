@@ -2,6 +2,7 @@ package load
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,9 +35,12 @@ func Mark(ctx context.Context) {
 func (s *span) start(begin time.Time) { s.begin, s.took = begin, 0 }
 
 // end counts it.
-func (s *span) end(t *tally, err error) {
+func (s *span) end(ctx context.Context, t *tally, err error) {
 	if s.took == 0 {
 		s.took = time.Since(s.begin)
+	}
+	if err != nil && ctx.Err() != nil {
+		err = fmt.Errorf("%w: %w", ErrStopped, err)
 	}
 	t.add(s.took, err)
 }
@@ -61,7 +65,7 @@ func Closed(ctx context.Context, workers, total int, op func(ctx context.Context
 					return
 				}
 				s.start(time.Now())
-				s.end(t, op(ctx, worker, i))
+				s.end(ctx, t, op(ctx, worker, i))
 			}
 		})
 	}
@@ -76,8 +80,8 @@ func Closed(ctx context.Context, workers, total int, op func(ctx context.Context
 // Latencies count from the time that an operation was due, so a target that
 // stalls is charged with the wait of all who would have come meanwhile
 // (coordinated omission). An operation that is due while InFlight others are
-// under way is not started and counts as failed, with ErrOverload. When ctx is
-// done no operation is begun any more. Open returns when all have ended.
+// under way is not started and counts as failed, with ErrOverload. With ctx it
+// deals as Closed does. Open returns when all have ended.
 func Open(ctx context.Context, rate float64, total int, op func(ctx context.Context, i int) error) Report {
 	return open(ctx, rate, total, InFlight, op)
 }
@@ -95,10 +99,10 @@ func open(ctx context.Context, rate float64, total, inFlight int, op func(ctx co
 		s := &span{}
 		ctx := context.WithValue(ctx, spanKey{}, s)
 		s.start(first.at)
-		s.end(t, op(ctx, first.i))
+		s.end(ctx, t, op(ctx, first.i))
 		for d := range idle {
 			s.start(d.at)
-			s.end(t, op(ctx, d.i))
+			s.end(ctx, t, op(ctx, d.i))
 		}
 	}
 	start := time.Now()

@@ -103,8 +103,8 @@ func TestOpenIsBounded(t *testing.T) {
 			<-ctx.Done()
 			return io.EOF
 		})
-		if r.Failed != room+5 || r.Errors[load.ErrOverload.Error()] != 5 || r.Errors["closed by the target"] != room {
-			t.Errorf("%d failed: %v; want 5 for want of room", r.Failed, r.Errors)
+		if r.Failed != room+5 || r.Errors[load.ErrOverload.Error()] != 5 || r.Errors[load.ErrStopped.Error()] != room {
+			t.Errorf("%d failed: %v; want 5 for want of room, the others stopped", r.Failed, r.Errors)
 		}
 		if r.Latency.TotalCount() != 0 {
 			t.Errorf("%d latencies of operations that failed", r.Latency.TotalCount())

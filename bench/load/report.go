@@ -1,10 +1,9 @@
 package load
 
 import (
-	"context"
 	"errors"
 	"io"
-	"os"
+	"net"
 	"sync"
 	"syscall"
 	"time"
@@ -95,7 +94,10 @@ func (t *tally) behind(d time.Duration) {
 
 // kindOf is an error without what is particular to one connection.
 func kindOf(err error) string {
-	var errno syscall.Errno
+	var (
+		errno syscall.Errno
+		slow  net.Error
+	)
 	switch {
 	case errors.Is(err, ErrOverload):
 		return ErrOverload.Error()
@@ -103,9 +105,9 @@ func kindOf(err error) string {
 		return err.Error()
 	case errors.Is(err, ErrAnswer):
 		return ErrAnswer.Error()
-	case errors.Is(err, context.Canceled):
-		return "stopped"
-	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, ErrStopped):
+		return ErrStopped.Error()
+	case errors.As(err, &slow) && slow.Timeout():
 		return "timeout"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return "closed by the target"
