@@ -46,7 +46,7 @@ func newRunCommand() *cobra.Command {
 		Use:   "run",
 		Short: "measure usher and its peers, and print the report",
 		Long: "Measure usher and its peers, one after the other with the same load, and print the report.\n" +
-			"A full run takes some 40 minutes on two cores that do nothing else; --quick shows in two that everything works.",
+			"A full run takes some 45 minutes on two cores that do nothing else; --quick shows in two that everything works.",
 		Example: "  go run ./bench run --quick\n" +
 			"  go run ./bench run --targets usher,haproxy --scenarios 'login-*,idle-2000*' --out logins.json\n" +
 			"  go run ./bench run --scenarios soak --duration 30m --series",
@@ -56,7 +56,7 @@ func newRunCommand() *cobra.Command {
 	f := cmd.Flags()
 	f.StringSliceVar(&o.targets, "targets", nil, "targets to measure (default: all that are installed)")
 	f.StringSliceVar(&o.scenarios, "scenarios", nil, "scenarios or courses to run, as globs (default: all but soak)")
-	f.IntVar(&o.repetitions, "repetitions", 0, "repetitions of each scenario; some take a share of it (default 5)")
+	f.IntVar(&o.repetitions, "repetitions", 0, "repetitions of every scenario (default 5, and fewer of those that take long)")
 	f.BoolVar(&o.quick, "quick", false, "everything once and small: to see that it works, not to compare")
 	f.IntVar(&o.sessions, "sessions", 0, "sessions of idle and storm, in place of the usual sizes")
 	f.DurationVar(&o.duration, "duration", 0, "how long soak takes (default 30m)")
@@ -74,7 +74,7 @@ func (o runOptions) params(files int) scenario.Params {
 		p = scenario.Quick()
 	}
 	if o.repetitions > 0 {
-		p.Repetitions = o.repetitions
+		p.Repetitions, p.Every = o.repetitions, true
 	}
 	if o.sessions > 0 {
 		p.Idle, p.Storm = []scenario.Held{{Sessions: o.sessions, Share: p.Idle[0].Share}}, o.sessions
@@ -113,7 +113,7 @@ func run(cmd *cobra.Command, o runOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	free, err := writable(o.out) // before 40 minutes are spent
+	free, err := writable(o.out) // before an hour is spent
 	if err != nil {
 		return fmt.Errorf("--out: %w", err)
 	}
@@ -130,13 +130,17 @@ func run(cmd *cobra.Command, o runOptions) (err error) {
 	if err != nil {
 		return err
 	}
+	commit := usherCommit(site.Usher)
+	if commit == "" && o.usher == "" {
+		commit = headCommit()
+	}
 	stub, err := startStub(&site)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, stub.Stop()) }()
 
-	r := &result.Run{Schema: result.Schema, Started: time.Now().UTC(), Machine: machine(), Settings: o.settings(params, site)}
+	r := &result.Run{Schema: result.Schema, Started: time.Now().UTC(), Machine: machine(), Settings: o.settings(params, commit)}
 	err = scenario.Run(ctx, scenario.Plan{
 		Params: params, Peers: targets, Courses: courses, Site: site, Stub: stub,
 		Roots: roots, ServerName: peers.ServerName,
@@ -195,7 +199,7 @@ func newSite(ctx context.Context, cmd *cobra.Command, dir, usher string) (peers.
 }
 
 // settings are what a reader has to know of how the run was made.
-func (o runOptions) settings(p scenario.Params, site peers.Site) map[string]string {
+func (o runOptions) settings(p scenario.Params, commit string) map[string]string {
 	s := map[string]string{
 		"repetitions": strconv.Itoa(p.Repetitions),
 		"quick":       strconv.FormatBool(o.quick),
@@ -210,7 +214,7 @@ func (o runOptions) settings(p scenario.Params, site peers.Site) map[string]stri
 	if load, err := os.ReadFile("/proc/loadavg"); err == nil {
 		s["load_average"] = strings.Join(strings.Fields(string(load))[:3], " ")
 	}
-	if commit := usherCommit(site.Usher); commit != "" {
+	if commit != "" {
 		s["usher_commit"] = commit
 	}
 	return s

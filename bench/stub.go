@@ -63,8 +63,7 @@ func buildUsher(ctx context.Context, to string) error {
 	return nil
 }
 
-// usherCommit is what the binary says it was built from, or else what the
-// repository is at; empty if neither is known.
+// usherCommit is what the binary says it was built from; empty if it does not.
 func usherCommit(binary string) string {
 	info, err := buildinfo.ReadFile(filepath.Clean(binary))
 	if err != nil {
@@ -79,14 +78,17 @@ func usherCommit(binary string) string {
 			modified = " with changes"
 		}
 	}
-	if commit == "" {
-		head, err := exec.Command("git", "rev-parse", "HEAD").Output()
-		if err != nil {
-			return ""
-		}
-		return strings.TrimSpace(string(head)) + " by the repository"
-	}
 	return commit + modified
+}
+
+// headCommit is what the repository is at that usher was built from: Go does not
+// write it into a binary that is built in a second work tree.
+func headCommit() string {
+	head, err := exec.Command("git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty").Output()
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(head))
 }
 
 // goVersion is what built this program, and usher with it.

@@ -6,9 +6,10 @@ import (
 )
 
 // Params are the sizes of all scenarios. [Default] makes a full run of twelve
-// targets fit into some 40 minutes on two cores, [Quick] into two.
+// targets fit into some 45 minutes on two cores, [Quick] into two.
 type Params struct {
-	Repetitions int    // of the courses that are repeated most; others take a share of it
+	Repetitions int    // of the courses that are repeated most; long ones take a share of it
+	Every       bool   // lets all courses have all repetitions
 	Seed        uint64 // of all that is drawn: users, think times
 
 	// Logins. 1,500 at 0.6 ms are 0.9 s of CPU, of which a counter that ticks a
@@ -25,12 +26,12 @@ type Params struct {
 	Rate           float64       // logins a second at a fixed rate: below what the slowest event loop can do
 	RateTime       time.Duration // how long they arrive
 
-	// Bulk: a GB takes 0.5 to 10 s; 0.6 of it, or BulkTime.
+	// Bulk: a GB takes 0.5 to 10 s; 0.4 of it, or BulkTime.
 	Bulk     int64
 	BulkTime time.Duration
 	Piece    int64 // octets asked for at a time: large against what a request costs
 
-	// Round trips: 10,000 at 60 µs.
+	// Round trips: 8,000 at 60 µs.
 	Noops      int
 	NoopTime   time.Duration
 	Many       int           // sessions that go round at the same time
@@ -85,16 +86,16 @@ type Held struct {
 func Default() Params {
 	return Params{
 		Repetitions: 5, Seed: 1,
-		Logins: 1500, LoginTime: 2 * time.Second, WarmUp: 50, Workers: 8, StalledWorkers: 64,
-		Rate: 200, RateTime: 2 * time.Second,
-		Bulk: 600e6, BulkTime: 1500 * time.Millisecond, Piece: 32e6,
-		Noops: 10000, NoopTime: 1500 * time.Millisecond, Many: 16,
-		BesideTime: 2 * time.Second, BesidePace: 5 * time.Millisecond,
+		Logins: 1500, LoginTime: 1500 * time.Millisecond, WarmUp: 50, Workers: 8, StalledWorkers: 64,
+		Rate: 200, RateTime: 1500 * time.Millisecond,
+		Bulk: 400e6, BulkTime: time.Second, Piece: 32e6,
+		Noops: 8000, NoopTime: time.Second, Many: 16,
+		BesideTime: 1500 * time.Millisecond, BesidePace: 5 * time.Millisecond,
 		Idle: []Held{{2000, 0.6}, {9500, 0.2}}, IdleTime: 5 * time.Second, WarmOctets: 64 << 10, Setup: time.Minute,
 		SettleFor: 6 * time.Second, SettleWithin: 0.005, SettleLimit: 20 * time.Second, SettlePoll: 500 * time.Millisecond,
-		Storm: 9000, StormLimit: time.Minute, StormShare: 0.4,
-		Users: 600, Hour: 12 * time.Second, DayShare: 0.6,
-		Fleets: []int{1, 3, 5}, FleetTime: 3 * time.Second, FleetShare: 1,
+		Storm: 9000, StormLimit: time.Minute, StormShare: 0.2,
+		Users: 600, Hour: 10 * time.Second, DayShare: 0.4,
+		Fleets: []int{1, 3, 5}, FleetTime: 3 * time.Second, FleetShare: 0.6,
 		Soak: 30 * time.Minute, SoakEvery: 10 * time.Second, SoakIdle: 500, SoakProbe: 64e6,
 		Limit: 3 * time.Minute,
 	}
@@ -121,5 +122,8 @@ func Quick() Params {
 
 // share is how many repetitions a share of them is: never none.
 func (p Params) share(of float64) int {
+	if p.Every {
+		return p.Repetitions
+	}
 	return max(1, int(math.Round(of*float64(p.Repetitions))))
 }
