@@ -47,14 +47,7 @@ func dovecot() Peer {
 		if err != nil {
 			return nil, p.failed(err)
 		}
-		if err := p.start(p.group, exec.Command(path, "-F", "-c", file)); err != nil {
-			return nil, p.failed(err)
-		}
-		t, err := p.target(ctx, peer)
-		if err != nil {
-			return nil, p.failed(err)
-		}
-		return t, nil
+		return p.run(ctx, peer, exec.Command(path, "-F", "-c", file))
 	}
 	return peer
 }

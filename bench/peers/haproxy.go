@@ -6,9 +6,15 @@ import (
 	"os/exec"
 )
 
-func haproxy() Peer {
+// A proxy is what HAProxy's template sees.
+type proxy struct {
+	*place
+	Buffer int // octets; 0 is what the manual wants
+}
+
+func haproxy(name string, buffer int) Peer {
 	peer := Peer{
-		Name:   "haproxy",
+		Name:   name,
 		Note:   "mode tcp: knows no user, and no STARTTLS",
 		Curve:  tls.X25519,
 		Serves: noStartTLS,
@@ -16,34 +22,23 @@ func haproxy() Peer {
 			return versionOf("haproxy", "haproxy", "HAProxy version ", "-v")
 		},
 	}
+	if buffer > 0 {
+		peer.Note += "; larger buffers than its manual wants, which cost it less for each gigabyte of TLS"
+	}
 	peer.Start = func(ctx context.Context, site Site) (*Target, error) {
-		return site.simple(ctx, peer, "haproxy", "haproxy", "haproxy.cfg", func(file string) []string {
-			return []string{"-db", "-f", file} // in the foreground, one process
-		})
+		path, err := find("haproxy", "haproxy")
+		if err != nil {
+			return nil, err
+		}
+		p, err := site.open(peer.Name)
+		if err != nil {
+			return nil, err
+		}
+		file, err := p.write("haproxy.cfg", proxy{p, buffer})
+		if err != nil {
+			return nil, p.failed(err)
+		}
+		return p.run(ctx, peer, exec.Command(path, "-db", "-f", file)) // in the foreground, one process
 	}
 	return peer
-}
-
-// simple starts a peer that is one program with one configuration.
-func (s Site) simple(ctx context.Context, peer Peer, name, debian, file string, args func(path string) []string) (*Target, error) {
-	path, err := find(name, debian)
-	if err != nil {
-		return nil, err
-	}
-	p, err := s.open(peer.Name)
-	if err != nil {
-		return nil, err
-	}
-	written, err := p.write(file, p)
-	if err != nil {
-		return nil, p.failed(err)
-	}
-	if err := p.start(p.group, exec.Command(path, args(written)...)); err != nil {
-		return nil, p.failed(err)
-	}
-	t, err := p.target(ctx, peer)
-	if err != nil {
-		return nil, p.failed(err)
-	}
-	return t, nil
 }

@@ -72,14 +72,7 @@ func newNginx(peer Peer, module, buffer string) Peer {
 		if err != nil {
 			return nil, p.failed(err)
 		}
-		if err := p.start(p.group, exec.Command(path, "-c", file, "-p", p.Dir, "-e", p.File("error.log"))); err != nil {
-			return nil, p.failed(err)
-		}
-		t, err := p.target(ctx, peer)
-		if err != nil {
-			return nil, p.failed(err)
-		}
-		return t, nil
+		return p.run(ctx, peer, exec.Command(path, "-c", file, "-p", p.Dir, "-e", p.File("error.log")))
 	}
 	return peer
 }

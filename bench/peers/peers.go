@@ -80,7 +80,8 @@ func All() []Peer {
 	return []Peer{
 		usher("usher", "auto"),
 		usher("usher-copy", "copy"),
-		haproxy(),
+		haproxy("haproxy", 0),
+		haproxy("haproxy-64k", 64<<10),
 		nginxMail("nginx-mail", "4k"),
 		nginxMail("nginx-mail-16k", "16k"),
 		nginxStream(),

@@ -169,7 +169,7 @@ func (b *bench) pass(c net.Conn, to string) {
 // headers is how each tells the back end whose connection it is; the others do
 // by commands, or not at all.
 var headers = map[string]string{
-	"usher": headerV2, "usher-copy": headerV2, "haproxy": headerV2, "hitch": headerV2, "naive": headerV2,
+	"usher": headerV2, "usher-copy": headerV2, "haproxy": headerV2, "haproxy-64k": headerV2, "hitch": headerV2, "naive": headerV2,
 	"nginx-mail": headerV1, "nginx-mail-16k": headerV1, "nginx-stream": headerV1, "stunnel": headerV1,
 }
 

@@ -209,6 +209,18 @@ func (p *place) target(ctx context.Context, peer Peer) (*Target, error) {
 	return t, p.ready(ctx, t, peer)
 }
 
+// run starts the one program of a peer and waits until it serves.
+func (p *place) run(ctx context.Context, peer Peer, cmd *exec.Cmd) (*Target, error) {
+	if err := p.start(p.group, cmd); err != nil {
+		return nil, p.failed(err)
+	}
+	t, err := p.target(ctx, peer)
+	if err != nil {
+		return nil, p.failed(err)
+	}
+	return t, nil
+}
+
 // failed closes the place and adds what its log says to an error.
 func (p *place) failed(err error) error {
 	logs := p.logs()

@@ -3,6 +3,7 @@ package peers
 import (
 	"context"
 	"crypto/tls"
+	"os/exec"
 )
 
 func stunnel() Peer {
@@ -16,9 +17,19 @@ func stunnel() Peer {
 		},
 	}
 	peer.Start = func(ctx context.Context, site Site) (*Target, error) {
-		return site.simple(ctx, peer, "stunnel4", "stunnel4", "stunnel.conf", func(file string) []string {
-			return []string{file}
-		})
+		path, err := find("stunnel4", "stunnel4")
+		if err != nil {
+			return nil, err
+		}
+		p, err := site.open(peer.Name)
+		if err != nil {
+			return nil, err
+		}
+		file, err := p.write("stunnel.conf", p)
+		if err != nil {
+			return nil, p.failed(err)
+		}
+		return p.run(ctx, peer, exec.Command(path, file))
 	}
 	return peer
 }
