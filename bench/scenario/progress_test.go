@@ -30,3 +30,25 @@ func TestProgress(t *testing.T) {
 		}
 	}
 }
+
+// TestProgressOnTerminal has one line written over, as long as the terminal is wide,
+// and what stays above it.
+func TestProgressOnTerminal(t *testing.T) {
+	var out strings.Builder
+	p := NewProgress(&out)
+	p.terminal = true
+	p.begin(1, time.Minute)
+	p.next(strings.Repeat("x", 200))
+	p.tell("a fault")
+	p.end()
+	const erase = "\r\x1b[K"
+	lines := strings.Split(out.String(), erase)
+	if len(lines) != 5 || lines[2] != "a fault\n" || lines[4] != "" {
+		t.Fatalf("wrote %q, want the line, the fault in its place, the line again, and nothing", lines)
+	}
+	for _, i := range []int{1, 3} {
+		if len(lines[i]) != 79 || !strings.HasPrefix(lines[i], "1/1 ") {
+			t.Errorf("line of %d: %q, want 79 characters of what runs", len(lines[i]), lines[i])
+		}
+	}
+}

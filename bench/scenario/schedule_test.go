@@ -67,21 +67,3 @@ func TestQuantile(t *testing.T) {
 		t.Errorf("the middle of 1, 2, 4, 9 is %v, want 3", got)
 	}
 }
-
-func TestStalls(t *testing.T) {
-	for _, tt := range []struct {
-		name   string
-		median time.Duration
-		busy   float64
-		want   bool
-	}{
-		{"quick", 5 * time.Millisecond, 0.9, false},
-		{"waits for a delayed acknowledgement", 44 * time.Millisecond, 0.2, true},
-		{"slow, since it works", 50 * time.Millisecond, 0.97, false},
-		{"quick, on an idle machine", time.Millisecond, 0.1, false},
-	} {
-		if got := stalls(tt.median, tt.busy); got != tt.want {
-			t.Errorf("%s: stalls is %v, want %v", tt.name, got, tt.want)
-		}
-	}
-}
