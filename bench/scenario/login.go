@@ -78,7 +78,9 @@ func loginLoop(ctx context.Context, r *Round, k kind) error {
 		return err
 	}
 	// Every worker has a ticket after this, and the target has seen as many at once.
-	if warm := load.Closed(ctx, workers, max(r.Params.WarmUp, workers), op); warm.Done == 0 {
+	if warm := load.Closed(ctx, workers, max(r.Params.WarmUp, workers), func(ctx context.Context, _, i int) error {
+		return op(ctx, i%workers, i) // a worker may come too late for any
+	}); warm.Done == 0 {
 		return r.judge(warm)
 	}
 	resumed.Store(0)

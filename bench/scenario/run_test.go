@@ -3,6 +3,7 @@ package scenario
 import (
 	"context"
 	"errors"
+	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -202,6 +203,37 @@ func TestInterruptedScenario(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestReleased has sessions that parts share closed with the target, not whenever
+// the collector finds them.
+func TestReleased(t *testing.T) {
+	rig := newRig(t, sink.Options{})
+	courses, err := Select(Catalogue(tiny()), []string{"idle-6"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := files(t)
+	if err := Run(t.Context(), rig.plan(tiny(), courses, rig.peer("usher", true)), newRun()); err != nil {
+		t.Fatal(err)
+	}
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(3 * time.Second); files(t) > before; <-tick.C { // the back end closes late
+		if time.Now().After(deadline) {
+			t.Fatalf("%d files are open, %d were before", files(t), before)
+		}
+	}
+}
+
+// files is how many this process has open.
+func files(t *testing.T) int {
+	t.Helper()
+	open, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(open)
 }
 
 func TestPassedOver(t *testing.T) {

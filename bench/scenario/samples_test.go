@@ -88,6 +88,12 @@ func TestSamples(t *testing.T) {
 	if resumed, _ := value(run, "login-imaps-resumed", "resumed"); resumed != 1 {
 		t.Errorf("%v of the resumed logins were", resumed)
 	}
+	// The target's process does nothing: what it weighs by itself is not its sessions'.
+	for metric, most := range map[string]float64{"files": 0, "threads": 0, "private_kib": 10} {
+		if got, _ := value(run, "idle-6-warm", metric); math.Abs(got) > most {
+			t.Errorf("%s of idle-6-warm is %v, want 0 within %v", metric, got, most)
+		}
+	}
 	if failures, _ := value(run, "fleet-3", "death_failures"); failures == 0 {
 		t.Error("a node was killed and nobody noticed")
 	}
