@@ -70,7 +70,7 @@ func wholeDay(ctx context.Context, r *Round) error {
 	if len(s.commands) == 0 || len(s.logins) == 0 {
 		return fmt.Errorf("nothing worked, the first fault: %w", s.first)
 	}
-	r.put("cpu_s_per_user_hour", "s", result.Lower, each(used, p.Users)/1e6)
+	r.put("cpu_ms_per_user_hour", "ms", result.Lower, each(used, p.Users)/1000)
 	slices.Sort(s.logins)
 	slices.Sort(s.commands)
 	r.put("login_p99_ms", "ms", result.Lower, milliseconds(quantile(s.logins, 0.99)))

@@ -54,12 +54,12 @@ func wholeFleet(ctx context.Context, r *Round, n int) (err error) {
 	if err := r.overOne(ctx, nodes); err != nil {
 		return fmt.Errorf("over one node: %w", err)
 	}
-	if n == 1 {
-		return nil
-	}
 	r.say("logging in over all nodes")
 	if err := r.overAll(ctx, nodes); err != nil {
 		return fmt.Errorf("over all nodes: %w", err)
+	}
+	if n == 1 {
+		return nil
 	}
 	r.say("killing a node")
 	if err := r.death(ctx, nodes); err != nil {
@@ -122,33 +122,35 @@ func (r *Round) spread(ctx context.Context, nodes []*peers.Target, over int) (lo
 	return rep, after, ctx.Err()
 }
 
-// overOne is the question: whether a node of many is dearer than a node alone.
-// Compare a fleet's figures with those of a fleet of one.
-func (r *Round) overOne(ctx context.Context, nodes []*peers.Target) error {
-	rep, used, err := r.spread(ctx, nodes, 1)
-	if err != nil {
-		return err
-	}
-	r.put("cpu_us", "µs", result.Lower, each(used[0], rep.Done))
-	r.put("rate", "/s", result.Higher, rep.Rate())
-	r.put("failed", "", result.Lower, float64(rep.Failed))
-	r.putLatency(rep)
-	if others := sum(used[1:]); len(nodes) > 1 {
-		r.put("cpu_ms_per_s_others", "ms/s", result.Lower,
-			others.Seconds()*1000/rep.Elapsed.Seconds()/float64(len(nodes)-1))
-	}
-	return nil
-}
-
-// overAll is the same with load on every node; on one machine they share it.
+// overAll has load on every node; on one machine they share it.
 func (r *Round) overAll(ctx context.Context, nodes []*peers.Target) error {
 	rep, used, err := r.spread(ctx, nodes, len(nodes))
 	if err != nil {
 		return err
 	}
-	r.put("cpu_us_all", "µs", result.Lower, each(sum(used), rep.Done))
-	r.put("rate_all", "/s", result.Higher, rep.Rate())
-	r.put("failed_all", "", result.Lower, float64(rep.Failed))
+	r.put("cpu_us", "µs", result.Lower, each(sum(used), rep.Done))
+	r.put("rate", "/s", result.Higher, rep.Rate())
+	r.put("failed", "", result.Lower, float64(rep.Failed))
+	r.putLatency(rep)
+	return nil
+}
+
+// overOne is the question: whether a node of many is dearer than a node alone.
+// Compare cpu_us_one and rate_one of a fleet with those of a fleet of one.
+func (r *Round) overOne(ctx context.Context, nodes []*peers.Target) error {
+	rep, used, err := r.spread(ctx, nodes, 1)
+	if err != nil {
+		return err
+	}
+	if rep.Failed > 0 {
+		return fmt.Errorf("%d of %d logins failed, the first: %w", rep.Failed, rep.Failed+rep.Done, rep.First)
+	}
+	r.put("cpu_us_one", "µs", result.Lower, each(used[0], rep.Done))
+	r.put("rate_one", "/s", result.Higher, rep.Rate())
+	if others := sum(used[1:]); len(nodes) > 1 {
+		r.put("cpu_ms_per_s_others", "ms/s", result.Lower,
+			others.Seconds()*1000/rep.Elapsed.Seconds()/float64(len(nodes)-1))
+	}
 	return nil
 }
 

@@ -166,10 +166,10 @@ func (m *marathon) sample(ctx context.Context, probe *load.Client) error {
 			return err
 		}
 		m.at = append(m.at, time.Since(began).Seconds())
-		m.track("pss_kib", "KiB", result.Lower, float64(f.memory.PSS)/1024)
-		m.track("private_kib", "KiB", result.Lower, float64(f.memory.Private)/1024)
+		m.track("pss_mib", "MiB", result.Lower, float64(f.memory.PSS)/(1<<20))
+		m.track("private_mib", "MiB", result.Lower, float64(f.memory.Private)/(1<<20))
 		if f.kernel >= 0 {
-			m.track("kernel_kib", "KiB", result.Lower, float64(f.kernel)/1024)
+			m.track("kernel_mib", "MiB", result.Lower, float64(f.kernel)/(1<<20))
 		}
 		m.track("files", "", result.Lower, float64(f.files))
 		m.track("threads", "", result.Lower, float64(f.threads))

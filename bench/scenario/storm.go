@@ -194,7 +194,7 @@ func (s *siege) report(n int, used time.Duration) error {
 		r.put("cpu_us", "µs", result.Lower, each(used, len(s.back)))
 		r.put("resumed", "of 1", result.Higher, float64(s.resumed.Load())/float64(len(s.back)))
 	}
-	r.put("failed", "", result.Lower, float64(s.refused.Load()))
+	r.put("refused", "", result.Lower, float64(s.refused.Load()))
 	r.put("lost", "", result.Lower, float64(n-len(s.back)))
 	r.put("restart_s", "s", result.Lower, s.reached.Seconds())
 	x, y := []float64{0}, []float64{0}
