@@ -2,6 +2,7 @@ package result
 
 import (
 	"bytes"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -44,6 +45,12 @@ func compared() *Comparison {
 	measure(after, "storm", "usher", "failed", Lower, 5, 6, 7, 8)
 	measure(before, "storm", "haproxy", "failed", Lower, 0, 0, 0, 0)
 	measure(after, "storm", "haproxy", "failed", Lower, 0, 0, 0, 0)
+	measure(before, "storm", "usher", "lost", Lower, 4, 5, 6, 7)
+	measure(after, "storm", "usher", "lost", Lower, 0, 0, 0, 0)
+	measure(before, "storm", "haproxy", "lost", Lower, 4, 4, 4, 4)
+	measure(after, "storm", "haproxy", "lost", Lower, 2, 2, 2, 2)
+	measure(before, "login-starttls", "usher", "lost", Lower, 4, 4, 4, 4)
+	measure(after, "login-starttls", "usher", "lost", Lower, 2, 2, 2, 2)
 	measure(before, "day", "usher", "cpu_us", Lower, 1, 2, 3)
 	measure(after, "day", "usher", "cpu_us", Lower, 11, 12, 13)
 	measure(before, "soak", "haproxy", "cpu_us", Lower, 1)
@@ -106,6 +113,25 @@ func TestCompare(t *testing.T) {
 	}
 	if len(c.Warnings) != 7 {
 		t.Errorf("got %d warnings, want no other than these 7: %q", len(c.Warnings), c.Warnings)
+	}
+}
+
+// TestGeomeans leaves out what has no ratio: from and to nothing.
+func TestGeomeans(t *testing.T) {
+	c := compared()
+	for _, f := range c.Figures {
+		if f.Metric == "lost" && f.Geomean != 0 {
+			t.Errorf("%s: a geomean %v of one ratio", f.Scenario, f.Geomean)
+		}
+	}
+	for _, g := range c.Overall {
+		if g.Metric == "lost" {
+			t.Errorf("a geomean of one scenario: %+v", g)
+		}
+	}
+	// The root of 82/102 × 102/102.
+	if f, want := c.Figures[0], math.Sqrt(82.0/102); math.Abs(f.Geomean-want) > 1e-9 {
+		t.Errorf("%s: geomean %v, want %v", f.Scenario, f.Geomean, want)
 	}
 }
 

@@ -216,7 +216,7 @@ func (r *Run) verdictTable() string {
 			text += ": " + escape(v.Why)
 		}
 		rows = append(rows, []string{
-			fmt.Sprint(v.Must), v.Title, orDash(v.Rival), orDash(v.Theirs), orDash(v.Usher), orDash(v.Ratio), v.Asked, text,
+			fmt.Sprint(v.Must), v.Title, orDash(v.Rival), orDash(escape(v.Theirs)), orDash(escape(v.Usher)), orDash(v.Ratio), escape(v.Asked), text,
 		})
 	}
 	return fmt.Sprintf("%s\n%d of %d figures were measured, %d are met and %d missed.\n",

@@ -6,11 +6,11 @@
 // about them (median, spread, ratio, verdict) is worked out here, from the
 // samples alone. So a table can be made again from a file at any time.
 //
-// Plots are written by svg.go, bars.go and course.go. The libraries that are kept
-// (gonum.org/v1/plot before all) were tried: their SVG has a white ground and fixed
-// inks, so that it glares from a dark page, names of fonts that readers do not
-// have, no title for those who do not see, and comes with nine modules; a bar
-// with its whiskers is four elements.
+// Plots are written here and not by a library. gonum.org/v1/plot, the one that is
+// kept best, was tried: its SVG names one font, with no other to fall back on, and
+// places texts by that font's measures; it has no title for those who do not see;
+// broken bars would have to be drawn by hand all the same; and it comes with eight
+// modules. A bar with its whiskers is six elements.
 //
 // Laws: the same Run always gives the same octets, in JSON, Markdown and SVG;
 // what is written can be read back to an equal Run; a file is bounded in size,

@@ -1,6 +1,7 @@
 package result
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 )
@@ -129,10 +130,15 @@ func TestLosses(t *testing.T) {
 	measure(r, "day", "haproxy", "cpu_us", Lower, 9, 10, 11)
 	measure(r, "login-rate", "usher", "rate", Higher, 90)
 	measure(r, "login-rate", "haproxy", "rate", Higher, 100)
+	measure(r, "login-rate", "usher", "cpu_us", Lower, 100)
+	measure(r, "login-rate", "haproxy", "cpu_us", Lower, 90)
 	measure(r, "storm", "usher", "failed", Lower, 0)
 	measure(r, "storm", "haproxy", "failed", Lower, 0)
-	got := r.Losses()
-	if len(got) != 2 || got[0].Metric != "cpu_us" || !got[0].Overlap || got[1].Metric != "rate" || got[1].Overlap {
-		t.Errorf("got %+v, want the day, in which the spreads overlap, and the rate, in which they do not", got)
+	var got []string
+	for _, l := range r.Losses() {
+		got = append(got, fmt.Sprint(l.Scenario, " ", l.Metric, " ", l.Overlap))
+	}
+	if want := []string{"day cpu_us true", "login-rate rate false", "login-rate cpu_us false"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
