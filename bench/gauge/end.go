@@ -56,7 +56,9 @@ func (g *Group) kill() error {
 			return true
 		}
 		for _, pid := range g.live() { // again and again: some may be forking
-			_ = syscall.Kill(pid, syscall.SIGKILL)
+			if pid != os.Getpid() { // whatever went wrong
+				_ = syscall.Kill(pid, syscall.SIGKILL)
+			}
 		}
 		return false
 	}) {

@@ -7,7 +7,9 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -160,7 +162,8 @@ func TestMemory(t *testing.T) {
 		for name, grown := range map[string]int64{
 			"PSS": after.PSS - before.PSS, "private": after.Private - before.Private, "RSS": after.RSS - before.RSS,
 		} {
-			if grown < size || grown > size+size/8 {
+			// PSS of the program's own pages falls when another test maps them too.
+			if grown < size-size/32 || grown > size+size/8 {
 				t.Errorf("%s has grown by %d octets, want %d", name, grown, size)
 			}
 		}
@@ -350,6 +353,34 @@ func TestEnd(t *testing.T) {
 func zombie(pid int) bool {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	return err == nil && strings.Contains(string(text), ") Z ")
+}
+
+// TestManyAtOnce starts and ends groups beside one another: none may ever hold this
+// process, which starts them.
+func TestManyAtOnce(t *testing.T) {
+	t.Parallel()
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for range 8 {
+				g, err := gauge.NewGroup("many")
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if err := g.Start(exec.Command("/bin/sleep", "60")); err != nil {
+					t.Error(err)
+				}
+				if pids := g.Pids(); len(pids) != 1 || slices.Contains(pids, os.Getpid()) {
+					t.Errorf("processes %v in a group of one, this is %d", pids, os.Getpid())
+				}
+				if err := g.Kill(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
 }
 
 // TestStop asks first: a process that obeys SIGTERM says good-bye.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -21,9 +22,18 @@ type version1 struct {
 	homes   map[string]string // of each of them: where this process is
 }
 
+// Where this process is, looked up before any thread of it has been elsewhere:
+// what /proc/self says is of the first thread, and start may have that in a
+// group for a moment.
+var (
+	cpuacctHome = sync.OnceValues(func() (string, error) { return own("cpuacct") })
+	memoryHome  = sync.OnceValues(func() (string, error) { return own("memory") })
+)
+
 func newVersion1(name string) (way, error) {
 	w := &version1{homes: map[string]string{}}
-	home, err := own("cpuacct")
+	home, err := cpuacctHome()
+	memory, noMemory := memoryHome() // both, before anything is started
 	if err != nil {
 		return nil, err
 	}
@@ -31,9 +41,9 @@ func newVersion1(name string) (way, error) {
 		return nil, err
 	}
 	w.homes[w.cpuacct] = home
-	if home, err = own("memory"); err == nil {
-		if dir, err := mkdir(home, name); err == nil {
-			w.memory, w.homes[dir] = dir, home
+	if noMemory == nil {
+		if dir, err := mkdir(memory, name); err == nil {
+			w.memory, w.homes[dir] = dir, memory
 			// The kernel counts what waits in sockets only for groups that have been
 			// given a bound of it, and charges an accepted socket's own memory only
 			// then. No bound is one. Not to have it is no reason to fail.

@@ -109,7 +109,7 @@ func newBench(t *testing.T) *bench {
 	if b.sink, err = sink.Listen(sink.Options{IMAP: []string{"127.0.0.1:0"}, POP3: []string{"127.0.0.1:0"}}); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- b.sink.Run(ctx) }()
 	t.Cleanup(func() {
