@@ -463,7 +463,7 @@ func (l *loop) passEOF(id int32, s *slot, from int) {
 	} else if dst.tls != none {
 		if out, err := l.alert(dst, record.CloseNotify); err == nil {
 			gen := s.gen
-			l.send(id, s, 1-from, out)
+			l.send(id, s, 1-from, l.withFIN(dst, out))
 			if l.sessions.find(id, gen) == nil || dst.out != none {
 				return // the event of the socket brings us back; the alert is sealed once
 			}
@@ -480,6 +480,22 @@ func (l *loop) passEOF(id int32, s *slot, from int) {
 	if s.half[0].flags&s.half[1].flags&atEOF != 0 && s.half[0].flags&s.half[1].flags&shut != 0 {
 		l.end(id, s, s.why, nil)
 	}
+}
+
+// withFIN gives a socket last words in such a way that they go in one segment with
+// the FIN that follows at once. It returns what is left to be sent in the ordinary way:
+// all of it, if anything is in front of it.
+func (l *loop) withFIN(h *half, words []byte) []byte {
+	if h.out != none || l.owes(h) {
+		return words
+	}
+	n, err := retry(func() (int, error) {
+		return unix.SendmsgN(int(h.fd), words, nil, nil, unix.MSG_MORE|unix.MSG_NOSIGNAL)
+	})
+	if err != nil { // the ordinary way will meet it again, and knows what to do
+		return words
+	}
+	return words[n:]
 }
 
 // alert seals an alert for a side; the keys are gone then.
