@@ -482,22 +482,6 @@ func (l *loop) passEOF(id int32, s *slot, from int) {
 	}
 }
 
-// withFIN gives a socket last words in such a way that they go in one segment with
-// the FIN that follows at once. It returns what is left to be sent in the ordinary way:
-// all of it, if anything is in front of it.
-func (l *loop) withFIN(h *half, words []byte) []byte {
-	if h.out != none || l.owes(h) {
-		return words
-	}
-	n, err := retry(func() (int, error) {
-		return unix.SendmsgN(int(h.fd), words, nil, nil, unix.MSG_MORE|unix.MSG_NOSIGNAL)
-	})
-	if err != nil { // the ordinary way will meet it again, and knows what to do
-		return words
-	}
-	return words[n:]
-}
-
 // alert seals an alert for a side; the keys are gone then.
 func (l *loop) alert(h *half, alert record.Alert) ([]byte, error) {
 	k := l.keys.at(h.tls)
