@@ -55,10 +55,12 @@ func (srv *Server) forwarded(r forward.Result) {
 	srv.letGo(e.backend, e.hold)
 	st.Ended[None].Add(1) // before the log has it: who reads that finds it counted
 	st.Open.Add(-1)
-	srv.logSession(e.info(user), slog.LevelInfo, "ok", []slog.Attr{
-		slog.String("end", reason), slog.String("path", r.Path),
-		slog.Uint64("in", r.In), slog.Uint64("out", r.Out),
-	}, err)
+	if srv.log.Enabled(context.Background(), slog.LevelInfo) {
+		srv.logSession(e.info(user), slog.LevelInfo, "ok", []slog.Attr{
+			slog.String("end", reason), slog.String("path", r.Path),
+			slog.Uint64("in", r.In), slog.Uint64("out", r.Out),
+		}, err)
+	}
 	srv.sessions.forget(r.Tag) // last of all: a drain waits for it
 }
 

@@ -144,7 +144,10 @@ func (r *registry) room() (chunk, i int) {
 		empty = len(r.chunks)
 		r.chunks = append(r.chunks, entryChunk{})
 	}
-	ch := entryChunk{entries: new([chunkEntries]entry)}
+	ch := entryChunk{entries: r.spare}
+	if r.spare = nil; ch.entries == nil {
+		ch.entries = new([chunkEntries]entry)
+	}
 	for i := range ch.entries {
 		ch.entries[i].user = uint32(i) + 1
 	}
@@ -235,6 +238,7 @@ func (r *registry) forget(tag uint64) (ended *Failure) {
 	c.free = uint32(i % chunkEntries)
 	delete(r.long, tag)
 	if c.used--; c.used == 0 {
+		r.spare = c.entries // all of them are free
 		*c = entryChunk{}
 	}
 	r.established--

@@ -7,7 +7,10 @@ import (
 	"net/netip"
 	"slices"
 	"sync/atomic"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"usher.example/balancer/handshake"
 	"usher.example/sniff"
@@ -47,8 +50,26 @@ func (srv *Server) listen(name, address string) (net.Listener, error) {
 			return inherited{socket}, nil
 		}
 	}
-	lc := net.ListenConfig{KeepAliveConfig: keepAlive}
+	// Connections have from their listener what it has (Linux): package net would set
+	// the same four options anew for each.
+	lc := net.ListenConfig{KeepAlive: -1, Control: keepAlives}
 	return lc.Listen(srv.ctx, "tcp", address)
+}
+
+// keepAlives sets keepAlive on a socket that is about to listen.
+func keepAlives(_, _ string, c syscall.RawConn) error {
+	var err error
+	set := func(fd uintptr) {
+		seconds := func(d time.Duration) int { return int(d / time.Second) }
+		err = errors.Join(
+			unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1),
+			unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, seconds(keepAlive.Idle)),
+			unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, seconds(keepAlive.Interval)),
+			unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_KEEPCNT, keepAlive.Count),
+		)
+	}
+	cerr := c.Control(set)
+	return errors.Join(cerr, err)
 }
 
 // inherited is a socket of somebody else's, who has not set what connections get.

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/pires/go-proxyproto"
@@ -204,7 +205,7 @@ func (c *clientInfo) tlvs() ([]proxyproto.TLV, error) {
 	version := "unknown" // a proxy that we trust took TLS off; the field must be there
 	if c.tls != nil {
 		version = tlsVersion(c.tls.Version)
-		ssl.TLV = []proxyproto.TLV{{Type: proxyproto.PP2_SUBTYPE_SSL_CIPHER, Value: []byte(tls.CipherSuiteName(c.tls.CipherSuite))}}
+		ssl.TLV = []proxyproto.TLV{{Type: proxyproto.PP2_SUBTYPE_SSL_CIPHER, Value: []byte(suiteName(c.tls.CipherSuite))}}
 	}
 	ssl.TLV = append(ssl.TLV, proxyproto.TLV{Type: proxyproto.PP2_SUBTYPE_SSL_VERSION, Value: []byte(version)})
 	if c.peer != "" {
@@ -217,6 +218,19 @@ func (c *clientInfo) tlvs() ([]proxyproto.TLV, error) {
 		return nil, fmt.Errorf("PROXY header: %w", err)
 	}
 	return append(tlvs, v), nil
+}
+
+// suiteNames are those of tls.CipherSuiteName, which makes a list of all suites each
+// time that it looks for one.
+var suiteNames sync.Map // of string by uint16; there are as many as crypto/tls knows
+
+func suiteName(suite uint16) string {
+	if name, ok := suiteNames.Load(suite); ok {
+		return name.(string) //nolint:errcheck,forcetypeassert // nobody else stores here
+	}
+	name := tls.CipherSuiteName(suite)
+	suiteNames.Store(suite, name)
+	return name
 }
 
 // tlsVersion is the version as the PROXY protocol and Dovecot's logs write it.

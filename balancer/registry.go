@@ -18,7 +18,8 @@ type registry struct {
 	closing  bool             // nobody gets in any more
 	empty    chan struct{}    // closed when closing and no session is left
 
-	chunks      []entryChunk // the sessions from the adoption on
+	chunks      []entryChunk         // the sessions from the adoption on
+	spare       *[chunkEntries]entry // so that one who comes and goes alone makes none each time
 	long        map[uint64]string
 	established int
 	gen         uint32

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 )
 
 // Errors of a Driver, beside those of the connection and the conversation.
@@ -46,12 +47,19 @@ const (
 type Driver struct {
 	conv    Conversation
 	started bool
-	in      []byte // read and not consumed
-	used    []byte // consumed, and cleared before the next step
-	out     []byte // to be written
-	held    error  // a read error that came with the last bytes
-	spoke   bool   // something was written
+	in      []byte       // read and not consumed
+	used    []byte       // consumed, and cleared before the next step
+	out     []byte       // to be written
+	first   *firstBuffer // what in and used lie in, until they outgrow it
+	held    error        // a read error that came with the last bytes
+	spoke   bool         // something was written
 }
+
+// A firstBuffer is what a dialogue begins to read into; hardly any needs more.
+type firstBuffer [3 * readSize]byte
+
+// firstBuffers are those of dialogues that are over. There is nothing in them.
+var firstBuffers = sync.Pool{New: func() any { return new(firstBuffer) }}
 
 // NewDriver returns a Driver for c.
 func NewDriver(c Conversation) *Driver { return &Driver{conv: c} }
@@ -109,6 +117,10 @@ func (d *Driver) read(r io.Reader) error {
 	if len(d.in) >= MaxInput {
 		return fmt.Errorf("%w: %d octets", ErrTooLong, len(d.in))
 	}
+	if d.in == nil && d.first == nil {
+		d.first, _ = firstBuffers.Get().(*firstBuffer)
+		d.in = d.first[:0]
+	}
 	if cap(d.in)-len(d.in) < readSize {
 		grown := make([]byte, len(d.in), min(max(2*len(d.in), 2*readSize), MaxInput)+readSize)
 		copy(grown, d.in)
@@ -159,5 +171,10 @@ func (d *Driver) Rest() []byte {
 	d.forget()
 	rest := bytes.Clone(d.in) // not the whole buffer: it stays as long as the session
 	d.in = nil
+	if d.first != nil {
+		clear(d.first[:])
+		firstBuffers.Put(d.first)
+		d.first = nil
+	}
 	return rest
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/cipher"
 	"errors"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -84,6 +83,7 @@ type adoption struct {
 type loop struct {
 	r       *Reactor
 	ep      int
+	park    park
 	wake    int // eventfd
 	idle    atomic.Int64
 	spliced atomic.Uint64
@@ -105,6 +105,8 @@ type loop struct {
 	swept    int64
 	dropped  int64
 	clock    int64
+	adopted  int64 // when a session last came
+	locked   bool  // to a thread of its own
 	moved    int64 // when a session last had a turn
 	rested   bool  // since then what was spare has been given back
 
@@ -127,6 +129,10 @@ type aead struct {
 func newLoop(r *Reactor) (*loop, error) {
 	ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
+		return nil, err
+	}
+	if err := unix.SetNonblock(ep, true); err != nil { // or the runtime would not watch it
+		_ = unix.Close(ep)
 		return nil, err
 	}
 	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
@@ -153,6 +159,7 @@ func newLoop(r *Reactor) (*loop, error) {
 
 func (l *loop) close() {
 	_ = unix.Close(l.wake)
+	l.park.close()
 	_ = unix.Close(l.ep)
 	for _, arena := range [][]byte{l.seal, l.open} {
 		if arena != nil {
@@ -198,18 +205,13 @@ func (l *loop) wakeUp() {
 	}
 }
 
-// run is the loop. It has a thread of its own.
+// run is the loop.
 func (l *loop) run(ctx context.Context) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	events := make([]unix.EpollEvent, maxEvents)
+	defer l.lock(false)
 	for {
-		n, err := unix.EpollWait(l.ep, events, l.patience())
-		if err != nil && !errors.Is(err, unix.EINTR) {
-			panic("epoll_wait: " + err.Error()) // the descriptor is ours; nothing could go on
-		}
+		events := l.wait()
 		l.clock = now()
-		for _, ev := range events[:max(n, 0)] {
+		for _, ev := range events {
 			l.event(ev)
 		}
 		l.orders()
@@ -225,15 +227,15 @@ func (l *loop) run(ctx context.Context) {
 	}
 }
 
-// patience is how long to wait for events, in milliseconds.
-func (l *loop) patience() int {
+// patience is how long to wait for events: zero not at all, below that for ever.
+func (l *loop) patience() time.Duration {
 	switch {
 	case len(l.fifo) > 0:
 		return 0
 	case l.sessions.live == 0 && l.rested:
 		return -1
 	}
-	return int(time.Duration(sweepEvery).Milliseconds())
+	return time.Duration(sweepEvery)
 }
 
 func (l *loop) event(ev unix.EpollEvent) {
@@ -321,6 +323,7 @@ func (l *loop) adopt(a *adoption) {
 	if l.gen++; l.gen == 0 {
 		l.gen = 1 // 0 is nobody
 	}
+	l.adopted = l.clock
 	id, s := l.sessions.take()
 	s.gen, s.last, s.meter = l.gen, l.clock, a.meter
 	l.meters.seat(a.meter, id)

@@ -26,6 +26,7 @@ func runReactor(t *testing.T) (r *Reactor, stop func()) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); r.Run(ctx) }()
+	inLoop(r.loops[0], func() {}) // it has the descriptor by which it waits for the first session
 	var once sync.Once
 	stop = func() { once.Do(func() { cancel(); <-done }) }
 	t.Cleanup(stop)

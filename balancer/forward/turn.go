@@ -463,7 +463,7 @@ func (l *loop) passEOF(id int32, s *slot, from int) {
 	} else if dst.tls != none {
 		if out, err := l.alert(dst, record.CloseNotify); err == nil {
 			gen := s.gen
-			l.send(id, s, 1-from, out)
+			l.send(id, s, 1-from, l.withFIN(dst, out))
 			if l.sessions.find(id, gen) == nil || dst.out != none {
 				return // the event of the socket brings us back; the alert is sealed once
 			}

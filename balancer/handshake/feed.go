@@ -22,7 +22,7 @@ type feed struct {
 }
 
 func newFeed(t *tls.Conn, w *wire) *feed {
-	*w = wire{Conn: w.Conn, mode: feeding}
+	*w = wire{Conn: w.Conn, mode: feeding, room: w.room}
 	w.secrets.wipe()
 	return &feed{tls: t, wire: w}
 }

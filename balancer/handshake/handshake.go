@@ -55,6 +55,7 @@ func (c *Config) shake(ctx context.Context, raw *net.TCPConn, role record.Role) 
 	}
 
 	w := newWire(raw)
+	defer w.giveBack()
 	defer w.secrets.wipe()
 	t := c.over(w, role, &w.secrets)
 	if err := t.HandshakeContext(ctx); err != nil {

@@ -2,6 +2,7 @@ package handshake
 
 import (
 	"bytes"
+	"crypto/cipher"
 	"encoding/binary"
 
 	"usher.example/balancer/record"
@@ -67,47 +68,57 @@ func (c *Conn) takeTLS13(w *wire, suite record.Suite) Reason {
 	}
 	defer read.Wipe()
 	c.reader, c.writer = record.NewReader(read, c.role), record.NewWriter(write)
-	if w.out.lost || !account(w.out.kept, &handshake, &c.writer.Keys) {
+	a, ok := account(w.out.kept, &handshake, &c.writer.Keys)
+	if w.out.lost || !ok {
 		return SelfCheck
 	}
+	c.sealer = a
 	return Covered
 }
 
 // account opens every protected record of our flight, the first ones with the
 // keys of the handshake and the last ones with those of the session, and says
 // whether that left nothing unexplained. The sequence number of session then
-// counts what was sent under it.
-func account(flight []byte, handshake, session *record.Keys) bool {
+// counts what was sent under it, and what is returned is its cipher, nil if it was not
+// needed yet. The flight is spent.
+func account(flight []byte, handshake, session *record.Keys) (cipher.AEAD, bool) {
 	keys := handshake
 	a, err := keys.AEAD()
 	if err != nil {
-		return false
+		return nil, false
 	}
 	var scratch []byte // a record that does not open is lost
 	for len(flight) >= record.HeaderLen {
 		n := record.HeaderLen + int(binary.BigEndian.Uint16(flight[3:]))
 		if n > len(flight) {
-			return false
+			return nil, false
 		}
 		rec := flight[:n:n]
 		flight = flight[n:]
 		if rec[0] != record.TypeData {
 			continue // from before there were keys, as a second ClientHello
 		}
-		scratch = append(scratch[:0], rec...)
-		typ, _, err := record.Open(keys, a, scratch)
+		trying := rec
+		if keys == handshake {
+			scratch = append(scratch[:0], rec...)
+			trying = scratch
+		}
+		typ, _, err := record.Open(keys, a, trying)
 		if err != nil && keys == handshake && keys.Seq() > 0 {
 			keys = session
 			if a, err = keys.AEAD(); err != nil {
-				return false
+				return nil, false
 			}
 			typ, _, err = record.Open(keys, a, rec)
 		}
 		if err != nil || typ != record.TypeHandshake {
-			return false
+			return nil, false
 		}
 	}
-	return len(flight) == 0 && handshake.Seq() > 0
+	if keys == handshake {
+		a = nil
+	}
+	return a, len(flight) == 0 && handshake.Seq() > 0
 }
 
 // takeTLS12 derives the keys and tries them on the two Finished messages, the

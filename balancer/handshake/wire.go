@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"net"
 	"os"
+	"sync"
 
 	"usher.example/balancer/record"
 )
@@ -35,10 +36,28 @@ type wire struct {
 	in, out tape
 	secrets sink
 	fed     []byte
+	room    *flight // of out.kept, unless that has outgrown it
 }
 
 func newWire(raw net.Conn) *wire {
-	return &wire{Conn: raw, in: tape{limit: maxFinished}, out: tape{limit: maxFlight}}
+	w := &wire{Conn: raw, in: tape{limit: maxFinished}, out: tape{limit: maxFlight}}
+	w.room, _ = flights.Get().(*flight)
+	w.out.kept = w.room[:0]
+	return w
+}
+
+// A flight has room for what most servers send under protection in a handshake.
+type flight [2 << 10]byte
+
+// flights are those that nobody uses. What they hold has been on the wire.
+var flights = sync.Pool{New: func() any { return new(flight) }}
+
+// giveBack ends the keeping.
+func (w *wire) giveBack() {
+	w.out.kept = nil
+	clear(w.room[:])
+	flights.Put(w.room)
+	w.room = nil
 }
 
 // Read implements net.Conn.
