@@ -86,7 +86,7 @@ func TestPercentFor(t *testing.T) {
 	for _, tt := range []struct {
 		live uint64
 		want int
-	}{{0, 400}, {16 << 20, 400}, {17 << 20, 200}, {32 << 20, 200}, {33 << 20, 100}, {1 << 40, 100}} {
+	}{{0, 200}, {16 << 20, 200}, {32 << 20, 200}, {33 << 20, 100}, {1 << 40, 100}} {
 		if got := percentFor(tt.live); got != tt.want {
 			t.Errorf("%d MiB live: got %d, want %d", tt.live>>20, got, tt.want)
 		}
@@ -110,7 +110,7 @@ func awaitPercent(t *testing.T, ok func(percent int) bool, what string) {
 	}
 }
 
-// TestCollectorFollowsTheHeap holds that a large heap is not let grow fivefold.
+// TestCollectorFollowsTheHeap holds that a large heap is not let grow as a small one is.
 func TestCollectorFollowsTheHeap(t *testing.T) {
 	t.Setenv("GOGC", "")
 	t.Setenv("GOMEMLIMIT", "")
@@ -120,7 +120,7 @@ func TestCollectorFollowsTheHeap(t *testing.T) {
 	if c.Limit != 4<<30 || debug.SetMemoryLimit(-1) != 4<<30 {
 		t.Errorf("the limit is %d, in force %d; want half of the group's", c.Limit, debug.SetMemoryLimit(-1))
 	}
-	if c.Percent != "100-400" {
+	if c.Percent != "100-200" {
 		t.Errorf("the percentage is reported as %q", c.Percent)
 	}
 	awaitPercent(t, func(p int) bool { return p > leastPercent }, "a small heap")
