@@ -123,7 +123,7 @@ func machineMemory() uint64 {
 	if unix.Sysinfo(&info) != nil {
 		return 0
 	}
-	return uint64(info.Totalram) * uint64(info.Unit)
+	return uint64(info.Totalram) * uint64(info.Unit) //nolint:unconvert // it has 32 bits on other machines
 }
 
 // cgroupLimit is how much memory the control groups of this process leave it, in
