@@ -26,6 +26,8 @@ var benchJobs = []struct {
 	{"plain-up-1", job{Up: true, Pairs: 1, Bytes: 2 << 30}},
 	{"plain-down-8", job{Pairs: 8, Bytes: 2 << 30}},
 	{"plain-up-8", job{Up: true, Pairs: 8, Bytes: 2 << 30}},
+	{"tls-ping-1", job{TLS: true, Ping: true, Pairs: 1, Bytes: 20_000}},
+	{"plain-ping-1", job{Ping: true, Pairs: 1, Bytes: 20_000}},
 	{"tls-ping-20", job{TLS: true, Ping: true, Pairs: 20, Bytes: 40_000}},
 	{"plain-ping-20", job{Ping: true, Pairs: 20, Bytes: 40_000}},
 }

@@ -181,6 +181,12 @@ const (
 	// takes some milliseconds.
 	tidyStep = 256 << 10
 
+	// tidyFew is how many connections between two looks are no rush any more, and
+	// tidyLot how much is given back although they come: a collection for some
+	// hundred logins is none for each of them.
+	tidyFew = 50
+	tidyLot = 32 << 20
+
 	// tidyAgain is after how many looks it is done once more: what the engine
 	// keeps ready for sessions in use is given up by then.
 	tidyAgain = 4
@@ -217,6 +223,10 @@ func (n *node) tidy() {
 		now := held()
 		if now > floor+tidyStep {
 			again = tidyAgain
+		}
+		if accepted != last && accepted-last <= tidyFew && now > floor+tidyLot {
+			debug.FreeOSMemory()
+			floor = held()
 		}
 		if again > 0 && accepted == last {
 			if again--; now > floor+tidyStep || again == 0 {

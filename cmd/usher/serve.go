@@ -80,13 +80,16 @@ func live(ctx context.Context, path string, out io.Writer, o orders) error {
 	log := newLogger(out, cfg.Log)
 	warn(log, warnings)
 	raiseFiles(log)
+	gc, reset := collect(os.DirFS("/"), machineMemory())
+	defer reset()
 	n, web, err := bringUp(ctx, cfg, log)
 	if err != nil {
 		return err
 	}
 	defer web.close() // last: an operator can watch the drain
 	systemdSockets().warnUnused(log, cfg.Listeners)
-	log.Info("usher is ready", "event", "usher_started", "version", version(), "listeners", len(cfg.Listeners), "config", path)
+	log.Info("usher is ready", "event", "usher_started", "version", version(), "listeners", len(cfg.Listeners), "config", path,
+		"gc_percent", gc.Percent, "memory_limit", gc.Limit)
 	notify(daemon.SdNotifyReady + "\n" + n.statusLine())
 	// At once, whatever a reload is doing: others are to send nobody here any more.
 	defer context.AfterFunc(ctx, func() { n.draining.Store(true) })()

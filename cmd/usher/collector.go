@@ -1,0 +1,185 @@
+package main
+
+import (
+	"cmp"
+	"io/fs"
+	"os"
+	"path"
+	"runtime"
+	"runtime/debug"
+	"runtime/metrics"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// mostPercent and leastPercent are what the heap may grow by before the next
+	// garbage collection. A login leaves 70 KiB of garbage where some megabytes are
+	// live: with Go's 100 percent a collection comes every 60 logins. 200 takes 7 percent off
+	// the CPU time of a login; 400 takes no more off, and leaves 150 octets a session
+	// behind: what lives on is scattered among more that does not.
+	mostPercent  = 200
+	leastPercent = 100
+
+	// slack bounds what more than Go's own 100 percent may let lie around.
+	slack = 64 << 20
+
+	// limitShare is which part of the memory that there is the heap is held to, by
+	// collecting more often: half. The kernel's part of a session is several times as
+	// large as ours, and a control group counts it as well.
+	limitShare = 2
+)
+
+// A collector is how Go's garbage collector is set up for this process. What the
+// environment says (GOGC, GOMEMLIMIT) is the operator's, and left alone.
+type collector struct {
+	Percent string // how much the heap may grow: a range, or the operator's
+	Limit   int64  // of the heap, in octets, or Go's idea of none
+
+	mu   sync.Mutex // guards what follows
+	now  int        // the percentage in force; 0: not ours to say
+	over bool
+}
+
+// collect sets the collector up. The function that is returned puts back what Go
+// has by itself.
+func collect(root fs.FS, machine uint64) (c *collector, stop func()) {
+	c = &collector{Percent: os.Getenv("GOGC")}
+	if c.Percent == "" {
+		c.Percent = strconv.Itoa(leastPercent) + "-" + strconv.Itoa(mostPercent)
+		c.adapt()
+		c.watch()
+	}
+	none := debug.SetMemoryLimit(-1)
+	if os.Getenv("GOMEMLIMIT") == "" {
+		if limit := smaller(machine, cgroupLimit(root)); limit > 0 {
+			debug.SetMemoryLimit(int64(limit / limitShare))
+		}
+	}
+	c.Limit = debug.SetMemoryLimit(-1)
+	return c, func() {
+		debug.SetMemoryLimit(none)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.over = true; c.now != 0 {
+			debug.SetGCPercent(leastPercent)
+		}
+	}
+}
+
+// watch has the percentage looked at after each collection: nobody holds the
+// sentinel, so that each of them finds it.
+func (c *collector) watch() {
+	runtime.AddCleanup(&sentinel{c: c}, func(c *collector) {
+		if c.adapt() {
+			c.watch()
+		}
+	}, c)
+}
+
+// A sentinel has a pointer, as the runtime packs small objects without any together
+// and frees them together.
+type sentinel struct {
+	c *collector
+	_ [2]uintptr
+}
+
+// adapt sets the percentage by what the last collection has left. False means
+// that there is no more to do. It is said only where it changes: that stops
+// the world for some microseconds.
+func (c *collector) adapt() (more bool) {
+	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	metrics.Read(live)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.over {
+		return false
+	}
+	if p := percentFor(live[0].Value.Uint64()); p != c.now {
+		debug.SetGCPercent(p)
+		c.now = p
+	}
+	return true
+}
+
+// percentFor is by how much a heap with so many live octets may grow: generous
+// while that is cheap. Steps keep it from changing each time.
+func percentFor(live uint64) int {
+	for p := mostPercent; p > leastPercent; p /= 2 {
+		if live*uint64(p)/100 <= slack {
+			return p
+		}
+	}
+	return leastPercent
+}
+
+// machineMemory is how much memory the machine has, in octets; 0 if it does not say.
+func machineMemory() uint64 {
+	var info unix.Sysinfo_t
+	if unix.Sysinfo(&info) != nil {
+		return 0
+	}
+	return uint64(info.Totalram) * uint64(info.Unit) //nolint:unconvert // it has 32 bits on other machines
+}
+
+// cgroupLimit is how much memory the control groups of this process leave it, in
+// octets; 0 means that they set no bound. A group's bound holds for those below it,
+// so all up to the root are asked (cgroups(7); of version 2 also memory.high, above
+// which a process is slowed down).
+func cgroupLimit(root fs.FS) (limit uint64) {
+	groups, err := fs.ReadFile(root, "proc/self/cgroup")
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(groups)) {
+		_, rest, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ":")
+		controllers, dir, _ := strings.Cut(rest, ":")
+		mount, files := "sys/fs/cgroup", []string{"memory.max", "memory.high"}
+		switch {
+		case controllers == "":
+		case slices.Contains(strings.Split(controllers, ","), "memory"):
+			mount, files = "sys/fs/cgroup/memory", []string{"memory.limit_in_bytes"}
+		default:
+			continue
+		}
+		// In a container the path may be the host's, of which only the root is here.
+		for dir = path.Clean("/" + dir); ; dir = path.Dir(dir) {
+			for _, f := range files {
+				limit = smaller(limit, readLimit(root, path.Join(mount, dir, f)))
+			}
+			if dir == "/" {
+				break
+			}
+		}
+	}
+	return limit
+}
+
+// unlimited is where version 1 of control groups begins to mean no limit: it says
+// the largest whole number of pages.
+const unlimited = 1 << 62
+
+// readLimit reads a file with a number of octets; 0 is for none, and for "max".
+func readLimit(root fs.FS, name string) uint64 {
+	text, err := fs.ReadFile(root, name)
+	if err != nil {
+		return 0
+	}
+	n, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64)
+	if err != nil || n >= unlimited {
+		return 0
+	}
+	return n
+}
+
+// smaller is the smaller one of two limits, of which 0 is none.
+func smaller(a, b uint64) uint64 {
+	if a == 0 || b == 0 {
+		return cmp.Or(a, b)
+	}
+	return min(a, b)
+}
