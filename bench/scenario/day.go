@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -54,6 +55,8 @@ func wholeDay(ctx context.Context, r *Round) error {
 	if err := s.morning(ctx, plan, sessions); err != nil {
 		return err
 	}
+	// Who plans for so many users has to hold so many sessions.
+	r.set("sessions_per_user", strconv.FormatFloat(float64(plan.held())/float64(p.Users), 'f', 3, 64))
 	r.say("the day")
 	used, _, err := r.metered(func() error {
 		s.began = time.Now()

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Params are the sizes of all scenarios. [Default] makes a full run of twelve
-// targets fit into some 45 minutes on two cores, [Quick] into two.
+// Params are the sizes of all scenarios. [Default] makes a full run of thirteen
+// targets fit into an hour on two cores, [Quick] into three minutes.
 type Params struct {
 	Repetitions int    // of the courses that are repeated most; long ones take a share of it
 	Every       bool   // lets all courses have all repetitions

@@ -97,6 +97,16 @@ func (s schedule) imap(user int) bool {
 	return len(s[user]) > 0 && s[user][0].action != visitPOP
 }
 
+// held is how many users have a session of IMAP all day.
+func (s schedule) held() (n int) {
+	for i := range s {
+		if s.imap(i) {
+			n++
+		}
+	}
+	return n
+}
+
 // count is how many events there are of those actions.
 func (s schedule) count(actions ...action) (n int) {
 	for _, events := range s {
