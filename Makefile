@@ -47,7 +47,7 @@ fuzz: ## run every fuzz target of every package for FUZZTIME each
 	GO='$(GO)' .ci/fuzz $(FUZZTIME)
 
 .PHONY: bench
-bench: ## compare usher with its peers, for hours: see bench/README.md
+bench: ## compare usher with its peers, for an hour: see bench/README.md
 	$(GO) run ./bench run
 
 .PHONY: bench-setup

@@ -23,7 +23,7 @@ func newReportCommand() *cobra.Command {
 			"With --update it writes tables into a page, between the lines\n" +
 			"  <!-- bench:begin PART [run=NAME] [pictures=DIR] -->  and  <!-- bench:end PART -->\n" +
 			"where PART is verdict, losses, logins, idle, throughput, roundtrips, storm, day, fleet,\n" +
-			"soak, other, targets, machine or faults; and plots into each DIR, which is seen from the page.\n" +
+			"soak, other, capacity, targets, machine or faults; and plots into each DIR, which is seen from the page.\n" +
 			"A part with run= is renewed from the result of that name only (its file, without the ending).",
 		Example: "  bench report run.json --markdown report.md --svg report\n" +
 			"  bench report bench/results/2026-11-30.json --update docs/performance.md",

@@ -24,7 +24,7 @@ type nginx struct {
 func nginxMail(name, buffer string) Peer {
 	return newNginx(Peer{
 		Name: name,
-		Note: "mail module, buffers of " + buffer + "; the server that it asks about users (auth_http) is measured apart; " +
+		Note: "mail module, buffers of " + buffer + "; the server that it asks about users (auth_http) is not counted; " +
 			"PROXY v1; never sets TCP_NODELAY, so a greeting after tickets waits for the client's delayed ACK",
 		KnowsUser: true,
 		Serves:    everything,

@@ -53,8 +53,10 @@ var asked = []ask{
 	{3, "CPU per GB down, TLS, 8 sessions", "down-tls-8", "cpu_s_per_gb", Lower, bestPeer, "", 0.67},
 	{3, "CPU per GB up, TLS, 1 session", "up-tls-1", "cpu_s_per_gb", Lower, bestPeer, "", 0.67},
 	{3, "CPU per GB up, TLS, 8 sessions", "up-tls-8", "cpu_s_per_gb", Lower, bestPeer, "", 0.67},
-	{3, "CPU per GB down, plaintext", "down-plain-1", "cpu_s_per_gb", Lower, bestPeer, "", 0.70},
-	{3, "CPU per GB up, plaintext", "up-plain-1", "cpu_s_per_gb", Lower, bestPeer, "", 0.70},
+	{3, "CPU per GB down, plaintext, 1 session", "down-plain-1", "cpu_s_per_gb", Lower, bestPeer, "", 0.70},
+	{3, "CPU per GB down, plaintext, 8 sessions", "down-plain-8", "cpu_s_per_gb", Lower, bestPeer, "", 0.70},
+	{3, "CPU per GB up, plaintext, 1 session", "up-plain-1", "cpu_s_per_gb", Lower, bestPeer, "", 0.70},
+	{3, "CPU per GB up, plaintext, 8 sessions", "up-plain-8", "cpu_s_per_gb", Lower, bestPeer, "", 0.70},
 
 	{4, "CPU per round trip, TLS, all on one CPU", "noop-tls-1cpu", "cpu_us", Lower, bestPeer, "", 0.75},
 	{4, "CPU per round trip, TLS, 16 sessions", "noop-tls-16", "cpu_us", Lower, bestPeer, "", 0.75},
@@ -85,3 +87,46 @@ const (
 	steadyMinute  = 60      // seconds
 	steadySeconds = 29 * 60 // a soak is half an hour long, less what comes after its last sample
 )
+
+// A Use is a figure that a verdict or a capacity is made from.
+type Use struct{ Scenario, Metric string }
+
+// Uses are all figures of a full run that the report looks for by name. Who measures
+// holds them to what there is: of a name that nobody gives nothing would be said but
+// that it was not measured.
+func Uses() []Use {
+	var uses []Use
+	for _, a := range asked {
+		uses = append(uses, Use{a.scenario, a.metric})
+		if a.against == itself {
+			uses = append(uses, Use{a.base, a.metric})
+		}
+	}
+	for _, s := range steady {
+		uses = append(uses, Use{"soak", s.series})
+	}
+	for _, c := range (&Run{}).costs() {
+		if c.metric != "" && c.scenario != "" {
+			uses = append(uses, Use{c.scenario, c.metric})
+		}
+	}
+	return uses
+}
+
+// A Title is a metric that the report has words for, in the chapter of the scenarios
+// whose names begin with one of the prefixes.
+type Title struct {
+	Prefixes []string
+	Metric   string
+}
+
+// Titles are all of them.
+func Titles() []Title {
+	var titles []Title
+	for _, g := range groups {
+		for _, m := range g.metrics {
+			titles = append(titles, Title{g.prefixes, m.name})
+		}
+	}
+	return titles
+}

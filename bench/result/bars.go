@@ -15,6 +15,9 @@ const (
 	barCut = 3.0
 )
 
+// legend says what the colours are.
+const legend = "medians; blue: usher, grey: peers, yellow: references, red: from the lowest to the highest repetition"
+
 // SVG draws bar charts below each other, one a figure: a bar for each target
 // that was measured, the best on top, as long as its median; whiskers reach from
 // the lowest to the highest value.
@@ -28,7 +31,8 @@ func SVG(title string, figures ...*Figure) []byte {
 			values = max(values, width(withUnit(Number(s.Median), f.Unit)))
 		}
 	}
-	y := float64(svgMargin + titleSize + panelGap)
+	d.text(svgMargin, svgMargin+titleSize+panelGap, "start", inkText, legend, textSize-2)
+	y := float64(svgMargin+titleSize) + 2*panelGap
 	for _, f := range figures {
 		y = d.bars(f, y, svgMargin+names+10, svgWidth-svgMargin-values-14)
 		y += panelGap

@@ -49,7 +49,7 @@ func (r *Run) courses(group string) []course {
 		file := s.Scenario + "-over-time-" + s.Name
 		i := slices.IndexFunc(all, func(c course) bool { return c.file == file })
 		if i < 0 {
-			title := s.Scenario + ": " + strings.ReplaceAll(s.Name, "_", " ") + " over time"
+			title := chapterOf(s.Scenario) + ": " + titleOf(s.Scenario, s.Name) + ", over time"
 			all = append(all, course{file: file, title: title, unit: s.Unit})
 			i = len(all) - 1
 		}
@@ -78,13 +78,10 @@ func boolInt(b bool) int {
 // draw makes the line chart.
 func (c course) draw() []byte {
 	var d drawing
-	right, endX, endY := 0.0, 0.0, 0.0
+	endX, right, endY := c.end(), 0.0, 0.0
 	for _, s := range c.series {
-		right = max(right, width(s.Target)+40)
-		endX, endY = max(endX, slices.Max(s.X)), max(endY, slices.Max(s.Y))
-	}
-	if endX <= 0 {
-		endX = 1
+		right = max(right, width(s.key(endX))+40)
+		endY = max(endY, slices.Max(s.Y))
 	}
 	if endY <= 0 {
 		endY = 1
@@ -115,13 +112,57 @@ func (c course) draw() []byte {
 		if s.Target == usher {
 			thick = 2.8
 		}
-		d.el("polyline", "", attr{"points", s.points(x, y)}, attr{"fill", "none"}, attr{"stroke", look.ink},
+		d.el("polyline", "", attr{"points", s.until(endX).points(x, y)}, attr{"fill", "none"}, attr{"stroke", look.ink},
 			attr{"stroke-width", thick}, attr{"stroke-linejoin", "round"}, attr{"stroke-dasharray", orNone(look.dash)})
 		key := courseTop + 8 + 20*float64(i)
 		d.line(courseLeft+wide+10, key, courseLeft+wide+34, key, look.ink, thick, attr{"stroke-dasharray", orNone(look.dash)})
-		d.text(courseLeft+wide+40, key+4, "start", inkText, s.Target, textSize)
+		d.text(courseLeft+wide+40, key+4, "start", inkText, s.key(endX), textSize)
 	}
 	return d.finish(c.title, max(bottom+48, courseTop+20*float64(len(c.series)+1)))
+}
+
+// end is where the scale of time ends: with the last line, or with the last of
+// those that do not take several times as long as the middle one, which would
+// leave all others a few pixels.
+func (c course) end() float64 {
+	var ends []float64
+	for _, s := range c.series {
+		ends = append(ends, s.X[len(s.X)-1])
+	}
+	limit, end := barCut*middle(ends), 0.0
+	for _, v := range ends {
+		if v <= limit {
+			end = max(end, v)
+		}
+	}
+	if end <= 0 {
+		return 1
+	}
+	return end
+}
+
+// until is a line as far as a time; where it goes on, up to the edge.
+func (s Series) until(end float64) Series {
+	n := slices.IndexFunc(s.X, func(x float64) bool { return x > end })
+	if n < 0 {
+		return s
+	}
+	if n == 0 {
+		s.X, s.Y = nil, nil // begins beyond
+		return s
+	}
+	share := (end - s.X[n-1]) / (s.X[n] - s.X[n-1])
+	at := s.Y[n-1] + share*(s.Y[n]-s.Y[n-1])
+	s.X, s.Y = append(slices.Clone(s.X[:n]), end), append(slices.Clone(s.Y[:n]), at)
+	return s
+}
+
+// key is what stands beside a line; of one that goes on, until when.
+func (s Series) key(end float64) string {
+	if last := s.X[len(s.X)-1]; last > end {
+		return s.Target + ", to " + Number(last) + " s"
+	}
+	return s.Target
 }
 
 // points are those of a line: of each column of pixels its lowest and its highest

@@ -20,7 +20,7 @@ func made() *Run {
 		Elapsed: 83*time.Minute + 12*time.Second,
 		Machine: Machine{CPU: "Example 9000", Cores: 4, Memory: 16 << 30, Kernel: "6.1.0-1-amd64", Distribution: "Debian GNU/Linux 12", Arch: "amd64", Go: "go1.26.8"},
 		Settings: map[string]string{
-			"repetitions": "5", "suite": "TLS_AES_128_GCM_SHA256", "curve": "X25519",
+			"repetitions": "5", "suite": "TLS_AES_128_GCM_SHA256", "curve": "X25519", sessionsPerUser: "0.85",
 		},
 		Targets: []Target{
 			{Name: "usher", Version: "devel"},
@@ -54,14 +54,20 @@ func made() *Run {
 	put("down-tls-1", "cpu_s_per_gb", "s/GB", Lower, map[string]float64{"usher": 0.92, "haproxy": 1.35, "nginx-mail": 2.38, "perdition": 5.45, "naive": 1.35})
 	put("storm", "back_s", "s", Lower, map[string]float64{"usher": 6.2, "haproxy": 7.7, "naive": 6.9})
 	put("storm", "refused", "", Lower, map[string]float64{"usher": 0, "haproxy": 3, "naive": 0})
+	put("storm", "cpu_us", "µs", Lower, map[string]float64{"usher": 600, "haproxy": 700, "naive": 650})
+	put("day", "cpu_ms_per_user_hour", "ms", Lower, map[string]float64{"usher": 5, "haproxy": 6, "nginx-mail": 7, "naive": 8})
 	put("fleet-1", "cpu_us_one", "µs", Lower, map[string]float64{"usher": 455})
 	put("fleet-3", "cpu_us_one", "µs", Lower, map[string]float64{"usher": 461})
 	put("trial_of-something", "new_metric", "", Lower, map[string]float64{"usher": 0.000412, "haproxy": 123456})
 	r.AddFault(Fault{Scenario: "storm", Target: "nginx-mail", Repetition: 2, Text: "dial: <refused>\n\x1b[31mbind | \xff"})
-	for i, target := range []string{"usher", "haproxy", "naive"} {
+	for i, target := range []string{"usher", "haproxy", "naive", "perdition"} {
 		s := Series{Scenario: "storm", Target: target, Name: "sessions", Unit: "sessions"}
+		slow := 1.0
+		if target == "perdition" {
+			slow = 6
+		}
 		for x := range 40 {
-			s.X = append(s.X, float64(x)/4)
+			s.X = append(s.X, float64(x)/4*slow)
 			s.Y = append(s.Y, min(9000, float64(x)*(400-40*float64(i))))
 		}
 		r.Series = append(r.Series, s)

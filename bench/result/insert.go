@@ -48,11 +48,38 @@ var ErrNoPart = errors.New("no part of this run is in the page: write a line " +
 // Insert puts the parts of a run that a page asks for into it, and leaves the
 // rest as it is. name is that of the run, for parts that ask for a certain one;
 // those of others are left alone. unnamed says whether parts that ask for none are
-// of this run. It refuses a page with markers that do not match, and a part that
-// the run does not have; [ErrNoPart] if there was nothing to do.
+// of this run. A part of which the run has nothing says so. It refuses a page with
+// markers that do not match, and a part that there is not; [ErrNoPart] if there was
+// nothing to do.
 func Insert(text string, r *Run, name string, unnamed bool) (string, error) {
+	inserted := false
+	text, err := rewrite(text, func(m marker, old string) (string, error) {
+		if !m.of(name, unnamed) {
+			return old, nil
+		}
+		inserted = true
+		part, err := r.part(m)
+		return "\n" + part + "\n", err
+	})
+	if err == nil && !inserted {
+		err = ErrNoPart
+	}
+	if err != nil {
+		return "", err
+	}
+	return text, nil
+}
+
+// Blank is a page with nothing in its parts: what it is while no run has been
+// published.
+func Blank(text string) (string, error) {
+	return rewrite(text, func(marker, string) (string, error) { return "", nil })
+}
+
+// rewrite gives what stands in each part of a page to a function, and puts there
+// what it returns.
+func rewrite(text string, renew func(m marker, old string) (string, error)) (string, error) {
 	var b strings.Builder
-	inserted := 0
 	for n := 1; text != ""; {
 		line, rest, _ := strings.Cut(text, "\n")
 		body := strings.TrimSpace(line)
@@ -73,26 +100,18 @@ func Insert(text string, r *Run, name string, unnamed bool) (string, error) {
 			return "", fmt.Errorf("line %d: part %s has no end: want %q before the next part", n, m.part, endMarker+m.part+markerEnding)
 		}
 		b.WriteString(line + "\n")
-		lines := 1 + strings.Count(old, "\n")
-		if m.of(name, unnamed) {
-			part, err := r.part(m)
-			if err != nil {
-				return "", fmt.Errorf("line %d: %w", n, err)
-			}
-			old = "\n" + part + "\n"
-			inserted++
+		part, err := renew(m, old)
+		if err != nil {
+			return "", fmt.Errorf("line %d: %w", n, err)
 		}
-		n += lines
-		b.WriteString(old + endMarker + m.part + markerEnding)
+		n += 1 + strings.Count(old, "\n")
+		b.WriteString(part + endMarker + m.part + markerEnding)
 		rest, text, _ = strings.Cut(after, "\n")
 		b.WriteString(rest)
 		if len(rest) < len(after) {
 			b.WriteByte('\n')
 			n++
 		}
-	}
-	if inserted == 0 {
-		return "", ErrNoPart
 	}
 	return b.String(), nil
 }
@@ -139,6 +158,9 @@ func (r *Run) part(m marker) (string, error) {
 			return p.Text, nil
 		}
 		names = append(names, p.Name)
+	}
+	if m.part == capacityPart || slices.ContainsFunc(groups, func(g group) bool { return g.name == m.part }) {
+		return "Nothing of this was measured in this run.\n", nil
 	}
 	return "", fmt.Errorf("the run has no part %q; it has %s", m.part, strings.Join(names, ", "))
 }

@@ -49,6 +49,7 @@ var groups = []group{
 		{"p50_ms", "Round trip, median", false},
 		{"p99_ms", "Round trip, 99th percentile", true},
 		{"rate", "Rate of round trips", false},
+		{"unsent", "Given up", false},
 	}},
 	{"storm", "Reconnect storm", []string{"storm"}, []metric{
 		{"back_s", "Until all are back", true},
@@ -58,17 +59,19 @@ var groups = []group{
 		{"refused", "Refused", false},
 		{"lost", "Not back in time", false},
 		{"cpu_us", "CPU per session", true},
+		{"resumed", "Resumed handshakes", false},
 	}},
 	{"day", "Mixed day", []string{"day"}, []metric{
 		{"cpu_ms_per_user_hour", "CPU per user and hour", true},
 		{"p50_ms", "Time of a command, median", false},
 		{"p99_ms", "Time of a command, 99th percentile", true},
 		{"login_p99_ms", "Time of a login, 99th percentile", false},
-		{"over_s", "Longer than the day", false},
 	}},
 	{"fleet", "Fleet", []string{"fleet-"}, []metric{
 		{"rate", "Rate of logins over all nodes", true},
 		{"cpu_us", "CPU per login over all nodes", true},
+		{"p50_ms", "Time of a login over all nodes, median", false},
+		{"p99_ms", "Time of a login over all nodes, 99th percentile", false},
 		{"rate_one", "Rate of logins of one node", true},
 		{"cpu_us_one", "CPU per login of one node", true},
 		{"cpu_ms_per_s_others", "CPU of each other node meanwhile", false},
@@ -78,22 +81,22 @@ var groups = []group{
 		{"death_p99_ms", "A node dies: time of a login, 99th percentile", false},
 	}},
 	{"soak", "Soak", []string{"soak"}, []metric{
-		{"pss_mib", "Process memory at the end", false},
-		{"pss_mib_ratio", "the same, last minute / first", false},
+		{"pss_mib", "Process memory", false},
+		{"pss_mib_ratio", "Process memory, last minute / first", false},
 		{"private_mib", "Private memory", false},
-		{"private_mib_ratio", "last / first", false},
+		{"private_mib_ratio", "Private memory, last minute / first", false},
 		{"kernel_mib", "Kernel memory", false},
-		{"kernel_mib_ratio", "last / first", false},
+		{"kernel_mib_ratio", "Kernel memory, last minute / first", false},
 		{"files", "Descriptors", false},
-		{"files_ratio", "last / first", false},
+		{"files_ratio", "Descriptors, last minute / first", false},
 		{"threads", "Threads", false},
-		{"threads_ratio", "last / first", false},
+		{"threads_ratio", "Threads, last minute / first", false},
 		{"mb_per_s", "Throughput of the probe", false},
-		{"mb_per_s_ratio", "last / first", false},
+		{"mb_per_s_ratio", "Throughput of the probe, last minute / first", false},
 		{"cpu_ms_per_s", "CPU of the mix", false},
-		{"cpu_ms_per_s_ratio", "last / first", false},
-		{"login_p50_ms", "Time of a login", false},
-		{"login_p50_ms_ratio", "last / first", false},
+		{"cpu_ms_per_s_ratio", "CPU of the mix, last minute / first", false},
+		{"login_p50_ms", "Time of a login, median", false},
+		{"login_p50_ms_ratio", "Time of a login, last minute / first", false},
 	}},
 	{"other", "Other scenarios", []string{""}, nil},
 }
@@ -125,7 +128,7 @@ func (g *group) tables(all []*Figure) []table {
 			scenarios = append(scenarios, f.Scenario)
 		}
 		if !slices.ContainsFunc(metrics, func(m metric) bool { return m.name == f.Metric }) {
-			metrics = append(metrics, metric{name: f.Metric, title: strings.ReplaceAll(f.Metric, "_", " ")})
+			metrics = append(metrics, metric{name: f.Metric, title: titleOf(f.Scenario, f.Metric)})
 		}
 	}
 	var tables []table
@@ -179,6 +182,28 @@ func (t table) nothingFailed() bool {
 		}
 	}
 	return true
+}
+
+// chapterOf is the title of a scenario's group.
+func chapterOf(scenario string) string {
+	i := slices.IndexFunc(groups, func(g group) bool { return g.name == groupOf(scenario) })
+	return groups[i].title
+}
+
+// titleOf is what people call a metric of a scenario; its own name if nobody does.
+func titleOf(scenario, name string) string {
+	for _, g := range groups {
+		if g.name != groupOf(scenario) {
+			continue
+		}
+		if i := slices.IndexFunc(g.metrics, func(m metric) bool { return m.name == name }); i >= 0 {
+			return g.metrics[i].title
+		}
+	}
+	if name == failed {
+		return "Failed"
+	}
+	return strings.ReplaceAll(name, "_", " ")
 }
 
 // groupOf is the name of a scenario's group.

@@ -47,6 +47,9 @@ func (r *Run) Parts(dir string) []Part {
 			parts = append(parts, Part{g.name, g.title, text})
 		}
 	}
+	if text := r.capacityTable(); text != "" {
+		parts = append(parts, Part{capacityPart, "What a node carries", text})
+	}
 	return append(parts,
 		Part{"targets", "Targets", r.targetTable()},
 		Part{"machine", "Machine and settings", r.machineTable()},
@@ -199,8 +202,8 @@ func summaryText(s Summary) string {
 
 func (r *Run) verdictTable() string {
 	rows := [][]string{
-		{"", "figure", "held against", "its value", "usher", "ratio", "asked", "verdict"},
-		{"---", "---", "---", "---:", "---:", "---:", "---:", "---"},
+		{"", "figure", "held against", "its value", "usher", "ratio", "asked", "times", "verdict"},
+		{"---", "---", "---", "---:", "---:", "---:", "---:", "---:", "---"},
 	}
 	met, measured := 0, 0
 	for _, v := range r.Verdict() {
@@ -216,10 +219,10 @@ func (r *Run) verdictTable() string {
 			text += ": " + escape(v.Why)
 		}
 		rows = append(rows, []string{
-			fmt.Sprint(v.Must), v.Title, orDash(v.Rival), orDash(escape(v.Theirs)), orDash(escape(v.Usher)), orDash(v.Ratio), escape(v.Asked), text,
+			fmt.Sprint(v.Must), v.Title, orDash(v.Rival), orDash(escape(v.Theirs)), orDash(escape(v.Usher)), orDash(v.Ratio), escape(v.Asked), fmt.Sprint(v.Times), text,
 		})
 	}
-	return fmt.Sprintf("%s\n%d of %d figures were measured, %d are met and %d missed.\n",
+	return fmt.Sprintf("%s\n%d of %d figures were measured, %d are met and %d missed. *times*: of how many repetitions the medians are.\n",
 		lines(rows), measured, len(rows)-2, met, measured-met)
 }
 
@@ -241,7 +244,7 @@ func (r *Run) lossTable() string {
 			sure = "the spreads overlap"
 		}
 		rows = append(rows, []string{
-			l.Scenario, escape(withParentheses(l.Metric, l.Unit)), l.Best, summaryText(l.Theirs), summaryText(l.Usher), held, sure,
+			l.Scenario, escape(withParentheses(titleOf(l.Scenario, l.Metric), l.Unit)), l.Best, summaryText(l.Theirs), summaryText(l.Usher), held, sure,
 		})
 	}
 	return lines(rows)

@@ -23,6 +23,7 @@ type Row struct {
 	Usher   string // usher's value
 	Ratio   string // usher / rival
 	Asked   string // "≤ 0.80"
+	Times   int    // how many repetitions the medians are of, the fewer of both
 	Verdict string // [Met], [Missed] or [NotMeasured]
 	Why     string // of NotMeasured
 }
@@ -60,7 +61,7 @@ func (a ask) judge(all []*Figure) Row {
 		row.Why = "usher has no " + a.metric
 		return row
 	}
-	row.Usher = withUnit(Number(ours.Median), f.Unit)
+	row.Usher, row.Times = withUnit(Number(ours.Median), f.Unit), ours.N
 	if a.against == nobody {
 		if a.bound == 0 { // none at all is asked of every repetition
 			ours.Median = ours.High
@@ -76,6 +77,7 @@ func (a ask) judge(all []*Figure) Row {
 		return row
 	}
 	theirs, _ := of.Summary(rival)
+	row.Times = min(row.Times, theirs.N)
 	row.Rival, row.Theirs = rival, withUnit(Number(theirs.Median), of.Unit)
 	if a.against == itself {
 		row.Rival = "usher, " + a.base
@@ -136,7 +138,7 @@ func (r *Run) judgeSteady(name, title string) Row {
 	if len(ratios) == 0 {
 		return row
 	}
-	row.Why = ""
+	row.Why, row.Times = "", len(ratios)
 	row.Theirs, row.Usher = withUnit(Number(middle(firsts)), row.Theirs), withUnit(Number(middle(lasts)), row.Usher)
 	held := middle(ratios)
 	if !finite(held) {

@@ -63,6 +63,21 @@ func TestVerdict(t *testing.T) {
 	}
 }
 
+// TestTimes: who judges medians has to see of how many they are.
+func TestTimes(t *testing.T) {
+	r, _ := pair()
+	measure(r, "login-imaps", "usher", "cpu_us", Lower, 1, 2, 3, 4, 5)
+	measure(r, "login-imaps", "haproxy", "cpu_us", Lower, 1, 2, 3)
+	measure(r, "storm", "usher", "refused", Lower, 0, 0)
+	for title, want := range map[string]int{
+		"CPU per login, IMAPS, full handshake": 3, "storm: refused": 2, "CPU per login, POP3S": 0,
+	} {
+		if got := judged(t, r, title).Times; got != want {
+			t.Errorf("%s is of %d repetitions, want %d", title, got, want)
+		}
+	}
+}
+
 // TestRefused wants none of any repetition: a median of 0 hides a bad one.
 func TestRefused(t *testing.T) {
 	for _, tt := range []struct {
