@@ -35,6 +35,7 @@ const (
 	gone                        // it was reset: what it sent before may still be there
 	opening                     // the kernel opens the records that come
 	sealing                     // the kernel seals what we send
+	streams                     // what came last was no short message: plaintext is spliced
 )
 
 // A half is a session's connection on one side.

@@ -24,6 +24,11 @@ const (
 
 	// sparePipes is how many empty pipes a loop keeps.
 	sparePipes = 32
+
+	// shortMessage is how much plaintext is read and written where no more comes at a
+	// time: commands and answers. A splice takes two calls that each handle pages, which
+	// is dearer than copying so little.
+	shortMessage = 4 << 10
 )
 
 // pipes are what splice(2) needs between two sockets. A session has one only
@@ -102,9 +107,12 @@ func (p *pipes) close() {
 // pumpSplice moves octets from socket to socket inside the kernel.
 func (l *loop) pumpSplice(id int32, s *slot, from, budget int) (int, error) {
 	src, dst := &s.half[from], &s.half[1-from]
+	if src.flags&(streams|opening) == 0 && dst.flags&sealing == 0 {
+		return l.pumpCopy(id, s, from, shortMessage)
+	}
 	i, err := l.pipes.take()
 	if err != nil {
-		return l.pumpCopy(id, s, from) // there are other ways than this one
+		return l.pumpCopy(id, s, from, smallPipe) // there are other ways than this one
 	}
 	p := &l.pipes.all[i]
 	var behind error // what ended a gathering
@@ -143,6 +151,9 @@ func (l *loop) pumpSplice(id int32, s *slot, from, budget int) (int, error) {
 	if got < p.pieces && src.flags&(hungUp|opening) == 0 {
 		src.flags &^= canRead
 	}
+	if got < shortMessage {
+		src.flags &^= streams
+	}
 	p.n, dst.pipe = got, i
 	l.count(id, 1-from, got)
 	l.spliced.Add(uint64(got))
@@ -154,10 +165,11 @@ func (l *loop) pumpSplice(id int32, s *slot, from, budget int) (int, error) {
 	return max(1, got/(16<<10)), nil
 }
 
-// pumpCopy does by reading and writing what pumpSplice would do if there were a pipe.
-func (l *loop) pumpCopy(id int32, s *slot, from int) (int, error) {
+// pumpCopy does by reading and writing what pumpSplice would do if there were a pipe, or
+// if it were worth one. It takes at most that many octets.
+func (l *loop) pumpCopy(id int32, s *slot, from, most int) (int, error) {
 	src := &s.half[from]
-	got, err := retry(func() (int, error) { return unix.Read(int(src.fd), l.open[:smallPipe]) })
+	got, err := retry(func() (int, error) { return unix.Read(int(src.fd), l.open[:most]) })
 	if src.flags&opening != 0 && (got <= 0 || err != nil) {
 		return l.control(id, s, from, err)
 	}
@@ -167,6 +179,12 @@ func (l *loop) pumpCopy(id int32, s *slot, from int) (int, error) {
 	}
 	if err := l.passed(src); err != nil {
 		return 0, err
+	}
+	switch {
+	case got >= shortMessage:
+		src.flags |= streams
+	case src.flags&(hungUp|opening) == 0:
+		src.flags &^= canRead // as in grow
 	}
 	l.iov = append(l.iov[:0], l.open[:got])
 	l.handOn(id, s, from, got)
