@@ -169,7 +169,7 @@ func (l *loop) pumpSplice(id int32, s *slot, from, budget int) (int, error) {
 // if it were worth one. It takes at most that many octets.
 func (l *loop) pumpCopy(id int32, s *slot, from, most int) (int, error) {
 	src := &s.half[from]
-	got, err := retry(func() (int, error) { return unix.Read(int(src.fd), l.open[:most]) })
+	got, err := read(src.fd, l.open[:most])
 	if src.flags&opening != 0 && (got <= 0 || err != nil) {
 		return l.control(id, s, from, err)
 	}
@@ -249,7 +249,7 @@ func (l *loop) gather(src *half, p *pipe, room, most int) (got, records int, err
 // discard reads what a client says to a back end that is gone.
 func (l *loop) discard(id int32, s *slot) (int, error) {
 	src := &s.half[0]
-	got, err := retry(func() (int, error) { return unix.Read(int(src.fd), l.open) })
+	got, err := read(src.fd, l.open)
 	if src.flags&opening != 0 && (got <= 0 || err != nil) {
 		return l.control(id, s, 0, err)
 	}
