@@ -116,7 +116,10 @@ func (l *loop) pumpSplice(id int32, s *slot, from, budget int) (int, error) {
 	}
 	p := &l.pipes.all[i]
 	var behind error // what ended a gathering
-	size := p.size   // a megabyte takes a quarter of a millisecond: others can wait for that
+	size := p.size   // a megabyte takes a quarter of a millisecond: others in bulk can wait for that
+	if l.beside {
+		size = min(size, besideSplice)
+	}
 	got, err := retry(func() (int, error) {
 		n, err := unix.Splice(int(src.fd), nil, p.w, nil, size, unix.SPLICE_F_MOVE|unix.SPLICE_F_NONBLOCK)
 		return int(n), err
@@ -142,17 +145,11 @@ func (l *loop) pumpSplice(id int32, s *slot, from, budget int) (int, error) {
 		l.pipes.give(i)
 		return 0, err
 	}
-	if got == size && src.flags&opening == 0 {
-		src.window = min(src.window*2, aloneBudget)
-	}
 	// A short splice does not mean that the socket is empty: a pipe has a bound
 	// of pieces, too, and a busy kernel gives small ones. Read on until EAGAIN,
 	// unless not even pieces of one octet would have filled it.
 	if got < p.pieces && src.flags&(hungUp|opening) == 0 {
 		src.flags &^= canRead
-	}
-	if got < shortMessage {
-		src.flags &^= streams
 	}
 	p.n, dst.pipe = got, i
 	l.count(id, 1-from, got)
@@ -180,10 +177,7 @@ func (l *loop) pumpCopy(id int32, s *slot, from, most int) (int, error) {
 	if err := l.passed(src); err != nil {
 		return 0, err
 	}
-	switch {
-	case got >= shortMessage:
-		src.flags |= streams
-	case src.flags&(hungUp|opening) == 0:
+	if got < most && src.flags&(hungUp|opening) == 0 {
 		src.flags &^= canRead // as in grow
 	}
 	l.iov = append(l.iov[:0], l.open[:got])
