@@ -362,7 +362,7 @@ func (l *loop) send(id int32, s *slot, side int, p []byte) {
 
 // maxPieces bounds what writev(2) is asked for: copying is cheaper for more, and
 // the kernel refuses 1024 (many tiny records make many).
-const maxPieces = 64
+const maxPieces = 128
 
 // sendv is send for pieces.
 func (l *loop) sendv(id int32, s *slot, side int, iov [][]byte, total int) {
