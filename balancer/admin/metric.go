@@ -117,7 +117,7 @@ var (
 		label{"end", values(ends...)})
 	moved = newMetric(counter, "usher_bytes_total", "Octets of the application moved by forwarded sessions, counted when a session ends.",
 		label{"dir", "`in`: from clients; `out`: to clients"}, byProto)
-	spliced = newMetric(counter, "usher_spliced_bytes_total", "Octets that were moved within the kernel, counted when a session ends.")
+	spliced = newMetric(counter, "usher_spliced_bytes_total", "Octets that were moved within the kernel, short messages not among them; counted when a session ends.")
 
 	established = newMetric(counter, "usher_sessions_established_total", "Sessions established, by the way that their bytes take.",
 		label{"path", "`splice`: plaintext, within the kernel; `ktls`: likewise, with the kernel's TLS; `user`: usher's own record layer; `copy`: crypto/tls"})

@@ -19,14 +19,6 @@ const (
 	// maxEvents is how many events are fetched at a time.
 	maxEvents = 256
 
-	// aloneBudget and sharedBudget bound a turn, in records: a session alone in
-	// its loop may move 256 KiB before the sockets are looked at again, one in
-	// company 128 KiB, so that who waits behind a bulk transfer waits for little.
-	// Eight records are where more stops paying (BenchmarkEngines). What is spliced
-	// costs a quarter: a pipe is moved at once.
-	aloneBudget  = 16
-	sharedBudget = 8
-
 	// sweepEvery is the time between two looks at all sessions, for their time
 	// limits. A look at 100,000 of them takes less than a millisecond.
 	sweepEvery = int64(250 * time.Millisecond)
@@ -116,6 +108,9 @@ type loop struct {
 	adopted  int64 // when a session last came
 	locked   bool  // to a thread of its own
 	moved    int64 // when a session last had a turn
+	talked   int64 // when one last had that is in a dialogue
+	streamed ref   // the one that last had in bulk
+	beside   bool  // there are both
 	yielded  int64 // when the scheduler last had one, or the loop began to be busy
 	rested   bool  // since then what was spare has been given back
 
@@ -453,6 +448,11 @@ func (l *loop) count(id int32, side, n int) {
 	}
 	m.last.Store(l.clock)
 	s.last = l.clock
+	if src := &s.half[1-side]; n < shortMessage {
+		src.flags &^= streams
+	} else {
+		src.flags |= streams
+	}
 }
 
 // lost is the end of a session whose side has failed.
@@ -461,40 +461,6 @@ func lost(side int) End {
 		return ClientLost
 	}
 	return ServerLost
-}
-
-// turns gives a turn to each session that stood in the FIFO when it began.
-func (l *loop) turns() {
-	waiting := l.fifo
-	if len(waiting) > 0 {
-		if l.clock-l.moved >= yieldEvery {
-			l.yielded = l.clock // it has waited, and is not busy yet
-		}
-		l.moved, l.rested = l.clock, false
-	}
-	l.fifo, l.spare = l.spare[:0], nil
-	budget := aloneBudget
-	if len(waiting) > 1 {
-		budget = sharedBudget
-	}
-	for _, w := range waiting {
-		s := l.sessions.find(w.id, w.gen)
-		if s == nil {
-			continue
-		}
-		if over(&l.r.gate) {
-			l.endAll(Killed, errGate)
-			break
-		}
-		s.queued = false
-		if l.bufs.held > crowded {
-			budget = 1
-		}
-		if l.turnOf(w.id, s, budget) {
-			l.queue(w.id, s)
-		}
-	}
-	l.spare = waiting
 }
 
 // sweep ends sessions whose time is over and drops ciphers that are not used.

@@ -35,6 +35,7 @@ const (
 	gone                        // it was reset: what it sent before may still be there
 	opening                     // the kernel opens the records that come
 	sealing                     // the kernel seals what we send
+	streams                     // what came last was no short message: bulk, and spliced if it is plaintext
 )
 
 // A half is a session's connection on one side.
@@ -67,6 +68,9 @@ type slot struct {
 	why    End
 	errno  uint32 // of a back end's read that failed, 0 for none
 }
+
+// streams tells whether what came last in one of the directions was more than a message.
+func (s *slot) streams() bool { return (s.half[0].flags|s.half[1].flags)&streams != 0 }
 
 // A slab keeps sessions in chunks that never move.
 type slab struct {

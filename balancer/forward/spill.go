@@ -1,11 +1,15 @@
 package forward
 
 // spillClasses are the sizes that pending buffers come in: a part of a message,
-// a record, a turn of four, a turn of sixteen.
-var spillClasses = [...]int{1 << 10, 4 << 10, 17 << 10, 68 << 10, 272 << 10}
+// a record, turns of four, of sixteen and of sixty-four.
+var spillClasses = [...]int{1 << 10, 4 << 10, 17 << 10, 68 << 10, 272 << 10, 1088 << 10}
 
-// spareBuffers is how many free ones of a class a loop keeps.
-const spareBuffers = 16
+// spareBuffers is how many free ones of a class a loop keeps, and spareRoom how many
+// octets of a class.
+const (
+	spareBuffers = 16
+	spareRoom    = 4 << 20
+)
 
 // A pool keeps what is pending: parts of records that came, and output that a
 // socket did not take. Buffers belong to a session only while they hold
@@ -90,7 +94,7 @@ func (p *pool) release(buf []byte, used int) {
 	p.held -= len(buf)
 	clear(buf[:used])
 	for c, size := range spillClasses {
-		if len(buf) == size && len(p.spare[c]) < spareBuffers {
+		if len(buf) == size && len(p.spare[c]) < min(spareBuffers, spareRoom/size) {
 			p.spare[c] = append(p.spare[c], buf)
 		}
 	}

@@ -24,6 +24,11 @@ const (
 
 	// sparePipes is how many empty pipes a loop keeps.
 	sparePipes = 32
+
+	// shortMessage is how much plaintext is read and written where no more comes at a
+	// time: commands and answers. A splice takes two calls that each handle pages, which
+	// is dearer than copying so little.
+	shortMessage = 4 << 10
 )
 
 // pipes are what splice(2) needs between two sockets. A session has one only
@@ -102,13 +107,19 @@ func (p *pipes) close() {
 // pumpSplice moves octets from socket to socket inside the kernel.
 func (l *loop) pumpSplice(id int32, s *slot, from, budget int) (int, error) {
 	src, dst := &s.half[from], &s.half[1-from]
+	if src.flags&(streams|opening) == 0 && dst.flags&sealing == 0 {
+		return l.pumpCopy(id, s, from, shortMessage)
+	}
 	i, err := l.pipes.take()
 	if err != nil {
-		return l.pumpCopy(id, s, from) // there are other ways than this one
+		return l.pumpCopy(id, s, from, smallPipe) // there are other ways than this one
 	}
 	p := &l.pipes.all[i]
 	var behind error // what ended a gathering
-	size := p.size   // a megabyte takes a quarter of a millisecond: others can wait for that
+	size := p.size   // a megabyte takes a quarter of a millisecond: others in bulk can wait for that
+	if l.beside {
+		size = min(size, besideSplice)
+	}
 	got, err := retry(func() (int, error) {
 		n, err := unix.Splice(int(src.fd), nil, p.w, nil, size, unix.SPLICE_F_MOVE|unix.SPLICE_F_NONBLOCK)
 		return int(n), err
@@ -134,9 +145,6 @@ func (l *loop) pumpSplice(id int32, s *slot, from, budget int) (int, error) {
 		l.pipes.give(i)
 		return 0, err
 	}
-	if got == size && src.flags&opening == 0 {
-		src.window = min(src.window*2, aloneBudget)
-	}
 	// A short splice does not mean that the socket is empty: a pipe has a bound
 	// of pieces, too, and a busy kernel gives small ones. Read on until EAGAIN,
 	// unless not even pieces of one octet would have filled it.
@@ -154,10 +162,11 @@ func (l *loop) pumpSplice(id int32, s *slot, from, budget int) (int, error) {
 	return max(1, got/(16<<10)), nil
 }
 
-// pumpCopy does by reading and writing what pumpSplice would do if there were a pipe.
-func (l *loop) pumpCopy(id int32, s *slot, from int) (int, error) {
+// pumpCopy does by reading and writing what pumpSplice would do if there were a pipe, or
+// if it were worth one. It takes at most that many octets.
+func (l *loop) pumpCopy(id int32, s *slot, from, most int) (int, error) {
 	src := &s.half[from]
-	got, err := retry(func() (int, error) { return unix.Read(int(src.fd), l.open[:smallPipe]) })
+	got, err := read(src.fd, l.open[:most])
 	if src.flags&opening != 0 && (got <= 0 || err != nil) {
 		return l.control(id, s, from, err)
 	}
@@ -167,6 +176,9 @@ func (l *loop) pumpCopy(id int32, s *slot, from int) (int, error) {
 	}
 	if err := l.passed(src); err != nil {
 		return 0, err
+	}
+	if got < most && src.flags&(hungUp|opening) == 0 {
+		src.flags &^= canRead // as in grow
 	}
 	l.iov = append(l.iov[:0], l.open[:got])
 	l.handOn(id, s, from, got)
@@ -231,7 +243,7 @@ func (l *loop) gather(src *half, p *pipe, room, most int) (got, records int, err
 // discard reads what a client says to a back end that is gone.
 func (l *loop) discard(id int32, s *slot) (int, error) {
 	src := &s.half[0]
-	got, err := retry(func() (int, error) { return unix.Read(int(src.fd), l.open) })
+	got, err := read(src.fd, l.open)
 	if src.flags&opening != 0 && (got <= 0 || err != nil) {
 		return l.control(id, s, 0, err)
 	}

@@ -110,8 +110,14 @@ func TestPlaintextIsSpliced(t *testing.T) {
 			if read > 1<<20 {
 				t.Errorf("%d octets were read into this process: not spliced", read)
 			}
-			if n := spliced(); n != 2*spliceSize {
-				t.Errorf("Spliced() = %d", n)
+			// The loop reads what could be a short message: what was read, and nothing
+			// else, may be missing.
+			least := uint64(2 * spliceSize)
+			if name == "loop" {
+				least -= uint64(read)
+			}
+			if n := spliced(); n > 2*spliceSize || n < least {
+				t.Errorf("Spliced() = %d of %d, and %d were read", n, 2*spliceSize, read)
 			}
 		})
 		t.Run(name+", traced", func(t *testing.T) {

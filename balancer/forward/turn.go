@@ -132,12 +132,13 @@ func (l *loop) pumpSeal(id int32, s *slot, from, budget int) (int, error) {
 	for i := range budget {
 		l.iov = append(l.iov, l.seal[i*stride+head:][:record.MaxPlaintext])
 	}
-	got, err := retry(func() (int, error) {
-		if len(l.iov) == 1 {
-			return unix.Read(int(src.fd), l.iov[0])
-		}
-		return unix.Readv(int(src.fd), l.iov)
-	})
+	var got int
+	var err error
+	if len(l.iov) == 1 {
+		got, err = read(src.fd, l.iov[0])
+	} else {
+		got, err = retry(func() (int, error) { return unix.Readv(int(src.fd), l.iov) })
+	}
 	if src.flags&opening != 0 && (got <= 0 || err != nil) {
 		return l.control(id, s, from, err)
 	}
@@ -181,7 +182,7 @@ func (l *loop) pumpOpen(id int32, s *slot, from, budget int) (int, error) {
 	if src.flags&canRead != 0 {
 		asked := max(budget*record.MaxRecord-have, record.MaxRecord)
 		asked = min(asked, len(l.open)-have)
-		got, err := retry(func() (int, error) { return unix.Read(int(src.fd), l.open[have:have+asked]) })
+		got, err := read(src.fd, l.open[have:have+asked])
 		got, _, err = src.drained(got, err)
 		if err != nil {
 			return 0, err
@@ -344,7 +345,7 @@ func (l *loop) send(id int32, s *slot, side int, p []byte) {
 		return
 	}
 	for len(p) > 0 {
-		n, err := retry(func() (int, error) { return unix.Write(int(h.fd), p) })
+		n, err := write(h.fd, p)
 		if err != nil {
 			if !errors.Is(err, unix.EAGAIN) {
 				l.failWrite(id, s, side, err)
@@ -361,7 +362,7 @@ func (l *loop) send(id int32, s *slot, side int, p []byte) {
 
 // maxPieces bounds what writev(2) is asked for: copying is cheaper for more, and
 // the kernel refuses 1024 (many tiny records make many).
-const maxPieces = 64
+const maxPieces = 128
 
 // sendv is send for pieces.
 func (l *loop) sendv(id int32, s *slot, side int, iov [][]byte, total int) {
@@ -375,12 +376,13 @@ func (l *loop) sendv(id int32, s *slot, side int, iov [][]byte, total int) {
 		return
 	}
 	if h.out == none && !l.owes(h) {
-		n, err := retry(func() (int, error) {
-			if len(iov) == 1 {
-				return unix.Write(int(h.fd), iov[0])
-			}
-			return unix.Writev(int(h.fd), iov)
-		})
+		var n int
+		var err error
+		if len(iov) == 1 {
+			n, err = write(h.fd, iov[0])
+		} else {
+			n, err = retry(func() (int, error) { return unix.Writev(int(h.fd), iov) })
+		}
 		if err != nil && !errors.Is(err, unix.EAGAIN) {
 			l.failWrite(id, s, side, err)
 			return
@@ -428,7 +430,7 @@ func (l *loop) flush(id int32, s *slot, side int) bool {
 		return false
 	}
 	for p := l.bufs.at(h.out); len(p) > 0; {
-		n, err := retry(func() (int, error) { return unix.Write(int(h.fd), p) })
+		n, err := write(h.fd, p)
 		if err != nil {
 			if errors.Is(err, unix.EAGAIN) {
 				h.flags &^= canWrite

@@ -23,3 +23,10 @@ func setOption(fd, level, option int, value []byte) error {
 	}
 	return unix.SetsockoptString(fd, level, option, unsafe.String(&value[0], len(value)))
 }
+
+// brief makes a system call that moves the octets of p, of which there is one at least,
+// and that neither blocks nor takes long: the scheduler does not hear of it.
+func brief(call uintptr, fd int32, p []byte) (int, error) {
+	n, _, errno := unix.RawSyscall(call, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)))
+	return outcome(n, errno)
+}

@@ -151,7 +151,8 @@ func (d *door) splices() {
 	}
 	defer c.Close()
 	d.say(c, "a LOGIN ann "+dovecot.DefaultPassword, "a OK")
-	d.say(c, "b NOOP", "b OK")
+	// More than usher reads and writes as a dialogue.
+	d.say(c, strings.Repeat("b NOOP\r\n", 2<<10), "b OK")
 	d.say(c, "c LOGOUT", "c OK")
 	eventually(d.t, "spliced octets are counted", func() bool {
 		return regexp.MustCompile(`(?m)^usher_spliced_bytes_total [1-9]`).MatchString(d.metrics())
