@@ -30,8 +30,12 @@ func (n *node) watchAdded(w *cluster.Watch) {
 		if n.takeAdded() != nil {
 			ctx, cancel = context.WithTimeout(n.ctx, takeAgain)
 		}
-		_, _ = w.Next(ctx) // the end of the fleet is that of the node
+		_, err := w.Next(ctx)
+		over := err != nil && ctx.Err() == nil
 		cancel()
+		if over {
+			return // the fleet has ended, a moment before the node
+		}
 	}
 }
 
