@@ -96,9 +96,11 @@ type loop struct {
 	idle    atomic.Int64
 	spliced atomic.Uint64
 
-	mu    sync.Mutex // guards what follows
-	inbox []order
-	over  bool // nobody looks into the inbox any more
+	mu     sync.Mutex // guards what follows
+	inbox  []order
+	over   bool // nobody looks into the inbox any more
+	called bool // has been woken since it last looked for orders
+	waits  waits
 
 	meters meters // for everybody
 
@@ -206,6 +208,17 @@ func (l *loop) poke() {
 // wakeUp is called with mu held, while the loop is not over: afterwards the
 // descriptor may be another's.
 func (l *loop) wakeUp() {
+	l.called = true
+	waits := l.waits
+	l.waits = nowhere // it is woken once
+	switch waits {
+	case nowhere:
+		return // it looks before it waits
+	case parked:
+		l.park.ring()
+		return
+	case inEpoll:
+	}
 	one := [8]byte{1}
 	for {
 		if _, err := unix.Write(l.wake, one[:]); !errors.Is(err, unix.EINTR) {
@@ -232,8 +245,8 @@ func (l *loop) run(ctx context.Context) {
 		l.guard()
 		l.turns()
 		l.sweep()
-		l.rest()
 		l.unmap()
+		l.rest()
 	}
 }
 
@@ -307,7 +320,7 @@ func (l *loop) queue(id int32, s *slot) {
 func (l *loop) orders() {
 	l.mu.Lock()
 	inbox := l.inbox
-	l.inbox = nil
+	l.inbox, l.called = nil, false
 	l.mu.Unlock()
 	for _, o := range inbox {
 		switch {
@@ -570,6 +583,8 @@ func (l *loop) killAll() {
 	l.endAll(Killed, nil)
 	l.pipes.close()
 	l.unmap()
+	l.sessions.tidy()
+	l.keys.tidy()
 	l.close()
 }
 
