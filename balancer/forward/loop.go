@@ -205,28 +205,6 @@ func (l *loop) poke() {
 	}
 }
 
-// wakeUp is called with mu held, while the loop is not over: afterwards the
-// descriptor may be another's.
-func (l *loop) wakeUp() {
-	l.called = true
-	waits := l.waits
-	l.waits = nowhere // it is woken once
-	switch waits {
-	case nowhere:
-		return // it looks before it waits
-	case parked:
-		l.park.ring()
-		return
-	case inEpoll:
-	}
-	one := [8]byte{1}
-	for {
-		if _, err := unix.Write(l.wake, one[:]); !errors.Is(err, unix.EINTR) {
-			return
-		}
-	}
-}
-
 // run is the loop.
 func (l *loop) run(ctx context.Context) {
 	defer l.lock(false)
