@@ -55,13 +55,26 @@ func (srv *Server) forwarded(r forward.Result) {
 	srv.letGo(e.backend, e.hold)
 	st.Ended[None].Add(1) // before the log has it: who reads that finds it counted
 	st.Open.Add(-1)
-	if srv.log.Enabled(context.Background(), slog.LevelInfo) {
+	if logs(srv.log, slog.LevelInfo) {
 		srv.logSession(e.info(user), slog.LevelInfo, "ok", []slog.Attr{
 			slog.String("end", reason), slog.String("path", r.Path),
 			slog.Uint64("in", r.In), slog.Uint64("out", r.Out),
 		}, err)
 	}
 	srv.sessions.forget(r.Tag) // last of all: a drain waits for it
+}
+
+// logs tells whether a line that is no event goes anywhere. A handler that takes events out
+// of the lines wants to see those of any level, and says by a method of its own what
+// becomes of the others: the line of a session takes long to make.
+func logs(log *slog.Logger, level slog.Level) bool {
+	ctx := context.Background()
+	if h, ok := log.Handler().(interface {
+		Logs(ctx context.Context, level slog.Level) bool
+	}); ok {
+		return h.Logs(ctx, level)
+	}
+	return log.Enabled(ctx, level)
 }
 
 // letGo gives a user's place back.

@@ -69,13 +69,16 @@ var seed = maphash.MakeSeed()
 
 func hashName(normal string) uint32 { return uint32(maphash.String(seed, normal)) }
 
+// idEncoding is that of RFC 4648 §6 in lower case.
+var idEncoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
+
 // idText writes a session's id: lower-case letters and digits.
 func idText(id uint64) string {
 	var b [8]byte
 	for i := range b {
 		b[i] = byte(id >> (56 - 8*i))
 	}
-	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(b[:]))
+	return idEncoding.EncodeToString(b[:])
 }
 
 // A tag names an entry and its generation.

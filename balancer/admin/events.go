@@ -124,6 +124,11 @@ func (h eventHandler) Enabled(ctx context.Context, level slog.Level) bool {
 	return level >= slog.LevelInfo || h.next.Enabled(ctx, level)
 }
 
+// Logs tells whether a line goes further that is no event.
+func (h eventHandler) Logs(ctx context.Context, level slog.Level) bool {
+	return h.next.Enabled(ctx, level)
+}
+
 // Handle implements slog.Handler.
 func (h eventHandler) Handle(ctx context.Context, r slog.Record) error {
 	if r.Level >= slog.LevelInfo {

@@ -377,3 +377,28 @@ func FuzzEventAnswer(f *testing.F) {
 		}
 	})
 }
+
+// A handler of events wants to see lines of a level that the log leaves out, and says
+// that it does nothing with those that are no event.
+func TestWhatIsOnlyForEvents(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	e := NewEvents()
+	h := e.Handler(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	told, ok := h.(interface {
+		Logs(ctx context.Context, level slog.Level) bool
+	})
+	if !ok {
+		t.Fatal("the handler does not say what it logs")
+	}
+	for _, level := range []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError} {
+		out.Reset()
+		slog.New(h).Log(t.Context(), level, "a line")
+		if logged := out.Len() > 0; told.Logs(t.Context(), level) != logged {
+			t.Errorf("a line of level %v is logged: %v; the handler says the opposite", level, logged)
+		}
+	}
+	if !h.Enabled(t.Context(), slog.LevelInfo) {
+		t.Error("events of level info are not taken")
+	}
+}

@@ -88,9 +88,11 @@ type loop struct {
 	idle    atomic.Int64
 	spliced atomic.Uint64
 
-	mu    sync.Mutex // guards what follows
-	inbox []order
-	over  bool // nobody looks into the inbox any more
+	mu     sync.Mutex // guards what follows
+	inbox  []order
+	over   bool // nobody looks into the inbox any more
+	called bool // has been woken since it last looked for orders
+	waits  waits
 
 	meters meters // for everybody
 
@@ -198,17 +200,6 @@ func (l *loop) poke() {
 	}
 }
 
-// wakeUp is called with mu held, while the loop is not over: afterwards the
-// descriptor may be another's.
-func (l *loop) wakeUp() {
-	one := [8]byte{1}
-	for {
-		if _, err := unix.Write(l.wake, one[:]); !errors.Is(err, unix.EINTR) {
-			return
-		}
-	}
-}
-
 // run is the loop.
 func (l *loop) run(ctx context.Context) {
 	defer l.lock(false)
@@ -227,8 +218,8 @@ func (l *loop) run(ctx context.Context) {
 		l.guard()
 		l.turns()
 		l.sweep()
-		l.rest()
 		l.unmap()
+		l.rest()
 	}
 }
 
@@ -302,7 +293,7 @@ func (l *loop) queue(id int32, s *slot) {
 func (l *loop) orders() {
 	l.mu.Lock()
 	inbox := l.inbox
-	l.inbox = nil
+	l.inbox, l.called = nil, false
 	l.mu.Unlock()
 	for _, o := range inbox {
 		switch {
@@ -536,6 +527,8 @@ func (l *loop) killAll() {
 	l.endAll(Killed, nil)
 	l.pipes.close()
 	l.unmap()
+	l.sessions.tidy()
+	l.keys.tidy()
 	l.close()
 }
 

@@ -29,8 +29,18 @@ type park struct {
 	events [maxEvents]unix.EpollEvent
 	n      int
 	err    error
-	armed  bool // there is a deadline
+	armed  bool      // there is to be a deadline; guarded by the loop's mu, as is what follows
+	until  time.Time // the one in force, zero for none
 }
+
+// waits is where a loop waits for events: others wake it accordingly.
+type waits uint8
+
+const (
+	nowhere waits = iota // it looks for orders before it waits
+	inEpoll              // in epoll_wait: an event of its eventfd wakes it
+	parked               // in its park
+)
 
 // wait waits for events, in either way, and returns them.
 func (l *loop) wait() []unix.EpollEvent {
@@ -38,12 +48,21 @@ func (l *loop) wait() []unix.EpollEvent {
 	if patience != 0 && (l.clock-l.adopted < loginsNear || l.sessions.live == 0) {
 		if l.park.file != nil || l.park.open(l.ep) == nil {
 			l.lock(false)
-			return l.park.wait(patience)
+			if l.begin(parked, patience) {
+				defer l.begun()
+				return l.park.wait()
+			}
+			patience = 0
 		}
 	}
-	if patience != 0 { // or it is needed again at once
+	if patience != 0 { // or the park is needed again at once
 		l.park.close()
 		l.lock(true)
+		if l.begin(inEpoll, patience) {
+			defer l.begun()
+		} else {
+			patience = 0
+		}
 	}
 	ms := int(patience.Milliseconds())
 	if patience < 0 {
@@ -54,6 +73,49 @@ func (l *loop) wait() []unix.EpollEvent {
 		panic("epoll_wait: " + err.Error()) // the descriptor is ours; nothing could go on
 	}
 	return l.park.events[:max(n, 0)]
+}
+
+// begin tells others where the loop is about to wait. False means that it has been
+// called since it last looked for orders, and must not wait.
+func (l *loop) begin(where waits, patience time.Duration) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.called {
+		return false
+	}
+	if l.waits = where; where == parked {
+		l.park.arm(patience)
+	}
+	return true
+}
+
+// begun tells others that it waits no more.
+func (l *loop) begun() {
+	l.mu.Lock()
+	l.waits = nowhere
+	l.mu.Unlock()
+}
+
+// wakeUp is called with mu held, while the loop is not over: afterwards the
+// descriptor may be another's.
+func (l *loop) wakeUp() {
+	l.called = true
+	waits := l.waits
+	l.waits = nowhere // it is woken once
+	switch waits {
+	case nowhere:
+		return // it looks before it waits
+	case parked:
+		l.park.ring()
+		return
+	case inEpoll:
+	}
+	one := [8]byte{1}
+	for {
+		if _, err := unix.Write(l.wake, one[:]); !errors.Is(err, unix.EINTR) {
+			return
+		}
+	}
 }
 
 // lock gives the loop a thread of its own, or takes it away.
@@ -75,6 +137,7 @@ func (p *park) open(ep int) error {
 		return err
 	}
 	p.file, p.armed = os.NewFile(uintptr(fd), "epoll"), false
+	p.until = time.Time{}
 	err = p.file.SetReadDeadline(time.Time{}) // fails if it is not watched
 	if err == nil {
 		p.conn, err = p.file.SyscallConn()
@@ -98,14 +161,12 @@ func (p *park) close() {
 	}
 }
 
-// wait returns what has happened, nothing if that took longer than patience, or a
-// little less: the deadline is not put off for each event. Below zero there is no limit.
-func (p *park) wait(patience time.Duration) []unix.EpollEvent {
+// wait returns what has happened, nothing if the deadline came before: the deadline is
+// not put off for each event.
+func (p *park) wait() []unix.EpollEvent {
 	p.n, p.err = 0, nil
-	p.arm(patience)
 	err := p.conn.Read(p.look)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		p.armed = false
 		return nil
 	}
 	if err == nil {
@@ -117,14 +178,24 @@ func (p *park) wait(patience time.Duration) []unix.EpollEvent {
 	return p.events[:max(p.n, 0)]
 }
 
-// arm sets a deadline, unless there is one.
+// arm sets a deadline after patience, unless there is one; below zero there is none.
+// The loop's mu is held, as for ring.
 func (p *park) arm(patience time.Duration) {
-	if limited := patience > 0; p.armed != limited {
-		var at time.Time
+	now := time.Now()
+	if limited := patience > 0; p.armed != limited || !p.until.IsZero() && !now.Before(p.until) {
+		p.armed, p.until = limited, time.Time{}
 		if limited {
-			at = time.Now().Add(patience)
+			p.until = now.Add(patience)
 		}
-		p.armed = limited
-		_ = p.file.SetReadDeadline(at) // works, as open has found
+		_ = p.file.SetReadDeadline(p.until) // works, as open has found
 	}
 }
+
+// ring ends a wait, by a deadline that has passed: that takes no system call.
+func (p *park) ring() {
+	p.until = longAgo
+	_ = p.file.SetReadDeadline(p.until)
+}
+
+// longAgo is a deadline that has passed.
+var longAgo = time.Unix(1, 0)

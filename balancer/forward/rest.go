@@ -24,7 +24,7 @@ func newArena(n int) ([]byte, error) {
 }
 
 // rest gives back what a quiet loop keeps ready for busy ones: the pages of
-// its two big buffers, spare buffers, empty pipes and the room of its lists.
+// its two big buffers, spare buffers and chunks, empty pipes and the room of its lists.
 // Once is enough until something moves again.
 func (l *loop) rest() {
 	if l.rested || len(l.fifo) > 0 || len(l.aeads) > 0 || l.clock-l.moved < restTime {
@@ -36,6 +36,8 @@ func (l *loop) rest() {
 	l.bufs.tidy()
 	l.pipes.close()
 	l.meters.tidy()
+	l.sessions.tidy()
+	l.keys.tidy()
 	l.fifo, l.spare, l.iov = nil, nil, nil
 	l.aeads = make(map[aeadKey]*aead) // a map keeps the room it once had
 }

@@ -76,6 +76,7 @@ func (s *slot) streams() bool { return (s.half[0].flags|s.half[1].flags)&streams
 type slab struct {
 	chunks []*chunk
 	ending []*chunk // without sessions, unmapped when nobody can look into them
+	spare  *chunk   // one more: who comes and goes alone has none mapped each time
 	live   int
 }
 
@@ -105,15 +106,24 @@ func (s *slab) take() (int32, *slot) {
 	s.live++
 	for c, ch := range s.chunks {
 		if ch == nil {
-			ch = newChunk()
-			s.chunks[c] = ch
+			s.chunks[c] = s.fresh()
+			return s.pick(c)
 		}
 		if ch.used < chunkSize {
 			return s.pick(c)
 		}
 	}
-	s.chunks = append(s.chunks, newChunk())
+	s.chunks = append(s.chunks, s.fresh())
 	return s.pick(len(s.chunks) - 1)
+}
+
+// fresh returns a chunk without sessions.
+func (s *slab) fresh() *chunk {
+	if ch := s.spare; ch != nil {
+		s.spare = nil
+		return ch
+	}
+	return newChunk()
 }
 
 func newChunk() *chunk {
@@ -153,15 +163,33 @@ func (s *slab) give(i int32) {
 	}
 }
 
-// unmap gives the chunks without sessions back. Whoever looked at the last one is
-// through when it is called.
+// unmap gives the chunks without sessions back, but for a spare one. Whoever looked
+// at the last one is through when it is called.
 func (s *slab) unmap() {
 	for _, ch := range s.ending {
-		if ch.mapped {
-			_ = unix.MunmapPtr(unsafe.Pointer(ch), unsafe.Sizeof(*ch)) // no error: it is ours
+		if s.spare == nil {
+			s.spare = ch // its slots are all in the list of free ones
+			continue
 		}
+		ch.unmap()
+	}
+	clear(s.ending)
+	s.ending = s.ending[:0]
+}
+
+// tidy gives the spare chunk back, when nobody comes and goes.
+func (s *slab) tidy() {
+	if s.spare != nil {
+		s.spare.unmap()
+		s.spare = nil
 	}
 	s.ending = nil
+}
+
+func (ch *chunk) unmap() {
+	if ch.mapped {
+		_ = unix.MunmapPtr(unsafe.Pointer(ch), unsafe.Sizeof(*ch)) // no error: it is ours
+	}
 }
 
 // secured is the record layer of one side.
@@ -175,6 +203,7 @@ type secured struct {
 type keySlab struct {
 	chunks []*keyChunk
 	ending []*keyChunk
+	spare  *keyChunk
 	live   int
 }
 
@@ -198,6 +227,9 @@ func (s *keySlab) take() (int32, *secured) {
 	}
 	if c == len(s.chunks) {
 		s.chunks = append(s.chunks, nil)
+	}
+	if s.chunks[c] == nil && s.spare != nil {
+		s.chunks[c], s.spare = s.spare, nil
 	}
 	if s.chunks[c] == nil {
 		ch := (*keyChunk)(mapped(unsafe.Sizeof(keyChunk{})))
@@ -238,11 +270,29 @@ func (s *keySlab) give(i int32) {
 // unmap is as a slab's.
 func (s *keySlab) unmap() {
 	for _, ch := range s.ending {
-		if ch.mapped {
-			_ = unix.MunmapPtr(unsafe.Pointer(ch), unsafe.Sizeof(*ch)) // no error: it is ours
+		if s.spare == nil {
+			s.spare = ch // wiped, as each of its keys was
+			continue
 		}
+		ch.unmap()
+	}
+	clear(s.ending)
+	s.ending = s.ending[:0]
+}
+
+// tidy is as a slab's.
+func (s *keySlab) tidy() {
+	if s.spare != nil {
+		s.spare.unmap()
+		s.spare = nil
 	}
 	s.ending = nil
+}
+
+func (ch *keyChunk) unmap() {
+	if ch.mapped {
+		_ = unix.MunmapPtr(unsafe.Pointer(ch), unsafe.Sizeof(*ch)) // no error: it is ours
+	}
 }
 
 // mapped returns zeroed memory outside the heap that is in no core dump, nil if

@@ -472,14 +472,17 @@ func (l *loop) passEOF(id int32, s *slot, from int) {
 		}
 	}
 	dst.flags |= shut
-	_ = unix.Shutdown(int(dst.fd), unix.SHUT_WR)
+	over := s.half[0].flags&s.half[1].flags&(atEOF|shut) == atEOF|shut
+	if !over { // or closing does it
+		_ = unix.Shutdown(int(dst.fd), unix.SHUT_WR)
+	}
 	if from == 0 {
 		s.note(ClientClosed)
 	} else {
 		s.note(ServerClosed) // a mail server that closes has nothing more to hear
 		s.grace = l.clock + int64(serverGrace)
 	}
-	if s.half[0].flags&s.half[1].flags&atEOF != 0 && s.half[0].flags&s.half[1].flags&shut != 0 {
+	if over {
 		l.end(id, s, s.why, nil)
 	}
 }
@@ -593,4 +596,5 @@ func (l *loop) leave(id int32, s *slot) {
 		}
 	}
 	l.sessions.give(id)
+	l.rested = false // a spare chunk may be left
 }
