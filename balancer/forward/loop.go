@@ -114,6 +114,8 @@ type loop struct {
 	dropped  int64
 	clock    int64
 	adopted  int64 // when a session last came
+	stirred  int64 // when something last came or went
+	due      int64 // when the next session's time is over, by the last sweep; 0: soon
 	locked   bool  // to a thread of its own
 	moved    int64 // when a session last had a turn
 	yielded  int64 // when the scheduler last had one, or the loop began to be busy
@@ -221,6 +223,9 @@ func (l *loop) run(ctx context.Context) {
 		l.yield()
 		events := l.wait()
 		l.clock = now()
+		if len(events) > 0 {
+			l.stirred = l.clock
+		}
 		for _, ev := range events {
 			l.event(ev)
 		}
@@ -255,7 +260,7 @@ func (l *loop) patience() time.Duration {
 	case l.sessions.live == 0 && l.rested:
 		return -1
 	}
-	return time.Duration(sweepEvery)
+	return max(time.Duration(sweepEvery), l.nap())
 }
 
 func (l *loop) event(ev unix.EpollEvent) {
@@ -495,53 +500,6 @@ func (l *loop) turns() {
 		}
 	}
 	l.spare = waiting
-}
-
-// sweep ends sessions whose time is over and drops ciphers that are not used.
-func (l *loop) sweep() {
-	if l.clock-l.swept < sweepEvery {
-		return
-	}
-	l.swept = l.clock
-	idle := l.idle.Load()
-	for c, ch := range l.sessions.chunks {
-		if ch == nil {
-			continue
-		}
-		for i := range ch.slots {
-			s := &ch.slots[i]
-			if s.gen == 0 {
-				continue
-			}
-			id := int32(c*chunkSize + i)
-			switch {
-			case s.grace != 0 && l.clock >= s.grace:
-				l.end(id, s, s.why, nil)
-			case idle > 0 && l.clock-s.last >= idle:
-				l.end(id, s, Idle, nil)
-			case s.half[0].flags&atEOF != 0 && l.clock-s.last >= int64(halfClosed):
-				l.end(id, s, Idle, nil)
-			case s.half[1].flags&gone != 0 && l.clock-s.last >= goneTime:
-				l.end(id, s, ServerLost, syscall.ECONNRESET) // and its client does not read
-			case s.half[1].flags&(hungUp|atEOF) != 0 && l.clock-s.last >= int64(stuckTime):
-				l.end(id, s, ServerClosed, nil) // and its client does not take the rest
-			}
-			if l.sessions.chunks[c] == nil {
-				break // that was its last session
-			}
-		}
-	}
-	if l.clock-l.dropped < aeadSweep {
-		return
-	}
-	l.dropped = l.clock
-	l.meters.tidy()
-	for k, a := range l.aeads {
-		if !a.used {
-			delete(l.aeads, k)
-		}
-		a.used = false
-	}
 }
 
 // turnAway ends a session that came too late.

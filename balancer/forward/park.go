@@ -30,6 +30,8 @@ type park struct {
 	n      int
 	err    error
 	armed  bool // there is a deadline
+
+	patience time.Duration // that it was set for
 }
 
 // wait waits for events, in either way, and returns them.
@@ -117,14 +119,14 @@ func (p *park) wait(patience time.Duration) []unix.EpollEvent {
 	return p.events[:max(p.n, 0)]
 }
 
-// arm sets a deadline, unless there is one.
+// arm sets a deadline, unless there is one that is no later by much.
 func (p *park) arm(patience time.Duration) {
-	if limited := patience > 0; p.armed != limited {
+	if limited := patience > 0; p.armed != limited || limited && patience < p.patience {
 		var at time.Time
 		if limited {
 			at = time.Now().Add(patience)
 		}
-		p.armed = limited
+		p.armed, p.patience = limited, patience
 		_ = p.file.SetReadDeadline(at) // works, as open has found
 	}
 }
