@@ -47,8 +47,9 @@ const (
 	maxAEADs = 4096
 
 	// aeadSweep is how long a cipher may be unused before it is dropped, and the
-	// account of an ended session before it may be forgotten.
-	aeadSweep = int64(5 * time.Second)
+	// account of an ended session before it may be forgotten. To make one anew takes a
+	// microsecond; after a storm they are more than all the sessions themselves.
+	aeadSweep = int64(2 * time.Second)
 
 	// crowded is how many octets of pending buffers make a loop read one record
 	// at a time, for everybody: clients that do not read cannot pin more than a
