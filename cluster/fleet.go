@@ -121,6 +121,7 @@ type Fleet struct {
 	wal     *wal.WAL
 	meta    *metadb.BoltMetaDB         // of the log
 	net     interface{ Close() error } // raft's transport
+	self    raft.Transport             // the same of an only node; else nil
 	api     *http.Client
 	server  *http.Server
 	secrets atomic.Pointer[[]Secret]
@@ -140,6 +141,8 @@ type Fleet struct {
 	keyer    atomic.Pointer[keyer]
 	stats    FleetStats
 	leads    chan bool
+	stirred  atomic.Int64                           // when something last happened, see pace
+	electing atomic.Bool                            // of an only node, see elect
 	topics   sync.Map                               // what Answer was told, by topic
 	shown    atomic.Pointer[func() ([]byte, error)] // see Present
 	nudges   atomic.Int64                           // orders since the last empty entry
@@ -339,6 +342,7 @@ func (f *Fleet) Run(ctx context.Context) {
 		f.running.Go(func() { f.deliver(f.outbox) })
 	}
 	f.running.Go(func() { f.deliver(f.grants) })
+	f.running.Go(f.elect)
 	f.running.Go(f.keep)
 	f.running.Go(f.manage)
 	f.running.Go(f.gather)
@@ -484,8 +488,14 @@ func (f *Fleet) Leave() {
 	f.news() // logins that wait need not do so any more
 }
 
-// wake has the loop look at once.
+// wake has the loop look at once, and often for a while: what comes of it may take
+// some looks.
 func (f *Fleet) wake() {
+	f.stirred.Store(bootTime())
+	f.lookNow()
+}
+
+func (f *Fleet) lookNow() {
 	select {
 	case f.poke <- struct{}{}:
 	default:

@@ -21,6 +21,12 @@ const (
 	// for one, and restEvery while nothing does: what comes has a look at once.
 	lookEvery = 20 * time.Millisecond
 	restEvery = 100 * time.Millisecond
+	// aloneEvery is restEvery of an only node, whose lease has no end and who hears
+	// from nobody: for what it forgets and what it says again.
+	aloneEvery = time.Second
+	// aloneCalm is how long nothing has happened then: what was said is in the table,
+	// or has been said again.
+	aloneCalm = 3 * time.Second
 	// reconcileEvery is the time between two looks at who should be in the fleet.
 	reconcileEvery = time.Second
 	// judgeAfter is how long a new leader hears reports before it judges back ends:
@@ -43,7 +49,7 @@ func (f *Fleet) keep() {
 	var reported int64
 	var leader raft.ServerID
 	var life uint64
-	was := true
+	was := lookEvery
 	for {
 		select {
 		case <-f.ctx.Done():
@@ -52,16 +58,16 @@ func (f *Fleet) keep() {
 		case <-f.poke:
 		}
 		f.look()
-		if busy := f.busy(); busy != was {
-			was = busy
-			tick.Reset(map[bool]time.Duration{true: lookEvery, false: restEvery}[busy])
+		if pace := f.pace(); pace != was {
+			was = pace
+			tick.Reset(pace)
 		}
 		f.keepFleet()
 		f.watch()
 		_, who := f.raft.LeaderWithID()
 		f.mu.Lock()
 		now := bootTime()
-		due := now-reported >= member.ReportEvery || who != leader || life != f.node.Life() || f.untold ||
+		due := now-reported >= member.ReportEvery || who != leader || life != f.node.Life() || f.untold || f.unheard() ||
 			f.untaken && now-reported >= int64(reportAgain)
 		if due {
 			f.untold, f.untaken = false, false
@@ -78,6 +84,24 @@ func (f *Fleet) keep() {
 			f.report()
 		}
 	}
+}
+
+// unheard says that this node leads and has not heard of itself: what it said before its
+// name was in the table was lost. It is called with mu held.
+func (f *Fleet) unheard() bool {
+	m := f.table.Members[f.o.Node]
+	return f.leader != nil && !f.o.Witness && m != nil && m.Dir == f.dir.id && f.leader.Heard(f.o.Node) == 0
+}
+
+// pace is the time between two looks.
+func (f *Fleet) pace() time.Duration {
+	switch {
+	case f.busy():
+		return lookEvery
+	case f.gossip == nil && bootTime()-f.stirred.Load() >= int64(aloneCalm):
+		return aloneEvery
+	}
+	return restEvery
 }
 
 // busy says whether anything waits for a look.
@@ -105,6 +129,9 @@ func (f *Fleet) manage() {
 		case <-f.ctx.Done():
 			return
 		case on := <-f.leads:
+			if !on {
+				f.running.Go(f.elect)
+			}
 			f.lead(on)
 			f.reconcile()
 		case <-f.told:
@@ -346,7 +373,11 @@ func (f *Fleet) reported(m message) bool {
 		f.tellManager() // there is something to judge
 	}
 	f.extra[m.Node] = reported{now, m.Applied, m.Verdicts, m.Observes, m.Fit}
-	f.wake()
+	if f.gossip == nil {
+		f.lookNow() // we say that every second, and nothing happens
+	} else {
+		f.wake()
+	}
 	return true
 }
 

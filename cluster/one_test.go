@@ -375,10 +375,16 @@ func TestNobodyIsKickedWithoutAPlaceToGo(t *testing.T) {
 	s := alone(t, FleetOptions{}, mainPool(place.Shared, 2))
 	user := s.userOf(t, "store1")
 	s.login(t, user)
+	if got := s.f.Usable(); got["main"] != 2 {
+		t.Errorf("usable are %v, want two of pool main", got)
+	}
 	s.health(t, "store2", false)
 	s.health(t, "store1", false)
 	if s.count() != 1 {
 		t.Error("his session was closed")
+	}
+	if got := s.f.Usable(); got["main"] != 0 || len(got) != 1 {
+		t.Errorf("usable are %v, want none of pool main", got)
 	}
 	if got := s.f.Status()[0]; got.Usable != 0 || got.Backends[0].State != "down" || got.Backends[1].State != "down" {
 		t.Errorf("got %+v, want nobody usable", got)

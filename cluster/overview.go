@@ -56,7 +56,23 @@ func (f *Fleet) Where(pool, user string) (Whereabouts, error) {
 func (f *Fleet) Status() []PoolStatus {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	users, holds := f.node.Load()
+	return f.status(f.node.Load())
+}
+
+// Usable counts the back ends of each pool that logins are sent to, as Status does. It
+// looks at no user, and so may be called often.
+func (f *Fleet) Usable() map[string]int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	usable := make(map[string]int)
+	for _, p := range f.status(nil, nil) {
+		usable[p.Name] = p.Usable
+	}
+	return usable
+}
+
+// status is called with mu held.
+func (f *Fleet) status(users, holds map[uint16]int) []PoolStatus {
 	list := make([]PoolStatus, 0, len(f.table.Pools))
 	for _, name := range sortedKeys(f.table.Pools) {
 		p := f.table.Pools[name]

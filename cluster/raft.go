@@ -29,6 +29,12 @@ const (
 	applyTime = 5 * time.Second
 	// raftTime bounds one exchange between nodes.
 	raftTime = 3 * time.Second
+	// aloneTime is how often the only node's log looks whether it still leads, which
+	// each time wakes the processor. Its elections do not wait for that, see elect.
+	aloneTime = 2 * time.Second
+	// electAgain is the time between two elections of an only node whose log takes
+	// nothing, its disk being full.
+	electAgain = 100 * time.Millisecond
 	// localAddress is the only node's, when the fleet has no name.
 	localAddress = "local"
 )
@@ -44,7 +50,7 @@ func (f *Fleet) openRaft(p *port) error {
 	c.BatchApplyCh = true
 	c.CommitTimeout = commitTime
 	if p == nil {
-		c.HeartbeatTimeout, c.ElectionTimeout, c.LeaderLeaseTimeout = 50*time.Millisecond, 50*time.Millisecond, 50*time.Millisecond
+		c.HeartbeatTimeout, c.ElectionTimeout, c.LeaderLeaseTimeout = aloneTime, aloneTime, aloneTime
 		c.CommitTimeout = 5 * time.Millisecond
 	}
 	if f.dir.path == "" { // nobody asks for what was before a snapshot
@@ -61,7 +67,8 @@ func (f *Fleet) openRaft(p *port) error {
 	var transport raft.Transport
 	if p == nil {
 		_, t := raft.NewInmemTransport(localAddress)
-		transport, f.net = t, t
+		t.Connect(localAddress, t)
+		transport, f.net, f.self = t, t, t
 	} else {
 		t := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 			Stream: p.layer(p.raft), MaxPool: 2, Timeout: raftTime, Logger: c.Logger,
@@ -85,6 +92,31 @@ func (f *Fleet) openRaft(p *port) error {
 		return f.raft.BootstrapCluster(raft.Configuration{Servers: []raft.Server{{ID: c.LocalID, Address: localAddress}}}).Error()
 	}
 	return nil
+}
+
+// elect has an only node lead its log: at once, and not after the silence of a leader
+// that there is not. It returns when the node leads, or when another call sees to it.
+func (f *Fleet) elect() {
+	if f.self == nil || !f.electing.CompareAndSwap(false, true) {
+		return
+	}
+	defer f.electing.Store(false)
+	for f.ctx.Err() == nil {
+		switch f.raft.State() {
+		case raft.Leader, raft.Shutdown:
+			return
+		case raft.Follower: // who leads already would stand for election once more
+			// It is said to ourselves, as a leader says it who gives up his place. No
+			// answer means that the log is being closed.
+			now := raft.TimeoutNowRequest{RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax}}
+			_ = f.self.TimeoutNow("", localAddress, &now, new(raft.TimeoutNowResponse))
+		case raft.Candidate:
+		}
+		select {
+		case <-f.ctx.Done():
+		case <-time.After(electAgain):
+		}
+	}
 }
 
 // A logStore is where raft keeps its log and its votes.

@@ -39,6 +39,7 @@ const (
 type Copy struct {
 	mu    sync.Mutex // guards flows
 	flows map[*flow]struct{}
+	came  chan struct{} // has a token when there is a first flow to sweep; see first
 
 	idle    atomic.Int64 // nanoseconds
 	gate    atomic.Int64 // as Reactor's; plaintext that is spliced does not heed it
@@ -59,9 +60,27 @@ func (e *Copy) SetGate(until int64) { e.gate.Store(until) }
 // Spliced counts the octets that went through splice(2) in ended sessions.
 func (e *Copy) Spliced() uint64 { return e.spliced.Load() }
 
+// first is where Run waits while there is no session.
+func (e *Copy) first() (came chan struct{}, none bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.came == nil {
+		e.came = make(chan struct{}, 1)
+	}
+	return e.came, len(e.flows) == 0
+}
+
 // Run ends idle sessions until ctx is done.
 func (e *Copy) Run(ctx context.Context) {
 	for {
+		if came, none := e.first(); none {
+			select {
+			case <-ctx.Done():
+				return
+			case <-came:
+			}
+			continue
+		}
 		sweep := maxSweep
 		if limit := time.Duration(e.idle.Load()); limit > 0 {
 			sweep = min(sweep, max(limit/4, time.Millisecond))
@@ -106,6 +125,12 @@ func (e *Copy) Adopt(p Pair) Flow {
 	e.mu.Lock()
 	if e.flows == nil {
 		e.flows = make(map[*flow]struct{})
+	}
+	if e.came != nil && len(e.flows) == 0 {
+		select {
+		case e.came <- struct{}{}:
+		default: // it has been told
+		}
 	}
 	e.flows[f] = struct{}{}
 	e.mu.Unlock()

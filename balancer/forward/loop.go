@@ -39,8 +39,9 @@ const (
 	maxAEADs = 4096
 
 	// aeadSweep is how long a cipher may be unused before it is dropped, and the
-	// account of an ended session before it may be forgotten.
-	aeadSweep = int64(5 * time.Second)
+	// account of an ended session before it may be forgotten. To make one anew takes a
+	// microsecond; after a storm they are more than all the sessions themselves.
+	aeadSweep = int64(2 * time.Second)
 
 	// crowded is how many octets of pending buffers make a loop read one record
 	// at a time, for everybody: clients that do not read cannot pin more than a
@@ -108,6 +109,8 @@ type loop struct {
 	dropped  int64
 	clock    int64
 	adopted  int64 // when a session last came
+	stirred  int64 // when something last came or went
+	due      int64 // when the next session's time is over, by the last sweep; 0: soon
 	locked   bool  // to a thread of its own
 	moved    int64 // when a session last had a turn
 	talked   int64 // when one last had that is in a dialogue
@@ -207,6 +210,9 @@ func (l *loop) run(ctx context.Context) {
 		l.yield()
 		events := l.wait()
 		l.clock = now()
+		if len(events) > 0 {
+			l.stirred = l.clock // orders may come without
+		}
 		for _, ev := range events {
 			l.event(ev)
 		}
@@ -241,7 +247,7 @@ func (l *loop) patience() time.Duration {
 	case l.sessions.live == 0 && l.rested:
 		return -1
 	}
-	return time.Duration(sweepEvery)
+	return max(time.Duration(sweepEvery), l.nap())
 }
 
 func (l *loop) event(ev unix.EpollEvent) {
@@ -292,9 +298,12 @@ func (l *loop) queue(id int32, s *slot) {
 // orders takes what is in the inbox.
 func (l *loop) orders() {
 	l.mu.Lock()
-	inbox := l.inbox
+	inbox, called := l.inbox, l.called
 	l.inbox, l.called = nil, false
 	l.mu.Unlock()
+	if called {
+		l.stirred = l.clock // an order may change when the next session's time is over
+	}
 	for _, o := range inbox {
 		switch {
 		case o.adopt != nil:
@@ -452,53 +461,6 @@ func lost(side int) End {
 		return ClientLost
 	}
 	return ServerLost
-}
-
-// sweep ends sessions whose time is over and drops ciphers that are not used.
-func (l *loop) sweep() {
-	if l.clock-l.swept < sweepEvery {
-		return
-	}
-	l.swept = l.clock
-	idle := l.idle.Load()
-	for c, ch := range l.sessions.chunks {
-		if ch == nil {
-			continue
-		}
-		for i := range ch.slots {
-			s := &ch.slots[i]
-			if s.gen == 0 {
-				continue
-			}
-			id := int32(c*chunkSize + i)
-			switch {
-			case s.grace != 0 && l.clock >= s.grace:
-				l.end(id, s, s.why, nil)
-			case idle > 0 && l.clock-s.last >= idle:
-				l.end(id, s, Idle, nil)
-			case s.half[0].flags&atEOF != 0 && l.clock-s.last >= int64(halfClosed):
-				l.end(id, s, Idle, nil)
-			case s.half[1].flags&gone != 0 && l.clock-s.last >= goneTime:
-				l.end(id, s, ServerLost, syscall.ECONNRESET) // and its client does not read
-			case s.half[1].flags&(hungUp|atEOF) != 0 && l.clock-s.last >= int64(stuckTime):
-				l.end(id, s, ServerClosed, nil) // and its client does not take the rest
-			}
-			if l.sessions.chunks[c] == nil {
-				break // that was its last session
-			}
-		}
-	}
-	if l.clock-l.dropped < aeadSweep {
-		return
-	}
-	l.dropped = l.clock
-	l.meters.tidy()
-	for k, a := range l.aeads {
-		if !a.used {
-			delete(l.aeads, k)
-		}
-		a.used = false
-	}
 }
 
 // turnAway ends a session that came too late.

@@ -178,11 +178,14 @@ func (p *park) wait() []unix.EpollEvent {
 	return p.events[:max(p.n, 0)]
 }
 
-// arm sets a deadline after patience, unless there is one; below zero there is none.
-// The loop's mu is held, as for ring.
+// arm sets a deadline after patience, unless there is one that is no later; below zero
+// there is none. The loop's mu is held, as for ring.
 func (p *park) arm(patience time.Duration) {
 	now := time.Now()
-	if limited := patience > 0; p.armed != limited || !p.until.IsZero() && !now.Before(p.until) {
+	limited := patience > 0
+	passed := !p.until.IsZero() && !now.Before(p.until)
+	late := limited && p.until.After(now.Add(patience)) // it was set by a loop at rest
+	if p.armed != limited || passed || late {
 		p.armed, p.until = limited, time.Time{}
 		if limited {
 			p.until = now.Add(patience)

@@ -101,7 +101,9 @@ func NewReactor(o Options) (*Reactor, error) {
 func (r *Reactor) SetIdle(limit time.Duration) {
 	r.copy.SetIdle(limit)
 	for _, l := range r.loops {
-		l.idle.Store(int64(limit))
+		if l.idle.Swap(int64(limit)) != int64(limit) {
+			l.poke() // it may sleep until an older limit
+		}
 	}
 }
 
@@ -109,7 +111,11 @@ func (r *Reactor) SetIdle(limit time.Duration) {
 // for ever. After that sessions are killed as soon as they would move some, and
 // whatever is on its way to a back end is dropped.
 func (r *Reactor) SetGate(until int64) {
-	r.gate.Store(until)
+	if r.gate.Swap(until) == 0 && until != 0 {
+		for _, l := range r.loops {
+			l.poke() // it may sleep for long
+		}
+	}
 	r.copy.SetGate(until)
 }
 

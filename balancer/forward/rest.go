@@ -9,9 +9,9 @@ import (
 
 // restTime is how long a loop must have moved nothing before it gives back what
 // it keeps ready. Mail clients that wait in IDLE say something every few
-// minutes; after a rush of logins the five seconds are soon there, and what is
+// minutes; after a rush of logins the three seconds are soon there, and what is
 // given back costs some page faults when it is used again.
-const restTime = int64(5 * time.Second)
+const restTime = int64(3 * time.Second)
 
 // newArena returns n octets that lie outside the garbage collector's heap, so
 // that their pages can be given back without giving up the room.

@@ -173,8 +173,9 @@ func newNode(c *config.Config, log *logger) (*node, error) {
 }
 
 const (
-	// tidyEvery is the time between two looks whether memory can be given back.
-	tidyEvery = 5 * time.Second
+	// tidyEvery is the time between two looks whether memory can be given back. A look
+	// wakes the processor; after a rush that has ended two of them pass at most.
+	tidyEvery = 2 * time.Second
 
 	// tidyStep is how much more than after the last time makes it worth a
 	// garbage collection: what 300 idle sessions take. It is done at rest only, and
@@ -184,12 +185,12 @@ const (
 	// tidyFew is how many connections between two looks are no rush any more, and
 	// tidyLot how much is given back although they come: a collection for some
 	// hundred logins is none for each of them.
-	tidyFew = 50
+	tidyFew = 20
 	tidyLot = 32 << 20
 
 	// tidyAgain is after how many looks it is done once more: what the engine
 	// keeps ready for sessions in use is given up by then.
-	tidyAgain = 4
+	tidyAgain = 3
 )
 
 // tidy gives memory back to the kernel once a rush of connections is over. A
@@ -517,10 +518,7 @@ func (n *node) notDraining() []health.Reason {
 // poolsUsable is a condition of readiness: each pool has a back end that logins
 // are sent to. Who sends them is asked, so that we never say otherwise.
 func (n *node) poolsUsable() []string {
-	usable := make(map[string]int)
-	for _, p := range n.fleet.Status() {
-		usable[p.Name] = p.Usable
-	}
+	usable := n.fleet.Usable()
 	var reasons []string
 	for _, p := range n.server.Pools() {
 		if usable[p.Name()] == 0 {
