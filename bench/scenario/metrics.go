@@ -16,6 +16,7 @@ var given = []struct{ scenarios, metrics string }{
 	{"up-*", "cpu_s_per_gb mb_per_s"},
 	{"noop-beside", "p50_ms p99_ms failed unsent"},
 	{"noop-*", "cpu_us rate p50_ms p99_ms failed"},
+	{"idle-0", "cpu_ms_per_s"},
 	{"idle-*-warm", "pss_kib private_kib files threads [kernel_kib] [pss_kernel_kib]"},
 	{"idle-*", "pss_kib private_kib files threads cpu_ms_per_s [kernel_kib] [pss_kernel_kib]"},
 	{"storm", "back_s p50_ms p99_ms cpu_us refused lost restart_s resumed"},

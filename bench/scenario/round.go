@@ -43,7 +43,8 @@ type Round struct {
 	spent    time.Duration         // CPU of targets that have ended
 	ended    map[*gauge.Group]bool // whose CPU is in spent
 
-	held *held // idle sessions that parts of a course share
+	held   *held      // idle sessions that parts of a course share
+	nobody *footprint // of the target before them, once it is known
 }
 
 // A Stub is the back end that all targets show their clients to.

@@ -146,8 +146,8 @@ func TestRefused(t *testing.T) {
 	for _, s := range run.Samples {
 		samples[s.Target]++
 	}
-	if faults["bad"] != 7 || samples["bad"] != 0 || samples["good"] == 0 {
-		t.Errorf("faults %v and samples %v, want 7 faults of the bad and samples of the good", faults, samples)
+	if faults["bad"] != 8 || samples["bad"] != 0 || samples["good"] == 0 {
+		t.Errorf("faults %v and samples %v, want 8 faults of the bad and samples of the good", faults, samples)
 	}
 }
 
@@ -282,7 +282,9 @@ func TestSelect(t *testing.T) {
 	for glob, want := range map[string][]string{
 		"soak":        {"soak"},
 		"latency":     {"noop-tls-1cpu", "noop-plain-1cpu", "noop-tls-16", "noop-beside"},
-		"idle-2000*":  {"idle-2000", "idle-2000-warm"},
+		"idle-2000*":  {"idle-0", "idle-2000", "idle-2000-warm"}, // the course's name
+		"idle-9500*":  {"idle-9500", "idle-9500-warm"},
+		"idle-0":      {"idle-0"},
 		"login-imaps": {"login-imaps"},
 		"*-tls-8":     {"down-tls-8", "up-tls-8"},
 	} {
