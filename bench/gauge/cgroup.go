@@ -160,6 +160,9 @@ func parseNumbers(text []byte) map[string]int64 {
 // members reads cgroup.procs. A zombie is no member: it costs nothing more.
 func members(dir string) ([]int, error) {
 	text, err := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil // only an empty group can be removed
+	}
 	if err != nil {
 		return nil, err
 	}

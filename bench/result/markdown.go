@@ -202,27 +202,26 @@ func summaryText(s Summary) string {
 
 func (r *Run) verdictTable() string {
 	rows := [][]string{
-		{"", "figure", "held against", "its value", "usher", "ratio", "asked", "times", "verdict"},
+		{"", "figure", "held against", "its value", "usher", "ratio", "asked", "n", "verdict"},
 		{"---", "---", "---", "---:", "---:", "---:", "---:", "---:", "---"},
 	}
 	met, measured := 0, 0
 	for _, v := range r.Verdict() {
-		text := v.Verdict
+		text := escape(v.Words())
 		switch v.Verdict {
 		case Met:
 			met++
 			measured++
 		case Missed:
 			measured++
-			text = "**" + text + "**"
-		default:
-			text += ": " + escape(v.Why)
+			text = strings.Replace(text, Missed, "**"+Missed+"**", 1)
 		}
 		rows = append(rows, []string{
 			fmt.Sprint(v.Must), v.Title, orDash(v.Rival), orDash(escape(v.Theirs)), orDash(escape(v.Usher)), orDash(v.Ratio), escape(v.Asked), fmt.Sprint(v.Times), text,
 		})
 	}
-	return fmt.Sprintf("%s\n%d of %d figures were measured, %d are met and %d missed. *times*: of how many repetitions the medians are.\n",
+	return fmt.Sprintf("%s\n%d of %d figures were measured, %d are met and %d missed. *n*: of how many repetitions the medians are, the fewer of both; "+
+		"*within the spread*: the range of usher's values and that of what is asked of it overlap, so that other repetitions may say otherwise.\n",
 		lines(rows), measured, len(rows)-2, met, measured-met)
 }
 

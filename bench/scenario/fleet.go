@@ -116,6 +116,9 @@ func (r *Round) spread(ctx context.Context, nodes []*peers.Target, over int) (lo
 	if rep.Done == 0 {
 		return rep, nil, firstOf(rep, ctx)
 	}
+	if tooMany(rep.Failed, rep.Done) {
+		return rep, nil, fmt.Errorf("%d of %d failed, the first: %w", rep.Failed, rep.Failed+rep.Done, rep.First)
+	}
 	for i := range after {
 		after[i] -= before[i]
 	}
