@@ -8,7 +8,8 @@
 // it, the kernel sums their CPU time itself, and says what it has allocated for
 // them. Where it may not, it finds them in /proc by who started whom.
 //
-// Laws: a group signals only processes in it; it never reads a figure of a clock
+// Laws: a group signals only processes in it, and a new one those in control groups
+// that a benchmark has left here which is dead; it never reads a figure of a clock
 // that ticks (the 10 ms of /proc/PID/stat) where there is a finer one; what cannot be known
 // is an error, never a zero. Linux only.
 package gauge

@@ -38,6 +38,7 @@ type site struct {
 	logins, commands []time.Duration
 	failed           int
 	first            error
+	behind           time.Duration // the load's own lateness, at worst
 }
 
 // wholeDay runs the schedule. An event that comes late because the user's last one
@@ -79,7 +80,10 @@ func wholeDay(ctx context.Context, r *Round) error {
 		return fmt.Errorf("%d of %d actions failed, the first: %w", s.failed, acted, s.first)
 	}
 	// What has failed was not done: the hour is so much shorter.
-	r.put("cpu_ms_per_user_hour", "ms", result.Lower, each(used, p.Users)/1000*float64(acted)/float64(acted-s.failed))
+	users := float64(p.Users) * float64(acted-s.failed) / float64(acted)
+	r.put("cpu_ms_per_user_hour", "ms", result.Lower, each(used, 1)/1000/users)
+	r.putAside("cpu_ms_per_user_hour_aside", "ms", 1e6*users)
+	r.putBehind("behind_ms", s.behind)
 	slices.Sort(s.logins)
 	slices.Sort(s.commands)
 	r.put("login_p99_ms", "ms", result.Lower, milliseconds(quantile(s.logins, 0.99)))
@@ -112,8 +116,12 @@ func (s *site) morning(ctx context.Context, plan schedule, sessions []*load.Clie
 func (s *site) live(ctx context.Context, events []event, c *load.Client) *load.Client {
 	for _, e := range events {
 		due := s.began.Add(time.Duration(float64(e.at) * s.scale))
+		early := time.Until(due) > 0
 		if wait(ctx, time.Until(due)) != nil {
 			return c
+		}
+		if early { // else he is late for what he has waited for
+			s.woke(time.Since(due))
 		}
 		var err error
 		c, err = s.act(ctx, e, c)
@@ -177,6 +185,12 @@ func (s *site) fetchPOP(ctx context.Context, e event) error {
 		return err
 	}
 	return c.Logout()
+}
+
+func (s *site) woke(late time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.behind = max(s.behind, late)
 }
 
 func (s *site) took(e event, d time.Duration) {

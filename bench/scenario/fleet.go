@@ -218,6 +218,7 @@ func (r *Round) death(ctx context.Context, nodes []*peers.Target) error {
 	r.put("death_lost", "", result.Lower, float64(rep.Failed))
 	r.put("death_s", "s", result.Lower, max(0, time.Duration(lastFailed.Load()-killed.Load()).Seconds()))
 	r.put("death_p99_ms", "ms", result.Lower, milliseconds(rep.Percentile(99)))
+	r.putBehind("death_behind_ms", rep.Behind)
 	return nil
 }
 

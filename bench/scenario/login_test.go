@@ -3,11 +3,13 @@ package scenario
 import (
 	"context"
 	"errors"
+	"os/exec"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"usher.example/bench/gauge"
 	"usher.example/bench/load"
 	"usher.example/bench/sink"
 )
@@ -74,6 +76,48 @@ func TestMeteredDeath(t *testing.T) {
 	}
 	if r.bare() {
 		t.Error("a target that has died counts as one that never had a process")
+	}
+}
+
+// TestAside: what helps a target is counted, and not in the target's own figure.
+func TestAside(t *testing.T) {
+	rig := newRig(t, sink.Options{})
+	target, err := rig.start("usher", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = rig.end(target) }()
+	r := &Round{Target: target}
+	measured := func() (own time.Duration) {
+		own, _, err := r.metered(func() error {
+			if target.Aside == nil {
+				return nil
+			}
+			cmd := exec.Command("/bin/sh", "-c", "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done")
+			if err := target.Aside.Start(cmd); err != nil {
+				return err
+			}
+			deadline := time.Now().Add(10 * time.Second)
+			for tick := time.NewTicker(time.Millisecond); len(target.Aside.Pids()) > 0 && time.Now().Before(deadline); <-tick.C {
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return own
+	}
+	measured()
+	if r.putAside("cpu_us_aside", "µs", 1000); len(r.samples) != 0 {
+		t.Errorf("%v is handed in of a helper that is not there", r.samples)
+	}
+	if target.Aside, err = gauge.NewGroup("aside"); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = target.Aside.Kill() }()
+	own := measured()
+	if r.putAside("cpu_us_aside", "µs", 1000); len(r.samples) != 1 || r.samples[0].Value < 1000 || own >= r.aside {
+		t.Errorf("the helper's %v and the target's %v, want some milliseconds of the helper and less of the target", r.samples, own)
 	}
 }
 

@@ -42,6 +42,7 @@ type Round struct {
 	settings map[string]string
 	spent    time.Duration         // CPU of targets that have ended
 	ended    map[*gauge.Group]bool // whose CPU is in spent
+	aside    time.Duration         // CPU of the target's helper in what was last metered; negative: none
 
 	held   *held      // idle sessions that parts of a course share
 	nobody *footprint // of the target before them, once it is known
@@ -153,17 +154,45 @@ func (r *Round) cpu() (used time.Duration, ok bool, err error) {
 // meanwhile did not do the work: that is an error.
 func (r *Round) metered(work func() error) (used, elapsed time.Duration, err error) {
 	before, ok, err := r.cpu()
-	if err != nil {
+	helper, unknown := r.asideCPU()
+	if err := errors.Join(err, unknown); err != nil {
 		return 0, 0, err
 	}
 	began := time.Now()
 	err = work()
 	elapsed = time.Since(began)
-	if !ok {
+	if r.aside = -1; !ok {
 		return -1, elapsed, err
 	}
 	after, _, counted := r.cpu()
-	return after - before, elapsed, errors.Join(err, counted, r.alive())
+	if helper >= 0 {
+		var used time.Duration
+		used, unknown = r.asideCPU()
+		r.aside = used - helper
+	}
+	return after - before, elapsed, errors.Join(err, counted, unknown, r.alive())
+}
+
+// putBehind hands in how late the load itself has begun what was due, at worst, in ms:
+// by so much latencies are its own.
+func (r *Round) putBehind(metric string, d time.Duration) {
+	r.put(metric, "ms", result.Lower, milliseconds(d))
+}
+
+// putAside hands in what the helper of a target used in the last that was metered, if
+// it has one, for each of n.
+func (r *Round) putAside(metric, unit string, n float64) {
+	if r.aside >= 0 {
+		r.put(metric, unit, result.Lower, float64(r.aside.Nanoseconds())/n)
+	}
+}
+
+// asideCPU is what the helper of a target has used; negative where it has none.
+func (r *Round) asideCPU() (time.Duration, error) {
+	if r.Target == nil || r.Target.Aside == nil {
+		return -1, nil
+	}
+	return r.Target.Aside.CPU()
 }
 
 // putLatency hands in the median and the tail of a report, in ms.

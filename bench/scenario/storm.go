@@ -53,6 +53,8 @@ type siege struct {
 	mu    sync.Mutex // guards all below
 	back  []time.Duration
 	first error // of those that count as refused
+
+	behind atomic.Int64 // ns that the last client was set off late, since all are at once
 }
 
 // reconnect kills the target with all its sessions in it, starts it again at once,
@@ -133,6 +135,7 @@ func (s *siege) again(bounded, life context.Context, i int) *load.Client {
 		return nil
 	case <-s.up:
 	}
+	atomicMax(&s.behind, int64(time.Since(s.began)-s.reached))
 	random := rand.New(rand.NewPCG(s.r.Params.Seed, uint64(i)))
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
 		c, err := s.try(life, i)
@@ -195,6 +198,7 @@ func (s *siege) report(n int, used time.Duration) error {
 		r.put("cpu_us", "µs", result.Lower, each(used, len(s.back)))
 		r.put("resumed", "of 1", result.Higher, float64(s.resumed.Load())/float64(len(s.back)))
 	}
+	r.putBehind("behind_ms", time.Duration(s.behind.Load()))
 	r.put("refused", "", result.Lower, float64(s.refused.Load()))
 	r.put("lost", "", result.Lower, float64(lost))
 	r.put("restart_s", "s", result.Lower, s.reached.Seconds())
