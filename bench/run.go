@@ -135,6 +135,7 @@ func run(cmd *cobra.Command, o runOptions) (err error) {
 	if commit == "" && o.usher == "" {
 		commit = headCommit()
 	}
+	measured(targets, site.Usher, commit)
 	stub, err := startStub(&site)
 	if err != nil {
 		return err
@@ -175,6 +176,16 @@ func selectPeers(all []peers.Peer, names []string) ([]peers.Peer, error) {
 		}
 	}
 	return slices.DeleteFunc(slices.Clone(all), func(p peers.Peer) bool { return !slices.Contains(names, p.Name) }), nil
+}
+
+// measured gives usher and its variants the version of the binary that is measured,
+// which need not be of the sources around.
+func measured(targets []peers.Peer, binary, commit string) {
+	for i := range targets {
+		if strings.HasPrefix(targets[i].Name, "usher") {
+			targets[i].Version = func() (string, error) { return usherVersion(binary, commit) }
+		}
+	}
 }
 
 // newSite makes what all targets have in common, but for the back end.
