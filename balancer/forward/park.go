@@ -105,7 +105,10 @@ func (p *park) wait(patience time.Duration) []unix.EpollEvent {
 	p.arm(patience)
 	err := p.conn.Read(p.look)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
+		// It is over for ever, and so would be each wait without a limit, until it is
+		// taken away: a loop without sessions would go round on a whole processor.
 		p.armed = false
+		_ = p.file.SetReadDeadline(time.Time{}) // works, as open has found
 		return nil
 	}
 	if err == nil {
