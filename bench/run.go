@@ -46,7 +46,7 @@ func newRunCommand() *cobra.Command {
 		Use:   "run",
 		Short: "measure usher and its peers, and print the report",
 		Long: "Measure usher and its peers, one after the other with the same load, and print the report.\n" +
-			"A full run takes an hour on two cores that do nothing else, with --repetitions 5 two and a quarter;\n" +
+			"A full run takes an hour on two cores that do nothing else, with --repetitions 5 three;\n" +
 			"--quick shows in three minutes that everything works.",
 		Example: "  go run ./bench run --quick\n" +
 			"  go run ./bench run --targets usher,haproxy --scenarios 'login-*,idle-2000*' --out logins.json\n" +

@@ -91,7 +91,7 @@ func Default() Params {
 		Bulk: 400e6, BulkTime: 800 * time.Millisecond, Piece: 32e6,
 		Noops: 8000, NoopTime: 800 * time.Millisecond, Many: 16,
 		BesideTime: time.Second, BesidePace: 5 * time.Millisecond,
-		Idle: []Held{{2000, 0.4}, {9500, 0.2}}, IdleTime: 5 * time.Second, WarmOctets: 64 << 10, Setup: time.Minute,
+		Idle: []Held{{2000, 0.2}, {9500, 0.2}}, IdleTime: 5 * time.Second, WarmOctets: 64 << 10, Setup: time.Minute,
 		SettleFor: 12 * time.Second, SettleWithin: 0.005, SettleLimit: 30 * time.Second, SettlePoll: 500 * time.Millisecond,
 		Storm: 9000, StormLimit: time.Minute, StormShare: 0.2,
 		Users: 600, Hour: 10 * time.Second, DayShare: 0.4,

@@ -17,7 +17,7 @@ import (
 // trips are round trips of NOOP, which is the least that a session can do.
 func trips(p Params) Course {
 	return Course{
-		Name: "latency", Repetitions: p.Repetitions, Weight: 9 * time.Second,
+		Name: "latency", Repetitions: p.Repetitions, Weight: 7 * time.Second,
 		Parts: []Part{
 			{
 				Name: "noop-tls-1cpu", Doc: "NOOP over TLS, one session, all on one processor", Needs: []string{"imap tls"},
