@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -20,8 +21,10 @@ func newCompareCommand() *cobra.Command {
 		Short: "say what differs between two runs",
 		Long: "Compares two runs, figure by figure: medians, how far samples lie from them, and the\n" +
 			"difference where it is significant by the Mann-Whitney U test (as benchstat does it).\n" +
-			"It ends with 0 whatever the runs say; with --worse PERCENT it ends with 1 when a figure got\n" +
-			"significantly worse by more than that. Any error ends it with 2.\n" +
+			"It ends with 0 whatever the runs say; with --worse PERCENT it ends with 1 when CPU or memory\n" +
+			"(" + strings.Join(result.Primary(), ", ") + ") got significantly worse by more than\n" +
+			"that: of some hundred figures a dozen differ by chance, so the others count only where --metric names\n" +
+			"them. Any error ends it with 2.\n" +
 			"Filters take shell patterns, several of them by commas or by repeating the flag.",
 		Example: "  bench compare old.json new.json --target 'usher*' --metric cpu_us\n" +
 			"  bench compare main.json branch.json --target usher --worse 10",
@@ -51,7 +54,7 @@ func newCompareCommand() *cobra.Command {
 				return err
 			}
 			if gated {
-				return gate(comparison, worse)
+				return gate(comparison, worse, filter.Metrics)
 			}
 			return nil
 		},
@@ -60,17 +63,22 @@ func newCompareCommand() *cobra.Command {
 	c.Flags().StringSliceVar(&filter.Targets, "target", nil, "only targets that match this `pattern`")
 	c.Flags().StringSliceVar(&filter.Metrics, "metric", nil, "only metrics that match this `pattern`")
 	c.Flags().BoolVar(&asJSON, "json", false, "write JSON")
-	c.Flags().Float64Var(&worse, "worse", 0, "end with 1 if a figure got significantly worse by more than this `percentage`")
+	c.Flags().Float64Var(&worse, "worse", 0, "end with 1 if CPU, memory or what --metric names got significantly worse by more than this `percentage`")
 	return c
 }
 
-// gate is an error that names what got worse by more than is allowed.
-func gate(c *result.Comparison, allowed float64) error {
-	if len(c.Figures) == 0 {
+// gate is an error that names what got worse by more than is allowed. Without a
+// choice of metrics it looks at the primary ones only: so many others are compared
+// that some differ by chance.
+func gate(c *result.Comparison, allowed float64, chosen []string) error {
+	figures := slices.DeleteFunc(slices.Clone(c.Figures), func(f result.FigureDiff) bool {
+		return len(chosen) == 0 && !slices.Contains(result.Primary(), f.Metric)
+	})
+	if len(figures) == 0 {
 		return fmt.Errorf("nothing was compared, so nothing can be said to be no worse: look at the filters")
 	}
 	var all []string
-	for _, f := range c.Figures {
+	for _, f := range figures {
 		for _, d := range f.Targets {
 			if d.WorseBy(allowed / 100) {
 				all = append(all, fmt.Sprintf("%s of %s in %s", f.Metric, d.Target, f.Scenario))

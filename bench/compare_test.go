@@ -17,7 +17,7 @@ func TestCompareCommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, s := range r.Samples {
-		if s.Scenario == "login-imaps" && s.Metric == "cpu_us" && s.Target == "usher" {
+		if s.Scenario == "login-imaps" && s.Metric == "cpu_us" && s.Target == "usher" || s.Scenario == "storm" && s.Metric == "back_s" {
 			r.Samples[i].Value *= 1.2
 		}
 	}
@@ -36,6 +36,8 @@ func TestCompareCommand(t *testing.T) {
 		{"not worse by so much", []string{madeRun, slower, "--worse", "21"}, "+20.0 % (worse)", false, ""},
 		{"worse", []string{madeRun, slower, "--worse", "19"}, "+20.0 % (worse)", true, "cpu_us of usher in login-imaps"},
 		{"worse at all", []string{madeRun, slower, "--worse", "0"}, "+20.0 % (worse)", true, "cpu_us of usher in login-imaps"},
+		{"not primary", []string{madeRun, slower, "--worse", "0", "--scenario", "storm"}, "+20.0 % (worse)", false, ""},
+		{"not primary, but named", []string{madeRun, slower, "--worse", "0", "--scenario", "storm", "--metric", "back_*"}, "+20.0 % (worse)", true, "back_s of usher in storm"},
 		{"worse elsewhere", []string{madeRun, slower, "--worse", "0", "--target", "haproxy"}, "~", false, ""},
 		{"better", []string{slower, madeRun, "--worse", "0"}, "-16.7 % (better)", false, ""},
 		{"a gate without figures", []string{madeRun, slower, "--worse", "0", "--target", "nobody"}, "nothing to compare", false, "nothing was compared"},

@@ -46,7 +46,7 @@ func newRunCommand() *cobra.Command {
 		Use:   "run",
 		Short: "measure usher and its peers, and print the report",
 		Long: "Measure usher and its peers, one after the other with the same load, and print the report.\n" +
-			"A full run takes an hour on two cores that do nothing else, with --repetitions 5 two and a quarter;\n" +
+			"A full run takes an hour on two cores that do nothing else, with --repetitions 5 three;\n" +
 			"--quick shows in three minutes that everything works.",
 		Example: "  go run ./bench run --quick\n" +
 			"  go run ./bench run --targets usher,haproxy --scenarios 'login-*,idle-2000*' --out logins.json\n" +
@@ -135,6 +135,7 @@ func run(cmd *cobra.Command, o runOptions) (err error) {
 	if commit == "" && o.usher == "" {
 		commit = headCommit()
 	}
+	measured(targets, site.Usher, commit)
 	stub, err := startStub(&site)
 	if err != nil {
 		return err
@@ -175,6 +176,16 @@ func selectPeers(all []peers.Peer, names []string) ([]peers.Peer, error) {
 		}
 	}
 	return slices.DeleteFunc(slices.Clone(all), func(p peers.Peer) bool { return !slices.Contains(names, p.Name) }), nil
+}
+
+// measured gives usher and its variants the version of the binary that is measured,
+// which need not be of the sources around.
+func measured(targets []peers.Peer, binary, commit string) {
+	for i := range targets {
+		if strings.HasPrefix(targets[i].Name, "usher") {
+			targets[i].Version = func() (string, error) { return usherVersion(binary, commit) }
+		}
+	}
 }
 
 // newSite makes what all targets have in common, but for the back end.

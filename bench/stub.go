@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"debug/buildinfo"
 	"errors"
@@ -45,12 +44,14 @@ func startStub(site *peers.Site) (g *gauge.Group, err error) {
 	if err != nil {
 		return nil, err
 	}
-	line, err := bufio.NewReader(out).ReadString('\n')
-	words := strings.Fields(line)
-	if err != nil || len(words) != 3 || words[0] != "ready" {
-		return nil, fmt.Errorf("it says %q, not where it is ready", line)
+	addrs, err := peers.AwaitReady(out)
+	if err != nil {
+		return nil, err
 	}
-	site.SinkIMAP, site.SinkPOP3 = words[1], words[2]
+	if len(addrs) != 2 {
+		return nil, fmt.Errorf("it serves %q, want IMAP and POP3", addrs)
+	}
+	site.SinkIMAP, site.SinkPOP3 = addrs[0], addrs[1]
 	return g, nil
 }
 
@@ -79,6 +80,24 @@ func usherCommit(binary string) string {
 		}
 	}
 	return commit + modified
+}
+
+// shortCommit is how much of a commit's name a version has.
+const shortCommit = 12
+
+// usherVersion is that of a binary, of which may be known what commit it was built
+// from. The error is that there is none.
+func usherVersion(binary, commit string) (string, error) {
+	if _, err := os.Stat(binary); err != nil {
+		return "", fmt.Errorf("version of usher: %w", err)
+	}
+	if name, more, _ := strings.Cut(commit, " "); name != "" {
+		return strings.TrimSpace(name[:min(len(name), shortCommit)] + " " + more), nil
+	}
+	if info, err := buildinfo.ReadFile(filepath.Clean(binary)); err == nil && info.Main.Version != "" {
+		return info.Main.Version, nil
+	}
+	return "unknown: the binary does not say", nil
 }
 
 // headCommit is what the repository is at that usher was built from: Go does not

@@ -11,6 +11,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // prefix begins the name of every control group that is made here.
@@ -101,14 +104,14 @@ func parseMembership(text []byte) map[string]string {
 	return paths
 }
 
-// mkdir makes a control group below dir whose name nobody else has, and removes
-// what is left there by a benchmark that was killed.
+// mkdir makes a control group below dir whose name nobody else has, and ends what
+// is left there by a benchmark that was killed.
 func mkdir(dir, name string) (string, error) {
 	left, _ := filepath.Glob(filepath.Join(dir, prefix+"-*")) // the pattern is well-formed
 	for _, path := range left {
 		maker, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(path), prefix+"-"), "-")
 		if pid, err := strconv.Atoi(maker); err == nil && !alive(pid) {
-			_ = os.Remove(path) // it cannot be while a process is in it
+			sweep(path)
 		}
 	}
 	for i := 0; ; i++ {
@@ -118,6 +121,39 @@ func mkdir(dir, name string) (string, error) {
 			return path, err
 		}
 	}
+}
+
+// sweep ends what outlives the maker of a control group, and removes the group. It
+// may not be ours to signal, or somebody else may be sweeping: then it is left.
+func sweep(dir string) {
+	poll(removeTime, func() bool {
+		pids, err := members(dir)
+		if err != nil {
+			return true
+		}
+		for _, pid := range pids {
+			if !killIn(dir, pid) {
+				return true
+			}
+		}
+		return !errors.Is(os.Remove(dir), syscall.EBUSY)
+	})
+}
+
+// killIn kills a process if it is in a control group, and never one that has got
+// its number since: the process is held by a descriptor before it is looked at.
+// False means that it may not be killed.
+func killIn(dir string, pid int) bool {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return errors.Is(err, unix.ESRCH) // it has ended
+	}
+	defer unix.Close(fd)
+	if pids, err := members(dir); err != nil || pid == os.Getpid() || !slices.Contains(pids, pid) {
+		return err == nil && pid != os.Getpid()
+	}
+	err = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
+	return err == nil || errors.Is(err, unix.ESRCH)
 }
 
 // number reads a file that holds one number.
@@ -160,6 +196,9 @@ func parseNumbers(text []byte) map[string]int64 {
 // members reads cgroup.procs. A zombie is no member: it costs nothing more.
 func members(dir string) ([]int, error) {
 	text, err := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil // only an empty group can be removed
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -55,14 +55,16 @@ func (g *Group) kill() error {
 		if g.empty() {
 			return true
 		}
-		for _, pid := range g.live() { // again and again: some may be forking
+		pids, _ := g.live()
+		for _, pid := range pids { // again and again: some may be forking
 			if pid != os.Getpid() { // whatever went wrong
 				_ = syscall.Kill(pid, syscall.SIGKILL)
 			}
 		}
 		return false
 	}) {
-		return fmt.Errorf("group %s: processes %v do not end: look what they wait for", g.name, g.live())
+		pids, err := g.live()
+		return errors.Join(fmt.Errorf("group %s: processes %v do not end: look what they wait for", g.name, pids), err)
 	}
 	final, err := g.way.cpu()
 	g.final = final
@@ -86,7 +88,8 @@ func (g *Group) empty() bool {
 			return false
 		}
 	}
-	return len(g.live()) == 0
+	pids, err := g.live()
+	return err == nil && len(pids) == 0 // whom nobody can list may be there
 }
 
 // poll asks until the answer is true or the time is over.

@@ -8,7 +8,8 @@
 // it, the kernel sums their CPU time itself, and says what it has allocated for
 // them. Where it may not, it finds them in /proc by who started whom.
 //
-// Laws: a group signals only processes in it; it never reads a figure of a clock
+// Laws: a group signals only processes in it, and a new one those in control groups
+// that a benchmark has left here which is dead; it never reads a figure of a clock
 // that ticks (the 10 ms of /proc/PID/stat) where there is a finer one; what cannot be known
 // is an error, never a zero. Linux only.
 package gauge
@@ -31,6 +32,8 @@ var ErrUnknown = errors.New("this machine does not tell")
 type way interface {
 	// start starts a process in the group.
 	start(cmd *exec.Cmd) error
+	// started is told of what start has started.
+	started(r *root)
 	// pids are the processes in the group that have not ended.
 	pids() ([]int, error)
 	// cpu is the user and system time of all, ended ones included.
@@ -57,9 +60,23 @@ type Group struct {
 
 // A root is a process that Start has started.
 type root struct {
-	cmd  *exec.Cmd
+	cmd  *exec.Cmd     // what Wait writes, ProcessState, is to be read after done only
 	done chan struct{} // closed when it has ended and err is set
 	err  error         // of Wait
+}
+
+// used is the CPU time of a process that has ended, with what it knows of its
+// children; 0 before.
+func (r *root) used() time.Duration {
+	select {
+	case <-r.done:
+	default:
+		return 0
+	}
+	if state := r.cmd.ProcessState; state != nil {
+		return state.UserTime() + state.SystemTime()
+	}
+	return 0
 }
 
 // NewGroup makes an empty group. The name, of letters, digits and "-", is part of
@@ -93,6 +110,7 @@ func (g *Group) Start(cmd *exec.Cmd) error {
 	}
 	r := &root{cmd: cmd, done: make(chan struct{})}
 	g.roots = append(g.roots, r)
+	g.way.started(r)
 	go func() { // ends with the process, which Stop and Kill wait for
 		r.err = cmd.Wait()
 		close(r.done)
@@ -118,24 +136,32 @@ func (g *Group) Alive() error {
 	return nil
 }
 
+// Started reports whether the group ever had a process; it may have ended since.
+func (g *Group) Started() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.roots) > 0
+}
+
 // Pids are the live processes in the group, in ascending order; none if they
-// cannot be read.
+// cannot be read, which whatever is asked of them then says.
 func (g *Group) Pids() []int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.live()
+	pids, _ := g.live()
+	return pids
 }
 
 // live wants mu held.
-func (g *Group) live() []int {
+func (g *Group) live() ([]int, error) {
 	if g.gone {
-		return nil
+		return nil, nil
 	}
 	pids, err := g.way.pids()
 	if err != nil {
-		return nil
+		return nil, fmt.Errorf("list the processes of %s: %w", g.name, err)
 	}
-	return pids
+	return pids, nil
 }
 
 // CPU is the user and system time of all processes that were ever in the group,

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -381,6 +382,70 @@ func TestManyAtOnce(t *testing.T) {
 		})
 	}
 	all.Wait()
+}
+
+// TestSwept kills the maker of a group: what is in it is ended by the next who makes
+// one, and not as long as the maker lives.
+func TestSwept(t *testing.T) {
+	inEach(t, func(t *testing.T, _ *gauge.Group) {
+		way := strings.TrimPrefix(t.Name(), "TestSwept/")
+		way = strings.ReplaceAll(way, "_", " ")
+		if way == "tree" {
+			t.Skip("nothing is left of a tree whose root is gone")
+		}
+		self, err := os.Executable()
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command(self)
+		cmd.Env = append(os.Environ(), roleVariable+"=maker "+way, "GOCOVERDIR="+t.TempDir())
+		in, err := cmd.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer in.Close()
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+		}()
+		line, err := bufio.NewReader(out).ReadString('\n')
+		if err != nil {
+			t.Fatal(err)
+		}
+		orphan, err := strconv.Atoi(strings.TrimSpace(strings.TrimPrefix(line, "ready ")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		another := func() {
+			g, err := gauge.Ways[way]("another")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := g.Kill(); err != nil {
+				t.Error(err)
+			}
+		}
+		another()
+		if syscall.Kill(orphan, 0) != nil || zombie(orphan) {
+			t.Fatal("a process was killed whose group has a maker")
+		}
+		if err := cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		_ = cmd.Wait() // it was killed
+		another()
+		if syscall.Kill(orphan, 0) == nil && !zombie(orphan) {
+			_ = syscall.Kill(orphan, syscall.SIGKILL)
+			t.Error("a process outlives the benchmark that has started it, and the next one")
+		}
+	})
 }
 
 // TestStop asks first: a process that obeys SIGTERM says good-bye.

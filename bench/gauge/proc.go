@@ -157,7 +157,12 @@ func (g *Group) count(dir string) (int, error) {
 // each calls a function with every live process, and forgives it those that end
 // meanwhile.
 func (g *Group) each(f func(pid int) error) error {
-	pids := g.Pids()
+	g.mu.Lock()
+	pids, err := g.live()
+	g.mu.Unlock()
+	if err != nil {
+		return err
+	}
 	if len(pids) == 0 {
 		return fmt.Errorf("group %s: no process runs", g.name)
 	}

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"usher.example/bench/gauge"
 )
 
 // roleVariable names the part that this program plays when a test has started it
@@ -30,6 +32,7 @@ var roles = map[string]func(args []string, next func(answer string)){
 	"accept":  accept,
 	"connect": connect,
 	"stuck":   stuck,
+	"maker":   maker,
 }
 
 func TestMain(m *testing.M) {
@@ -158,6 +161,21 @@ func connect(args []string, next func(string)) {
 
 // unread is what a peer leaves in each socket: so little that the kernel takes it.
 const unread = 4 << 10
+
+// maker has a group of its own, in the way that is its argument, with a process in it
+// whose number it says.
+func maker(args []string, next func(string)) {
+	g, err := gauge.Ways[strings.Join(args, " ")]("orphan")
+	if err != nil {
+		os.Exit(1)
+	}
+	cmd := exec.Command("/bin/sleep", "600")
+	if err := g.Start(cmd); err != nil {
+		os.Exit(1)
+	}
+	next(strconv.Itoa(cmd.Process.Pid))
+	_ = g.Kill()
+}
 
 // stuck ignores SIGTERM, and so does its child.
 func stuck(args []string, next func(string)) {

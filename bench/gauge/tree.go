@@ -13,7 +13,7 @@ import (
 // children, and so on. A process whose parent ends before it was seen once
 // escapes it.
 type tree struct {
-	roots []*exec.Cmd
+	roots []*root
 	seen  map[int]uint64 // start of every process by its id
 }
 
@@ -30,12 +30,13 @@ func (w *tree) start(cmd *exec.Cmd) error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	w.roots = append(w.roots, cmd)
 	if s, err := readStat(cmd.Process.Pid); err == nil {
 		w.seen[cmd.Process.Pid] = s.start
 	}
 	return nil
 }
+
+func (w *tree) started(r *root) { w.roots = append(w.roots, r) }
 
 func (w *tree) pids() ([]int, error) {
 	stats, err := w.look()
@@ -89,12 +90,9 @@ func (w *tree) cpu() (time.Duration, error) {
 		}
 		sum += used + s.children
 	}
-	for _, cmd := range w.roots {
-		if _, live := stats[cmd.Process.Pid]; live {
-			continue
-		}
-		if state := cmd.ProcessState; state != nil {
-			sum += state.UserTime() + state.SystemTime()
+	for _, r := range w.roots {
+		if _, live := stats[r.cmd.Process.Pid]; !live {
+			sum += r.used()
 		}
 	}
 	return sum, nil

@@ -85,6 +85,8 @@ func (w *version1) start(cmd *exec.Cmd) (err error) {
 	return cmd.Start()
 }
 
+func (w *version1) started(*root) {}
+
 func move(dir string, tid []byte) error {
 	return os.WriteFile(filepath.Join(dir, "tasks"), tid, 0)
 }
@@ -110,10 +112,15 @@ func (w *version1) kernel() (int64, error) {
 	return n, nil
 }
 
+// remove tries again with what is left: one of the two may be busy for longer.
 func (w *version1) remove() error {
 	var errs []error
 	for dir := range w.homes {
-		errs = append(errs, os.Remove(dir))
+		if err := os.Remove(dir); err != nil && !errors.Is(err, os.ErrNotExist) {
+			errs = append(errs, err)
+			continue
+		}
+		delete(w.homes, dir)
 	}
 	return errors.Join(errs...)
 }

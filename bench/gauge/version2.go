@@ -84,6 +84,8 @@ func (w *version2) start(cmd *exec.Cmd) error {
 	return cmd.Start()
 }
 
+func (w *version2) started(*root) {}
+
 func (w *version2) pids() ([]int, error) { return members(w.dir) }
 
 func (w *version2) cpu() (time.Duration, error) {

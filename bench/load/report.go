@@ -32,7 +32,9 @@ type Report struct {
 	First error
 	// Elapsed is the time from the start of the first operation to the end of the last.
 	Elapsed time.Duration
-	// Latency holds the successful operations' latencies in µs.
+	// Latency holds the operations' latencies in µs. One that failed counts with
+	// what it has waited, or a target would look the quicker the more it drops; one
+	// that was not started is not in it.
 	Latency *hdrhistogram.Histogram
 	// Behind is how much later than due the open loop itself started an
 	// operation, at worst. It is part of the latencies: if it is not small
@@ -69,10 +71,12 @@ func newTally() *tally {
 func (t *tally) add(latency time.Duration, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if err == nil {
-		t.r.Done++
+	if !errors.Is(err, ErrOverload) {
 		// In range, so that it cannot fail.
 		_ = t.r.Latency.RecordValue(min(max(latency, time.Microsecond), maxLatency).Microseconds())
+	}
+	if err == nil {
+		t.r.Done++
 		return
 	}
 	t.r.Failed++

@@ -83,7 +83,7 @@ func nginxModules(module, debian string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	out, err := exec.Command(path, "-V").CombinedOutput()
+	out, err := say(versionTime, path, "-V")
 	if err != nil {
 		return "", fmt.Errorf("%s -V: %w", path, err)
 	}

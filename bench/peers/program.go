@@ -1,11 +1,13 @@
 package peers
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // beyond is where Debian has daemons, which is not in everybody's PATH.
@@ -26,6 +28,22 @@ func find(name, debian string) (string, error) {
 	return path, nil
 }
 
+// versionTime is how long a program may take to say which it is.
+const versionTime = 10 * time.Second
+
+// say is what a program says, on both of its outputs, until it ends.
+func say(limit time.Duration, path string, args ...string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.WaitDelay = time.Second // a child of it may have the pipe
+	out, err := cmd.CombinedOutput()
+	if err != nil && ctx.Err() != nil {
+		err = fmt.Errorf("no end within %s: %w", limit, err)
+	}
+	return out, err
+}
+
 // versionOf is the first line that holds want among what a program says to an
 // argument.
 func versionOf(name, debian, want string, args ...string) (string, error) {
@@ -33,7 +51,7 @@ func versionOf(name, debian, want string, args ...string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	out, err := exec.Command(path, args...).CombinedOutput()
+	out, err := say(versionTime, path, args...)
 	for line := range strings.Lines(string(out)) {
 		if _, version, ok := strings.Cut(line, want); ok {
 			version, _, _ = strings.Cut(strings.TrimSpace(version), " ")

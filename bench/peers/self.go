@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"time"
 
 	"usher.example/bench/gauge"
 )
@@ -35,10 +36,25 @@ func (p *place) startSelf(g *gauge.Group, args ...string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	line, err := bufio.NewReader(r).ReadString('\n')
+	addrs, err := AwaitReady(r)
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w", p.Self, args[0], err)
+	}
+	return addrs, nil
+}
+
+// AwaitReady reads from the pipe that is a child's standard output (see [RunChild])
+// which addresses it serves. A child that does not say it in some seconds is an error.
+func AwaitReady(out *os.File) ([]string, error) { return awaitReady(out, readyTime) }
+
+func awaitReady(out *os.File, limit time.Duration) ([]string, error) {
+	if err := out.SetReadDeadline(time.Now().Add(limit)); err != nil {
+		return nil, err
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
 	words := strings.Fields(line)
 	if err != nil || len(words) < 2 || words[0] != "ready" {
-		return nil, fmt.Errorf("%s %s does not say that it is ready: %q", p.Self, args[0], line)
+		return nil, errors.Join(fmt.Errorf("it does not say where it is ready: %q", line), err)
 	}
 	return words[1:], nil
 }

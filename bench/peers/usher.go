@@ -66,9 +66,10 @@ func (n node) start() error {
 	return n.place.start(n.group, cmd)
 }
 
-// usherVersion is that of the sources, from which the binary is made.
+// usherVersion is that of the sources, for who only asks: of what is measured the
+// binary tells it.
 func usherVersion() (string, error) {
-	if out, err := exec.Command("git", "describe", "--always", "--dirty").Output(); err == nil {
+	if out, err := say(versionTime, "git", "describe", "--always", "--dirty"); err == nil {
 		return strings.TrimSpace(string(out)), nil
 	}
 	if info, ok := debug.ReadBuildInfo(); ok {

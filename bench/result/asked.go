@@ -46,6 +46,7 @@ var asked = []ask{
 	{2, "the same after traffic", "idle-2000-warm", "pss_kernel_kib", Lower, bestPeer, "", 0.40},
 	{2, "with kernel memory, 9,500 idle sessions", "idle-9500", "pss_kernel_kib", Lower, bestPeer, "", 0.40},
 	{2, "the same after traffic", "idle-9500-warm", "pss_kernel_kib", Lower, bestPeer, "", 0.40},
+	{2, "CPU of nobody at all, after a warm-up", "idle-0", "cpu_ms_per_s", Lower, nobody, "", unmeasurable},
 	{2, "CPU of 2,000 idle sessions", "idle-2000", "cpu_ms_per_s", Lower, nobody, "", unmeasurable},
 	{2, "CPU of 9,500 idle sessions", "idle-9500", "cpu_ms_per_s", Lower, nobody, "", unmeasurable},
 

@@ -10,9 +10,26 @@ import (
 	"strings"
 )
 
-// fewSamples is the number of repetitions below which the U test can find no
-// difference, however large it is: 3 and 3 values differ by chance one time in ten.
-const fewSamples = 4
+// tooFew reports whether the U test can find no difference between so many samples,
+// however large it is: of all ways to deal n+m values only two part them wholly, so 3
+// and 3 values are that far apart by chance one time in ten, 3 and 5 one time in 28.
+func tooFew(n, m int) bool {
+	ways := 1.0
+	for i := 1; i <= min(n, m); i++ {
+		ways *= float64(n+m-min(n, m)+i) / float64(i)
+	}
+	return 2/ways >= significant
+}
+
+// loadAverage is the setting that tells what the machine did before a run.
+const loadAverage = "load_average"
+
+// primary are the metrics that a benchmark is made for: what usher costs. They are
+// counted, not timed: rates and latencies are the load's as well, and the machine's.
+var primary = []string{"cpu_us", "cpu_s_per_gb", "cpu_ms_per_user_hour", "pss_kib", "pss_kernel_kib"}
+
+// Primary are the metrics that a benchmark is made for: CPU and memory.
+func Primary() []string { return slices.Clone(primary) }
 
 // othersCPU is the setting that tells how many processors others kept busy in the
 // course of a run, and disturbing from where on that is worth a warning: a tenth
@@ -118,7 +135,7 @@ func Compare(before, after *Run, filter Filter) *Comparison {
 			if diff.Old == nil && diff.New == nil {
 				continue
 			}
-			if diff.Old != nil && diff.New != nil && min(diff.Old.N, diff.New.N) < fewSamples {
+			if diff.Old != nil && diff.New != nil && tooFew(diff.Old.N, diff.New.N) {
 				few++
 			}
 			if r := diff.ratio(); r > 0 {
@@ -135,7 +152,7 @@ func Compare(before, after *Run, filter Filter) *Comparison {
 		c.Figures = append(c.Figures, d)
 	}
 	if few > 0 {
-		c.Warnings = append(c.Warnings, fmt.Sprintf("%d figures have fewer than %d samples on one side: no difference can be significant", few, fewSamples))
+		c.Warnings = append(c.Warnings, fmt.Sprintf("%d figures have so few samples that no difference can be significant, as 3 and 3 or 2 and 7", few))
 	}
 	c.Overall = append(c.Overall, c.overall(order)...)
 	return c
@@ -248,7 +265,7 @@ func unlike(before, after *Run) []string {
 	}
 	slices.Sort(settings)
 	for _, name := range settings {
-		if name == othersCPU || strings.HasPrefix(name, othersCPU+".") {
+		if name == othersCPU || strings.HasPrefix(name, othersCPU+".") || name == loadAverage {
 			continue // measured, not set: never the same
 		}
 		warn("setting "+name, before.Settings[name], after.Settings[name])

@@ -59,6 +59,7 @@ func compared() *Comparison {
 	after.Targets = append(after.Targets, Target{Name: "hitch"})
 	after.Machine.Cores = 4
 	after.Settings["curve"], after.Settings["repetitions"] = "P-256", "5"
+	before.Settings["load_average"], after.Settings["load_average"] = "0.10 0.20 0.30", "1.10 0.90 0.80"
 	before.Settings["other_cpu"], before.Settings["other_cpu.logins"] = "0.02", "0.01"
 	after.Settings["other_cpu"], after.Settings["other_cpu.logins"] = "0.87", "0.99"
 	return Compare(before, after, Filter{})
@@ -106,13 +107,32 @@ func TestCompare(t *testing.T) {
 				tt.scenario, tt.target, d.Significant, d.Worse, d.WorseBy(0.10), d.WorseBy(0.25), tt)
 		}
 	}
-	for _, want := range []string{"cores differs: 2, now 4", "curve differs: X25519, now P-256", "repetitions differs: unknown, now 5", "haproxy differs: 2.6, now 3.0", "hitch is only in the new", "fewer than 4", "0.870 processors busy during the new run"} {
+	for _, want := range []string{"cores differs: 2, now 4", "curve differs: X25519, now P-256", "repetitions differs: unknown, now 5", "haproxy differs: 2.6, now 3.0", "hitch is only in the new", "1 figures have so few samples", "0.870 processors busy during the new run"} {
 		if !slices.ContainsFunc(c.Warnings, func(w string) bool { return strings.Contains(w, want) }) {
 			t.Errorf("no warning says %q: %q", want, c.Warnings)
 		}
 	}
 	if len(c.Warnings) != 7 {
 		t.Errorf("got %d warnings, want no other than these 7: %q", len(c.Warnings), c.Warnings)
+	}
+}
+
+// TestTooFew holds the number of samples that are warned of to the test itself: values
+// that are wholly apart are as far apart as can be.
+func TestTooFew(t *testing.T) {
+	for n := 1; n <= 8; n++ {
+		for m := 1; m <= 8; m++ {
+			var low, high []float64
+			for i := range n {
+				low = append(low, float64(i))
+			}
+			for i := range m {
+				high = append(high, float64(100+i))
+			}
+			if got, p := tooFew(n, m), differ(low, high); got != (p >= significant) {
+				t.Errorf("%d and %d samples are too few: %v, but the test says p = %.3f", n, m, got, p)
+			}
+		}
 	}
 }
 

@@ -26,10 +26,12 @@ type metric struct {
 var groups = []group{
 	{"logins", "Logins", []string{"login-"}, []metric{
 		{"cpu_us", "CPU per login", true},
+		{"cpu_us_aside", "CPU per login of a helper, which is not in the target's", false},
 		{"rate", "Rate of logins", true},
 		{"p50_ms", "Time of a login, median", false},
 		{"p99_ms", "Time of a login, 99th percentile", true},
 		{"resumed", "Resumed handshakes", false},
+		{"behind_ms", "Load behind its own plan, at worst", false},
 	}},
 	{"idle", "Idle sessions", []string{"idle-"}, []metric{
 		{"pss_kib", "Process memory per session, PSS", true},
@@ -50,6 +52,8 @@ var groups = []group{
 		{"p99_ms", "Round trip, 99th percentile", true},
 		{"rate", "Rate of round trips", false},
 		{"unsent", "Given up", false},
+		{"login_rate", "Rate of logins beside", false},
+		{"behind_ms", "Load behind its own plan, at worst", false},
 	}},
 	{"storm", "Reconnect storm", []string{"storm"}, []metric{
 		{"back_s", "Until all are back", true},
@@ -60,12 +64,15 @@ var groups = []group{
 		{"lost", "Not back in time", false},
 		{"cpu_us", "CPU per session", true},
 		{"resumed", "Resumed handshakes", false},
+		{"behind_ms", "Load behind its own plan, at worst", false},
 	}},
 	{"day", "Mixed day", []string{"day"}, []metric{
 		{"cpu_ms_per_user_hour", "CPU per user and hour", true},
 		{"p50_ms", "Time of a command, median", false},
 		{"p99_ms", "Time of a command, 99th percentile", true},
 		{"login_p99_ms", "Time of a login, 99th percentile", false},
+		{"cpu_ms_per_user_hour_aside", "CPU per user and hour of a helper, which is not in the target's", false},
+		{"behind_ms", "Load behind its own plan, at worst", false},
 	}},
 	{"fleet", "Fleet", []string{"fleet-"}, []metric{
 		{"rate", "Rate of logins over all nodes", true},
@@ -79,6 +86,7 @@ var groups = []group{
 		{"death_lost", "A node dies: logins that failed", false},
 		{"death_s", "A node dies: until the last has moved", false},
 		{"death_p99_ms", "A node dies: time of a login, 99th percentile", false},
+		{"death_behind_ms", "A node dies: load behind its own plan, at worst", false},
 	}},
 	{"soak", "Soak", []string{"soak"}, []metric{
 		{"pss_mib", "Process memory", false},

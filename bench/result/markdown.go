@@ -65,7 +65,7 @@ func (r *Run) chapter(g *group, all []*Figure, dir string) string {
 	switch {
 	case len(tables) == 0:
 	case len(targets) == 1:
-		pieces = append(pieces, "**"+targets[0]+"**\n\n"+sideways(tables, scenarios, targets[0]))
+		pieces = append(pieces, "**"+targets[0]+"**\n\n"+r.sideways(tables, scenarios, targets[0]))
 	case len(scenarios) == 1:
 		pieces = append(pieces, "**"+scenarios[0]+"**\n\n"+r.table(joined(tables)))
 	default:
@@ -77,6 +77,9 @@ func (r *Run) chapter(g *group, all []*Figure, dir string) string {
 		if counted := nothingFailed(tables); counted != "" {
 			pieces = append(pieces, counted)
 		}
+	}
+	if slices.ContainsFunc(pieces, func(piece string) bool { return strings.Contains(piece, late) }) {
+		pieces = append(pieces, lateNote)
 	}
 	if dir != "" {
 		for _, t := range g.pictures(all) {
@@ -117,15 +120,15 @@ func nothingFailed(tables []table) string {
 }
 
 // sideways shows what only one target was asked for, a figure in each row.
-func sideways(tables []table, scenarios []string, target string) string {
+func (r *Run) sideways(tables []table, scenarios []string, target string) string {
 	rows := [][]string{append([]string{"figure"}, scenarios...), append([]string{"---"}, slices.Repeat([]string{"---:"}, len(scenarios))...)}
 	for _, t := range tables {
 		row := []string{escape(withParentheses(t.title, t.columns[0].Unit))}
 		for _, scenario := range scenarios {
 			text := "–"
 			for _, c := range t.columns {
-				if s, ok := c.Summary(target); ok && c.Scenario == scenario {
-					text = summaryText(s)
+				if cell, ok := r.cell(c, target); ok && c.Scenario == scenario {
+					text = cell
 				}
 			}
 			row = append(row, text)
@@ -183,12 +186,41 @@ func (r *Run) table(t table) string {
 func (r *Run) cell(c column, target string) (string, bool) {
 	s, ok := c.Summary(target)
 	if ok {
-		return summaryText(s), true
+		return summaryText(s) + r.lateMark(c.Figure, target), true
 	}
 	if slices.ContainsFunc(r.Faults, func(f Fault) bool { return f.Scenario == c.Scenario && f.Target == target }) {
 		return "fault", true
 	}
 	return "–", false
+}
+
+// late is the mark of a tail that may be the load's own, and lateShare the part of it
+// from where on it may.
+const (
+	late      = " ‡"
+	lateShare = 0.1
+	lateNote  = "‡: the load was behind its own plan, at worst by more than a tenth of this figure, which so is partly its own.\n"
+)
+
+// lateMark is late where a 99th percentile has a figure beside it that says so of
+// the load, and "" elsewhere.
+func (r *Run) lateMark(f *Figure, target string) string {
+	before, tail := strings.CutSuffix(f.Metric, "p99_ms")
+	if !tail {
+		return ""
+	}
+	metric := "behind_ms"
+	if before == "death_" {
+		metric = before + metric
+	}
+	behind := figure(r.Figures(), f.Scenario, metric)
+	if behind == nil {
+		return ""
+	}
+	if b, ok := behind.Summary(target); !ok || b.Median <= lateShare*f.median(target) {
+		return ""
+	}
+	return late
 }
 
 // summaryText is a median with its spread in small print.
@@ -202,27 +234,26 @@ func summaryText(s Summary) string {
 
 func (r *Run) verdictTable() string {
 	rows := [][]string{
-		{"", "figure", "held against", "its value", "usher", "ratio", "asked", "times", "verdict"},
+		{"", "figure", "held against", "its value", "usher", "ratio", "asked", "n", "verdict"},
 		{"---", "---", "---", "---:", "---:", "---:", "---:", "---:", "---"},
 	}
 	met, measured := 0, 0
 	for _, v := range r.Verdict() {
-		text := v.Verdict
+		text := escape(v.Words())
 		switch v.Verdict {
 		case Met:
 			met++
 			measured++
 		case Missed:
 			measured++
-			text = "**" + text + "**"
-		default:
-			text += ": " + escape(v.Why)
+			text = strings.Replace(text, Missed, "**"+Missed+"**", 1)
 		}
 		rows = append(rows, []string{
 			fmt.Sprint(v.Must), v.Title, orDash(v.Rival), orDash(escape(v.Theirs)), orDash(escape(v.Usher)), orDash(v.Ratio), escape(v.Asked), fmt.Sprint(v.Times), text,
 		})
 	}
-	return fmt.Sprintf("%s\n%d of %d figures were measured, %d are met and %d missed. *times*: of how many repetitions the medians are.\n",
+	return fmt.Sprintf("%s\n%d of %d figures were measured, %d are met and %d missed. *n*: of how many repetitions the medians are, the fewer of both; "+
+		"*within the spread*: the range of usher's values and that of what is asked of it overlap, so that other repetitions may say otherwise.\n",
 		lines(rows), measured, len(rows)-2, met, measured-met)
 }
 

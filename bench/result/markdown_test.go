@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -36,6 +37,33 @@ func TestPlots(t *testing.T) {
 		if !files[filepath.Base(name)] {
 			t.Errorf("%s is made no more: remove it", name)
 		}
+	}
+}
+
+// TestLateLoad: a tail that may be the load's own is marked, and no other.
+func TestLateLoad(t *testing.T) {
+	r, _ := pair()
+	for _, target := range []string{"usher", "haproxy"} {
+		measure(r, "login-rate", target, "p99_ms", Lower, 10, 10, 10)
+		measure(r, "login-imaps", target, "p99_ms", Lower, 10, 10, 10) // a closed loop is never late
+	}
+	measure(r, "login-rate", "usher", "behind_ms", Lower, 0.9, 1, 5)
+	measure(r, "login-rate", "haproxy", "behind_ms", Lower, 0.9, 1.1, 1.2)
+	measure(r, "fleet-3", "usher", "death_p99_ms", Lower, 100)
+	measure(r, "fleet-3", "usher", "death_behind_ms", Lower, 11)
+	var marked []string
+	for _, part := range r.Parts("") {
+		for line := range strings.Lines(part.Text) {
+			if strings.HasPrefix(line, "| ") && strings.Contains(line, late) {
+				marked = append(marked, strings.Fields(line)[1]+strings.Repeat("!", strings.Count(line, late)-1))
+			}
+		}
+		if got, want := strings.Contains(part.Text, lateNote), part.Name == "logins" || part.Name == "fleet"; got != want {
+			t.Errorf("%s explains the mark: %v, want %v", part.Name, got, want)
+		}
+	}
+	if want := []string{"haproxy", "A"}; !slices.Equal(marked, want) { // "A node dies: ..."
+		t.Errorf("marked are %q, want one figure of %q each", marked, want)
 	}
 }
 

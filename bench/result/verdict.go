@@ -25,7 +25,29 @@ type Row struct {
 	Asked   string // "≤ 0.80"
 	Times   int    // how many repetitions the medians are of, the fewer of both
 	Verdict string // [Met], [Missed] or [NotMeasured]
-	Why     string // of NotMeasured
+	// Unsure says that the repetitions of both lie so far apart that others of the
+	// same kind would have said otherwise.
+	Unsure bool
+	Why    string // of NotMeasured
+}
+
+// enough is the number of repetitions below which a verdict says of how few it is:
+// the median of five bears two that went wrong.
+const enough = 5
+
+// Words are the verdict with what weakens it: "met, within the spread (n = 3)".
+func (row Row) Words() string {
+	words := row.Verdict
+	if row.Verdict == NotMeasured {
+		return words + ": " + row.Why
+	}
+	if row.Unsure {
+		words += ", within the spread"
+	}
+	if row.Times < enough {
+		words += fmt.Sprintf(" (n = %d)", row.Times)
+	}
+	return words
 }
 
 // Verdict holds a run against all that usher is asked to reach.
@@ -69,6 +91,7 @@ func (a ask) judge(all []*Figure) Row {
 		}
 		row.Asked = withUnit("≤ "+strconv.FormatFloat(a.bound, 'g', -1, 64), f.Unit)
 		row.Verdict = verdict(ours.Median <= a.bound)
+		row.Unsure = a.bound != 0 && ours.Low <= a.bound && ours.High > a.bound
 		return row
 	}
 	of, rival := a.rival(all, f)
@@ -90,9 +113,14 @@ func (a ask) judge(all []*Figure) Row {
 	held := ours.Median / theirs.Median
 	row.Ratio = strconv.FormatFloat(held, 'f', 3, 64) // finer than what is asked
 	row.Verdict = verdict(held <= a.bound)
+	// Usher's range, and that of what it is asked for.
+	low, high := a.bound*theirs.Low, a.bound*theirs.High
+	row.Unsure = ours.Low <= high && ours.High > low
 	if a.better == Higher {
 		row.Verdict = verdict(held >= a.bound)
+		row.Unsure = ours.High >= low && ours.Low < high
 	}
+	row.Unsure = row.Unsure && (ours.N > 1 || theirs.N > 1)
 	return row
 }
 

@@ -63,6 +63,36 @@ func TestVerdict(t *testing.T) {
 	}
 }
 
+// TestUnsure: a verdict that single repetitions contradict says so, and one of few.
+func TestUnsure(t *testing.T) {
+	const title, back = "CPU per login, IMAPS, full handshake", "logins per second of a node of three" // ≤ 0.80, ≥ 0.95
+	for _, tt := range []struct {
+		name          string
+		usher, rival  []float64
+		ours, alone   []float64
+		login, single string
+	}{
+		{"clear", []float64{70, 71, 72, 73, 74}, []float64{100, 101, 102, 103, 104}, []float64{97, 98, 99, 100, 101}, []float64{100, 100, 101, 101, 102}, "met", "met"},
+		{"few", []float64{70, 71, 72}, []float64{100, 101, 102, 103, 104}, []float64{90, 91, 92}, []float64{100, 100, 101}, "met (n = 3)", "missed (n = 3)"},
+		{"apart", []float64{70, 71, 72, 73, 82}, []float64{100, 101, 102, 103, 104}, []float64{90, 91, 92, 93, 96}, []float64{100, 100, 101, 101, 102}, "met, within the spread", "missed, within the spread"},
+		{"both", []float64{83, 84}, []float64{100, 106}, []float64{90}, []float64{100}, "missed, within the spread (n = 2)", "missed (n = 1)"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r, _ := pair()
+			measure(r, "login-imaps", "usher", "cpu_us", Lower, tt.usher...)
+			measure(r, "login-imaps", "haproxy", "cpu_us", Lower, tt.rival...)
+			measure(r, "fleet-3", "usher", "rate_one", Higher, tt.ours...)
+			measure(r, "fleet-1", "usher", "rate_one", Higher, tt.alone...)
+			if got := judged(t, r, title).Words(); got != tt.login {
+				t.Errorf("%s: %q, want %q", title, got, tt.login)
+			}
+			if got := judged(t, r, back).Words(); got != tt.single {
+				t.Errorf("%s: %q, want %q", back, got, tt.single)
+			}
+		})
+	}
+}
+
 // TestTimes: who judges medians has to see of how many they are.
 func TestTimes(t *testing.T) {
 	r, _ := pair()

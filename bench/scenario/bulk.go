@@ -28,7 +28,7 @@ func (s stream) name() string {
 
 // bulk are downloads and uploads, of one session and of eight.
 func bulk(p Params) Course {
-	c := Course{Name: "throughput", Repetitions: p.Repetitions, Weight: 7 * time.Second}
+	c := Course{Name: "throughput", Repetitions: p.Repetitions, Weight: 6 * time.Second}
 	for _, security := range []string{"tls", "plain"} {
 		for _, up := range []bool{false, true} {
 			for _, sessions := range []int{1, 8} {

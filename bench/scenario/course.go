@@ -38,8 +38,8 @@ type Part struct {
 // short comes first, so that a run that somebody ends early has most.
 func Catalogue(p Params) []Course {
 	courses := []Course{logins(p), bulk(p), trips(p)}
-	for _, held := range p.Idle {
-		courses = append(courses, idle(p, held))
+	for i, held := range p.Idle {
+		courses = append(courses, idle(p, held, i == 0))
 	}
 	return append(courses, storm(p), day(p), fleet(p), soak(p))
 }

@@ -116,6 +116,9 @@ func (r *Round) spread(ctx context.Context, nodes []*peers.Target, over int) (lo
 	if rep.Done == 0 {
 		return rep, nil, firstOf(rep, ctx)
 	}
+	if tooMany(rep.Failed, rep.Done) {
+		return rep, nil, fmt.Errorf("%d of %d failed, the first: %w", rep.Failed, rep.Failed+rep.Done, rep.First)
+	}
 	for i := range after {
 		after[i] -= before[i]
 	}
@@ -215,6 +218,7 @@ func (r *Round) death(ctx context.Context, nodes []*peers.Target) error {
 	r.put("death_lost", "", result.Lower, float64(rep.Failed))
 	r.put("death_s", "s", result.Lower, max(0, time.Duration(lastFailed.Load()-killed.Load()).Seconds()))
 	r.put("death_p99_ms", "ms", result.Lower, milliseconds(rep.Percentile(99)))
+	r.putBehind("death_behind_ms", rep.Behind)
 	return nil
 }
 

@@ -11,11 +11,12 @@ import (
 )
 
 // idle holds sessions that do nothing, first fresh ones, then the same after each
-// has fetched and stored a message.
-func idle(p Params, h Held) Course {
+// has fetched and stored a message. The first size also says what the target does
+// without any.
+func idle(p Params, h Held, first bool) Course {
 	n := h.Sessions
 	name := "idle-" + strconv.Itoa(n)
-	return Course{
+	c := Course{
 		Name: name, Repetitions: p.share(h.Share),
 		Weight: p.IdleTime + 3*p.SettleFor + time.Duration(n)*2*time.Millisecond,
 		Parts: []Part{
@@ -29,6 +30,14 @@ func idle(p Params, h Held) Course {
 			},
 		},
 	}
+	if first { // once is enough: without sessions all sizes are one
+		c.Weight += p.IdleTime
+		c.Parts = append([]Part{{
+			Name: "idle-0", Doc: "CPU while nothing happens and nobody is there, after a warm-up",
+			Needs: []string{"imap tls"}, Run: idleNone,
+		}}, c.Parts...)
+	}
+	return c
 }
 
 // held are sessions that the parts of a course share, and what the target was
@@ -54,29 +63,54 @@ func (r *Round) hold(ctx context.Context, n int) (*held, error) {
 	}
 	r.say(fmt.Sprintf("logging in %d sessions", n))
 	sessions, err := r.enterMany(r.life, r.service("imap", "tls", nil), n)
+	r.held = &held{empty: empty, sessions: sessions}
 	for i, c := range sessions {
 		if err != nil {
 			break
 		}
-		if err = c.Idle(); err != nil {
+		// The sessions are the round's, which has no end; to wait for them is this
+		// part's. Each answer has a bound of its own.
+		if err = ctx.Err(); err == nil {
+			err = c.Idle()
+		}
+		if err != nil {
 			err = fmt.Errorf("IDLE in session %d: %w", i, err)
 		}
 	}
-	r.held = &held{empty, sessions, err}
+	r.held.err = err
 	return r.held, err
 }
 
 // A target counts as empty when its number of files has been the same emptyLooks
-// times, emptyPause apart: it was logged in to, to see that it is ready, and may not
-// have closed that yet. After emptyTries it is taken as it is.
+// times, emptyPause apart: it may not have closed yet what it was warmed up by.
+// After emptyTries it is taken as it is.
 const (
 	emptyLooks = 6
 	emptyPause = 50 * time.Millisecond
 	emptyTries = 60
 )
 
-// empty is what the target is before any session.
-func (r *Round) empty(ctx context.Context) (f footprint, err error) {
+// empty is what the target is before any session that is held, but after some that
+// have come and gone: what a program takes once, when it is first used, is not its
+// sessions'. It is looked at once in a round.
+func (r *Round) empty(ctx context.Context) (footprint, error) {
+	if r.nobody != nil {
+		return *r.nobody, nil
+	}
+	r.say("warming up")
+	s := r.service("imap", "tls", nil)
+	workers := r.Params.Workers
+	warm := load.Closed(ctx, workers, max(r.Params.WarmUp, workers), func(ctx context.Context, _, i int) error {
+		_, err := visit(ctx, s, i)
+		return err
+	})
+	if warm.Done == 0 {
+		return footprint{}, fmt.Errorf("warm up: none of %d logins worked, the first: %w", warm.Failed, firstOf(warm, ctx))
+	}
+	f, err := r.settle(ctx, r.Target.Group)
+	if err != nil {
+		return f, err
+	}
 	same := 0
 	for range emptyTries {
 		was := f.files
@@ -93,6 +127,7 @@ func (r *Round) empty(ctx context.Context) (f footprint, err error) {
 			return f, err
 		}
 	}
+	r.nobody = &f
 	return f, nil
 }
 
@@ -102,6 +137,28 @@ func (r *Round) release() {
 		closeAll(r.held.sessions)
 		r.held = nil
 	}
+}
+
+// idleNone is the CPU of a target that nobody uses, but somebody has.
+func idleNone(ctx context.Context, r *Round) error {
+	if r.bare() {
+		return errSkip
+	}
+	if _, err := r.empty(ctx); err != nil {
+		return err
+	}
+	return r.nothing(ctx)
+}
+
+// nothing counts the CPU of what does not happen.
+func (r *Round) nothing(ctx context.Context) error {
+	r.say("counting the CPU of nothing")
+	used, elapsed, err := r.metered(func() error { return wait(ctx, r.Params.IdleTime) })
+	if err != nil {
+		return err
+	}
+	r.put("cpu_ms_per_s", "ms/s", result.Lower, used.Seconds()*1000/elapsed.Seconds())
+	return nil
 }
 
 func idleFresh(ctx context.Context, r *Round, n int) error {
@@ -114,13 +171,7 @@ func idleFresh(ctx context.Context, r *Round, n int) error {
 		return err
 	}
 	r.putEach(h, full)
-	r.say("counting the CPU of nothing")
-	used, elapsed, err := r.metered(func() error { return wait(ctx, r.Params.IdleTime) })
-	if err != nil {
-		return err
-	}
-	r.put("cpu_ms_per_s", "ms/s", result.Lower, used.Seconds()*1000/elapsed.Seconds())
-	return nil
+	return r.nothing(ctx)
 }
 
 func idleWarm(ctx context.Context, r *Round, n int) error {

@@ -95,6 +95,7 @@ func loginLoop(ctx context.Context, r *Round, k kind) error {
 		return err
 	}
 	r.put("cpu_us", "µs", result.Lower, each(used, rep.Done))
+	r.putAside("cpu_us_aside", "µs", 1000*float64(rep.Done))
 	r.put("rate", "/s", result.Higher, rep.Rate())
 	r.putLatency(rep)
 	if k.resumed {
@@ -205,6 +206,8 @@ func loginRate(ctx context.Context, r *Round) error {
 		return err
 	}
 	r.putLatency(rep)
+	r.putBehind("behind_ms", rep.Behind)
 	r.put("cpu_us", "µs", result.Lower, each(used, rep.Done))
+	r.putAside("cpu_us_aside", "µs", 1000*float64(rep.Done))
 	return nil
 }

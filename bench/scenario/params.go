@@ -39,7 +39,7 @@ type Params struct {
 	BesidePace time.Duration // from one NOOP of a session to its next
 
 	// Idle: how many sessions are held, a scenario each, and how often a size is
-	// measured for five repetitions: what takes 40 s for each target and repeats
+	// measured for five repetitions: what takes a minute for each target and repeats
 	// to 1 % need not be done often.
 	Idle       []Held
 	IdleTime   time.Duration // of counting the CPU that nothing takes
@@ -47,8 +47,8 @@ type Params struct {
 	Setup      time.Duration // bounds how long sessions may take to be there
 
 	// Settling: memory has settled when it stayed within SettleWithin for
-	// SettleFor, which is longer than the 5 s after which usher tidies up; at
-	// SettleLimit it is taken as it is.
+	// SettleFor, which is longer than the 5 to 10 s after its last login in which
+	// usher tidies up; at SettleLimit it is taken as it is.
 	SettleFor    time.Duration
 	SettleWithin float64
 	SettleLimit  time.Duration
@@ -88,11 +88,11 @@ func Default() Params {
 		Repetitions: 5, Seed: 1,
 		Logins: 1500, LoginTime: 1500 * time.Millisecond, WarmUp: 50, Workers: 8, StalledWorkers: 64,
 		Rate: 200, RateTime: 1500 * time.Millisecond,
-		Bulk: 400e6, BulkTime: time.Second, Piece: 32e6,
-		Noops: 8000, NoopTime: time.Second, Many: 16,
-		BesideTime: 1500 * time.Millisecond, BesidePace: 5 * time.Millisecond,
-		Idle: []Held{{2000, 0.6}, {9500, 0.2}}, IdleTime: 5 * time.Second, WarmOctets: 64 << 10, Setup: time.Minute,
-		SettleFor: 6 * time.Second, SettleWithin: 0.005, SettleLimit: 20 * time.Second, SettlePoll: 500 * time.Millisecond,
+		Bulk: 400e6, BulkTime: 800 * time.Millisecond, Piece: 32e6,
+		Noops: 8000, NoopTime: 800 * time.Millisecond, Many: 16,
+		BesideTime: time.Second, BesidePace: 5 * time.Millisecond,
+		Idle: []Held{{2000, 0.2}, {9500, 0.2}}, IdleTime: 5 * time.Second, WarmOctets: 64 << 10, Setup: time.Minute,
+		SettleFor: 12 * time.Second, SettleWithin: 0.005, SettleLimit: 30 * time.Second, SettlePoll: 500 * time.Millisecond,
 		Storm: 9000, StormLimit: time.Minute, StormShare: 0.2,
 		Users: 600, Hour: 10 * time.Second, DayShare: 0.4,
 		Fleets: []int{1, 3, 5}, FleetTime: 3 * time.Second, FleetShare: 0.6,

@@ -42,6 +42,7 @@ type rig struct {
 	roots      *x509.CertPool
 	cert       tls.Certificate
 	imap, pop3 string // the back end's
+	logins     func() int64
 
 	mu      sync.Mutex
 	started []string // names, in order
@@ -63,7 +64,7 @@ func newRig(t *testing.T, o sink.Options) *rig {
 		stop()
 		<-ended
 	})
-	r := &rig{imap: s.IMAP()[0], pop3: s.POP3()[0], alive: map[*peers.Target]func(){}}
+	r := &rig{logins: func() int64 { return s.Stats().Logins }, imap: s.IMAP()[0], pop3: s.POP3()[0], alive: map[*peers.Target]func(){}}
 	r.site.Dir = t.TempDir()
 	r.site.CertFile, r.site.KeyFile, r.roots, err = peers.NewCertificate(r.site.Dir)
 	if err != nil {

@@ -42,8 +42,10 @@ type Round struct {
 	settings map[string]string
 	spent    time.Duration         // CPU of targets that have ended
 	ended    map[*gauge.Group]bool // whose CPU is in spent
+	aside    time.Duration         // CPU of the target's helper in what was last metered; negative: none
 
-	held *held // idle sessions that parts of a course share
+	held   *held      // idle sessions that parts of a course share
+	nobody *footprint // of the target before them, once it is known
 }
 
 // A Stub is the back end that all targets show their clients to.
@@ -131,10 +133,10 @@ func visit(ctx context.Context, s load.Service, i int) (tls.ConnectionState, err
 	return state, nil
 }
 
-// bare reports whether the target has no process of its own, since clients go
-// straight to the stub: it has no cost to count.
+// bare reports whether the target never had a process of its own, since clients go
+// straight to the stub: it has no cost to count. One whose process has died is not.
 func (r *Round) bare() bool {
-	return r.Target == nil || r.Target.Group == nil || len(r.Target.Group.Pids()) == 0
+	return r.Target == nil || r.Target.Group == nil || !r.Target.Group.Started()
 }
 
 // cpu is what the target has used so far, its helpers left out. ok is false where
@@ -148,20 +150,49 @@ func (r *Round) cpu() (used time.Duration, ok bool, err error) {
 }
 
 // metered runs work and hands back what CPU the target used for it, and how long
-// it took. The CPU is negative where there is no target.
+// it took. The CPU is negative where there is no target. A target that has died
+// meanwhile did not do the work: that is an error.
 func (r *Round) metered(work func() error) (used, elapsed time.Duration, err error) {
 	before, ok, err := r.cpu()
-	if err != nil {
+	helper, unknown := r.asideCPU()
+	if err := errors.Join(err, unknown); err != nil {
 		return 0, 0, err
 	}
 	began := time.Now()
 	err = work()
 	elapsed = time.Since(began)
-	if !ok {
+	if r.aside = -1; !ok {
 		return -1, elapsed, err
 	}
 	after, _, counted := r.cpu()
-	return after - before, elapsed, errors.Join(err, counted)
+	if helper >= 0 {
+		var used time.Duration
+		used, unknown = r.asideCPU()
+		r.aside = used - helper
+	}
+	return after - before, elapsed, errors.Join(err, counted, unknown, r.alive())
+}
+
+// putBehind hands in how late the load itself has begun what was due, at worst, in ms:
+// by so much latencies are its own.
+func (r *Round) putBehind(metric string, d time.Duration) {
+	r.put(metric, "ms", result.Lower, milliseconds(d))
+}
+
+// putAside hands in what the helper of a target used in the last that was metered, if
+// it has one, for each of n.
+func (r *Round) putAside(metric, unit string, n float64) {
+	if r.aside >= 0 {
+		r.put(metric, unit, result.Lower, float64(r.aside.Nanoseconds())/n)
+	}
+}
+
+// asideCPU is what the helper of a target has used; negative where it has none.
+func (r *Round) asideCPU() (time.Duration, error) {
+	if r.Target == nil || r.Target.Aside == nil {
+		return -1, nil
+	}
+	return r.Target.Aside.CPU()
 }
 
 // putLatency hands in the median and the tail of a report, in ms.
@@ -170,16 +201,28 @@ func (r *Round) putLatency(rep load.Report) {
 	r.put("p99_ms", "ms", result.Lower, milliseconds(rep.Percentile(99)))
 }
 
-// judge turns the failures of a report into an error when nothing worked at all,
-// and into a figure otherwise.
+// mostFailed is the share of operations that may fail where figures still are of
+// what was to be measured: work that was not done costs nothing, and to refuse is quick.
+const mostFailed = 0.01
+
+// tooMany reports whether so many have failed that the rest says nothing.
+func tooMany(failed, done int) bool {
+	return float64(failed) > mostFailed*float64(failed+done)
+}
+
+// judge hands in how many have failed, and makes it an error when they are too many:
+// then the part ends with it, and the target has no other figure in it that could be
+// taken for the best.
 func (r *Round) judge(rep load.Report) error {
-	if rep.Done == 0 {
-		if rep.First == nil {
-			return errors.New("nothing was done in the time there was")
-		}
-		return fmt.Errorf("%d of %d failed, the first: %w", rep.Failed, rep.Failed, rep.First)
+	if rep.Done == 0 && rep.First == nil {
+		return errors.New("nothing was done in the time there was")
 	}
-	r.put("failed", "", result.Lower, float64(rep.Failed))
+	if rep.Done > 0 {
+		r.put("failed", "", result.Lower, float64(rep.Failed))
+	}
+	if tooMany(rep.Failed, rep.Done) {
+		return fmt.Errorf("%d of %d failed, the first: %w", rep.Failed, rep.Failed+rep.Done, rep.First)
+	}
 	return nil
 }
 

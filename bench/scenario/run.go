@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -111,15 +112,15 @@ func (r *runner) size() (rounds int, weight time.Duration) {
 	return rounds, weight
 }
 
-// all runs every course: in each repetition all targets, in an order that turns.
+// all runs every course: in each repetition all targets, in an order that is drawn.
 func (r *runner) all(ctx context.Context) error {
-	for _, c := range r.Courses {
+	for at, c := range r.Courses {
 		account, err := open(r.Stub, &r.spent)
 		if err != nil {
 			return err
 		}
 		for repetition := 1; repetition <= c.Repetitions; repetition++ {
-			for _, i := range order(len(r.Peers), repetition) {
+			for _, i := range order(r.Params.Seed, at, repetition, len(r.Peers)) {
 				parts := c.takes(r.Peers[i])
 				if len(parts) == 0 {
 					continue
@@ -145,14 +146,11 @@ func (r *runner) all(ctx context.Context) error {
 	return nil
 }
 
-// order is in which order n targets are taken: each repetition begins with the
-// next one, so that none is always the first on a machine that has cooled down.
-func order(n, repetition int) []int {
-	turn := make([]int, n)
-	for i := range turn {
-		turn[i] = (i + repetition - 1) % n
-	}
-	return turn
+// order is in which order n targets are taken in a repetition of a course: drawn anew
+// each time, so that none always follows the same one, and finds what that has left
+// of the machine: its heat, its caches, its sockets.
+func order(seed uint64, course, repetition, n int) []int {
+	return rand.New(rand.NewPCG(seed, uint64(course)<<32|uint64(repetition))).Perm(n)
 }
 
 // round starts a target afresh, takes it through the parts and stops it. Its error

@@ -39,23 +39,49 @@ func TestInterleaved(t *testing.T) {
 	if err := Run(t.Context(), plan, run); err != nil {
 		t.Fatal(err)
 	}
-	want := []string{
-		"one a", "one b", "one c",
-		"one b", "one c", "one a",
-		"one c", "one a", "one b",
-		"two a", "two b", "two c",
+	for i, want := range [][]string{{"one a", "one b", "one c"}, {"one a", "one b", "one c"}, {"one a", "one b", "one c"}, {"two a", "two b", "two c"}} {
+		if len(ran) < 3*i+3 || !slices.Equal(slices.Sorted(slices.Values(ran[3*i:3*i+3])), want) {
+			t.Errorf("ran %q, want that repetition %d is of all targets, each once", ran, i+1)
+		}
 	}
-	if !slices.Equal(ran, want) {
-		t.Errorf("ran %q, want %q", ran, want)
-	}
-	if len(rig.started) != len(want) {
-		t.Errorf("%d starts, want %d: each time afresh", len(rig.started), len(want))
+	if len(ran) != 12 || len(rig.started) != 12 {
+		t.Errorf("ran %d times after %d starts, want 12: each time afresh", len(ran), len(rig.started))
 	}
 	if want := []int{3, 6, 9, 12, 12}; !slices.Equal(saved, want) {
 		t.Errorf("saved with %v samples, want %v", saved, want)
 	}
 	if err := run.Validate(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestOrder: the order is one of all targets, the same for a seed, and such that nobody
+// always follows the same one.
+func TestOrder(t *testing.T) {
+	const n, repetitions = 13, 40
+	followed := map[[2]int]int{}
+	for repetition := 1; repetition <= repetitions; repetition++ {
+		turn := order(1, 0, repetition, n)
+		if !slices.Equal(turn, order(1, 0, repetition, n)) {
+			t.Error("two orders by one seed")
+		}
+		for i := 1; i < n; i++ {
+			followed[[2]int{turn[i-1], turn[i]}]++
+		}
+		slices.Sort(turn)
+		for i, target := range turn {
+			if i != target {
+				t.Fatalf("the order is of targets %v", turn)
+			}
+		}
+	}
+	for pair, times := range followed {
+		if times > repetitions/3 {
+			t.Errorf("%d follows %d in %d of %d repetitions", pair[1], pair[0], times, repetitions)
+		}
+	}
+	if slices.Equal(order(1, 0, 1, n), order(2, 0, 1, n)) || slices.Equal(order(1, 0, 1, n), order(1, 1, 1, n)) {
+		t.Error("another seed, or another course, has the same order")
 	}
 }
 
@@ -91,12 +117,13 @@ func TestFaults(t *testing.T) {
 	for _, f := range run.Faults {
 		got = append(got, f.Scenario+" "+f.Target+": "+f.Text)
 	}
+	slices.Sort(got) // the order of targets is drawn
 	want := []string{
 		"first broken: start: bad configuration",
-		"second broken: start: bad configuration",
 		"first hangs: not done within 50ms: context deadline exceeded",
-		"second hangs: not done within 50ms: context deadline exceeded",
+		"second broken: start: bad configuration",
 		"second dies: not run, since in first the target ended: ",
+		"second hangs: not done within 50ms: context deadline exceeded",
 	}
 	if len(got) != len(want) {
 		t.Fatalf("faults %q, want %q", got, want)
@@ -113,6 +140,7 @@ func TestFaults(t *testing.T) {
 	for _, s := range run.Samples {
 		measured = append(measured, s.Scenario+" "+s.Target)
 	}
+	slices.Sort(measured)
 	if want := []string{"first dies", "first good", "second good"}; !slices.Equal(measured, want) {
 		t.Errorf("measured %q, want %q", measured, want)
 	}
@@ -146,8 +174,8 @@ func TestRefused(t *testing.T) {
 	for _, s := range run.Samples {
 		samples[s.Target]++
 	}
-	if faults["bad"] != 7 || samples["bad"] != 0 || samples["good"] == 0 {
-		t.Errorf("faults %v and samples %v, want 7 faults of the bad and samples of the good", faults, samples)
+	if faults["bad"] != 8 || samples["bad"] != 0 || samples["good"] == 0 {
+		t.Errorf("faults %v and samples %v, want 8 faults of the bad and samples of the good", faults, samples)
 	}
 }
 
@@ -281,8 +309,10 @@ func TestSelect(t *testing.T) {
 	}
 	for glob, want := range map[string][]string{
 		"soak":        {"soak"},
-		"latency":     {"noop-tls-1cpu", "noop-plain-1cpu", "noop-tls-16", "noop-beside"},
-		"idle-2000*":  {"idle-2000", "idle-2000-warm"},
+		"latency":     {"noop-tls-1cpu", "noop-plain-1cpu", "noop-tls-16", "noop-beside", "noop-beside-logins"},
+		"idle-2000*":  {"idle-0", "idle-2000", "idle-2000-warm"}, // the course's name
+		"idle-9500*":  {"idle-9500", "idle-9500-warm"},
+		"idle-0":      {"idle-0"},
 		"login-imaps": {"login-imaps"},
 		"*-tls-8":     {"down-tls-8", "up-tls-8"},
 	} {

@@ -5,7 +5,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"usher.example/bench/peers"
 	"usher.example/bench/result"
 	"usher.example/bench/sink"
 )
@@ -96,6 +98,39 @@ func checkSeries(t *testing.T, run *result.Run) {
 	}
 	if !slices.ContainsFunc(run.Series, func(s result.Series) bool { return s.Scenario == "soak" && len(s.Y) >= 3 }) {
 		t.Error("soak has no series")
+	}
+}
+
+// TestEmpty: a target is empty when it has been used and is left alone, not when
+// nobody has used it yet; and it is so once for all parts of a round.
+func TestEmpty(t *testing.T) {
+	rig := newRig(t, sink.Options{})
+	peer := rig.peer("usher", true)
+	target, err := peer.Start(t.Context(), rig.site)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = rig.end(target) }()
+	p := tiny()
+	p.WarmUp = 7
+	r := &Round{Params: p, Peer: peer, Target: target, Roots: rig.roots, ServerName: peers.ServerName}
+	before := rig.logins()
+	for range 2 {
+		if _, err := r.empty(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := rig.logins() - before; got != 7 {
+		t.Errorf("%d logins before the target counts as empty, want 7, the warm-up once", got)
+	}
+}
+
+// TestSettleOutlasts: what usher does 5 to 10 s after its last login is over when
+// memory counts.
+func TestSettleOutlasts(t *testing.T) {
+	p := Default()
+	if tidied := 10 * time.Second; p.SettleFor <= tidied || p.SettleLimit < 2*p.SettleFor {
+		t.Errorf("memory counts after %v, at the latest after %v: too early for those who tidy up after %v", p.SettleFor, p.SettleLimit, tidied)
 	}
 }
 

@@ -39,7 +39,7 @@ func soak(p Params) Course {
 // A track is one figure over the time of a soak.
 type track struct {
 	name, unit, better string
-	values             []float64
+	at, values         []float64 // seconds, and what it was then
 }
 
 // A marathon is a soak that runs.
@@ -175,7 +175,9 @@ func (m *marathon) sample(ctx context.Context, probe *load.Client) error {
 		m.track("threads", "", result.Lower, float64(f.threads))
 		m.track("mb_per_s", "MB/s", result.Higher, speed)
 		m.track("cpu_ms_per_s", "ms/s", result.Lower, share)
-		m.track("login_p50_ms", "ms", result.Lower, m.median())
+		if median, ok := m.median(); ok {
+			m.track("login_p50_ms", "ms", result.Lower, median)
+		}
 		m.r.say(fmt.Sprintf("%s of %s", time.Since(began).Round(time.Second), p.Soak))
 	}
 	return nil
@@ -187,26 +189,27 @@ func (r *Round) cpuNow() (time.Duration, time.Time, error) {
 	return used, time.Now(), err
 }
 
-// median of the logins since it was last asked, in ms; 0 of none.
-func (m *marathon) median() float64 {
+// median of the logins since it was last asked, in ms; false of none.
+func (m *marathon) median() (float64, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if len(m.logins) == 0 {
-		return 0
+		return 0, false
 	}
 	slices.Sort(m.logins)
 	d := quantile(m.logins, 0.5)
 	m.logins = m.logins[:0]
-	return milliseconds(d)
+	return milliseconds(d), true
 }
 
 func (m *marathon) track(name, unit, better string, value float64) {
 	i := slices.IndexFunc(m.tracks, func(t *track) bool { return t.name == name })
 	if i < 0 {
-		m.tracks = append(m.tracks, &track{name, unit, better, nil})
+		m.tracks = append(m.tracks, &track{name: name, unit: unit, better: better})
 		i = len(m.tracks) - 1
 	}
-	m.tracks[i].values = append(m.tracks[i].values, value)
+	t := m.tracks[i]
+	t.at, t.values = append(t.at, m.at[len(m.at)-1]), append(t.values, value)
 }
 
 // report compares the end with the beginning: medians of a minute each, or of a
@@ -216,11 +219,11 @@ func (m *marathon) report() error {
 	end := m.at[len(m.at)-1]
 	for _, t := range m.tracks {
 		var first, last []float64
-		for i, at := range m.at {
-			if at <= max(window, m.at[0]) {
+		for i, at := range t.at {
+			if at <= max(window, t.at[0]) {
 				first = append(first, t.values[i])
 			}
-			if at >= end-window {
+			if at >= min(end-window, t.at[len(t.at)-1]) {
 				last = append(last, t.values[i])
 			}
 		}
@@ -229,7 +232,7 @@ func (m *marathon) report() error {
 		if was != 0 {
 			m.r.put(t.name+"_ratio", "×", t.better, is/was)
 		}
-		m.r.plot(t.name, t.unit, m.at, t.values)
+		m.r.plot(t.name, t.unit, t.at, t.values)
 	}
 	m.r.put("failed", "", result.Lower, float64(m.failed))
 	return nil

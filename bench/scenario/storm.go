@@ -53,6 +53,8 @@ type siege struct {
 	mu    sync.Mutex // guards all below
 	back  []time.Duration
 	first error // of those that count as refused
+
+	behind atomic.Int64 // ns that the last client was set off late, since all are at once
 }
 
 // reconnect kills the target with all its sessions in it, starts it again at once,
@@ -133,6 +135,7 @@ func (s *siege) again(bounded, life context.Context, i int) *load.Client {
 		return nil
 	case <-s.up:
 	}
+	atomicMax(&s.behind, int64(time.Since(s.began)-s.reached))
 	random := rand.New(rand.NewPCG(s.r.Params.Seed, uint64(i)))
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
 		c, err := s.try(life, i)
@@ -188,14 +191,16 @@ func (s *siege) turnedAway(err error) {
 func (s *siege) report(n int, used time.Duration) error {
 	r := s.r
 	slices.Sort(s.back)
-	if len(s.back) > 0 {
-		r.put("p50_ms", "ms", result.Lower, milliseconds(quantile(s.back, 0.50)))
-		r.put("p99_ms", "ms", result.Lower, milliseconds(quantile(s.back, 0.99)))
+	lost := n - len(s.back)
+	if len(s.back) > 0 && !tooMany(lost, len(s.back)) {
+		r.put("p50_ms", "ms", result.Lower, milliseconds(quantile(s.waited(lost), 0.50)))
+		r.put("p99_ms", "ms", result.Lower, milliseconds(quantile(s.waited(lost), 0.99)))
 		r.put("cpu_us", "µs", result.Lower, each(used, len(s.back)))
 		r.put("resumed", "of 1", result.Higher, float64(s.resumed.Load())/float64(len(s.back)))
 	}
+	r.putBehind("behind_ms", time.Duration(s.behind.Load()))
 	r.put("refused", "", result.Lower, float64(s.refused.Load()))
-	r.put("lost", "", result.Lower, float64(n-len(s.back)))
+	r.put("lost", "", result.Lower, float64(lost))
 	r.put("restart_s", "s", result.Lower, s.reached.Seconds())
 	x, y := []float64{0}, []float64{0}
 	for i, at := range s.back {
@@ -204,11 +209,17 @@ func (s *siege) report(n int, used time.Duration) error {
 		}
 	}
 	r.plot("sessions", "", x, y)
-	if len(s.back) < n {
-		return fmt.Errorf("%d of %d sessions are not back after %s: %w", n-len(s.back), n, r.Params.StormLimit, s.why())
+	if lost > 0 {
+		return fmt.Errorf("%d of %d sessions are not back after %s: %w", lost, n, r.Params.StormLimit, s.why())
 	}
 	r.put("back_s", "s", result.Lower, s.back[n-1].Seconds())
 	return nil
+}
+
+// waited is how long each was without his mail, in order: who is not back has waited
+// until the end.
+func (s *siege) waited(lost int) []time.Duration {
+	return slices.Concat(s.back, slices.Repeat([]time.Duration{s.r.Params.StormLimit}, lost))
 }
 
 // why is what the clients have seen that were turned away.

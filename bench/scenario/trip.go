@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,7 +33,11 @@ func trips(p Params) Course {
 			},
 			{
 				Name: "noop-beside", Doc: "NOOP of 4 sessions at a fixed pace, beside a download", Needs: []string{"imap tls"},
-				Run: beside,
+				Run: besideDownload,
+			},
+			{
+				Name: "noop-beside-logins", Doc: fmt.Sprintf("NOOP of 4 sessions at a fixed pace, beside %d clients that log in without end", besideLogins),
+				Needs: []string{"imap tls"}, Run: besideLoop,
 			},
 		},
 	}
@@ -96,41 +101,71 @@ func roundTrips(ctx context.Context, r *Round, security string, n int) error {
 // besides is how many sessions go round beside a download.
 const besides = 4
 
-// beside measures NOOPs while somebody else fetches as much as the target can
-// carry. They come at a fixed pace, each session's in its turn, and count from
-// when they were to be sent: one that waits for the one before it is late.
-func beside(ctx context.Context, r *Round) error {
+// besideLogins is how many clients log in beside round trips: more than the
+// processors bear, as on a node in the morning.
+const besideLogins = 16
+
+// besideDownload is beside somebody who fetches as much as the target can carry.
+func besideDownload(ctx context.Context, r *Round) error {
+	return beside(ctx, r, 1, func(on context.Context, others []*load.Client) error {
+		for on.Err() == nil {
+			if err := others[0].Download(min(r.Params.Piece, 8e6)); err != nil {
+				return fmt.Errorf("the download beside: %w", err)
+			}
+		}
+		return nil
+	})
+}
+
+// besideLoop is beside logins in a closed loop, of which it hands in the rate.
+func besideLoop(ctx context.Context, r *Round) error {
 	s := r.service("imap", "tls", nil)
-	sessions, err := r.enterMany(ctx, s, besides+1)
+	var rep load.Report
+	err := beside(ctx, r, 0, func(on context.Context, _ []*load.Client) error {
+		rep = load.Closed(on, besideLogins, math.MaxInt, func(_ context.Context, _, i int) error {
+			_, err := visit(ctx, s, i) // who has begun is let finish
+			return err
+		})
+		if tooMany(rep.Failed, rep.Done) {
+			return fmt.Errorf("%d of %d logins beside failed, the first: %w", rep.Failed, rep.Failed+rep.Done, rep.First)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	r.put("login_rate", "/s", result.Higher, rep.Rate())
+	return nil
+}
+
+// beside measures NOOPs while something else goes on, which may use as many other
+// sessions as it wants and ends with its context. They come at a fixed pace, each
+// session's in its turn, and count from when they were to be sent: one that waits for
+// the one before it is late.
+func beside(ctx context.Context, r *Round, others int, what func(on context.Context, others []*load.Client) error) error {
+	s := r.service("imap", "tls", nil)
+	sessions, err := r.enterMany(ctx, s, besides+others)
 	defer closeAll(sessions)
 	if err != nil {
 		return err
 	}
-	downloading, stop := context.WithCancel(ctx)
+	on, stop := context.WithCancel(ctx)
 	defer stop()
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	var broke error
-	wg.Go(func() {
-		for downloading.Err() == nil {
-			if broke = sessions[besides].Download(min(r.Params.Piece, 8e6)); broke != nil {
-				return
-			}
-		}
-	})
+	wg.Go(func() { broke = what(on, sessions[besides:]) })
 	rep, unsent := r.paced(ctx, sessions[:besides])
 	stop()
 	wg.Wait()
-	switch {
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case broke != nil:
-		return fmt.Errorf("the download beside: %w", broke)
+	if err := errors.Join(ctx.Err(), broke); err != nil {
+		return err
 	}
 	if err := r.judge(rep); err != nil {
 		return err
 	}
 	r.putLatency(rep)
+	r.putBehind("behind_ms", rep.Behind)
 	r.put("unsent", "", result.Lower, float64(unsent))
 	return nil
 }

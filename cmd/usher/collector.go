@@ -32,6 +32,16 @@ const (
 	// collecting more often: half. The kernel's part of a session is several times as
 	// large as ours, and a control group counts it as well.
 	limitShare = 2
+
+	// leastLimit is what the heap has at least, if three quarters of the memory are as
+	// much: usher takes 25 MiB by itself, and a limit that is close above what lives
+	// has the collector run without end just when a thousand come at once.
+	leastLimit = 128 << 20
+
+	// calm is the slack, in quarters, within which a heap has to come before it may
+	// grow generously again: one that lies around the border would have the percentage
+	// changed at each collection, and the world stopped for it.
+	calm = 3
 )
 
 // A collector is how Go's garbage collector is set up for this process. What the
@@ -57,7 +67,7 @@ func collect(root fs.FS, machine uint64) (c *collector, stop func()) {
 	none := debug.SetMemoryLimit(-1)
 	if os.Getenv("GOMEMLIMIT") == "" {
 		if limit := smaller(machine, cgroupLimit(root)); limit > 0 {
-			debug.SetMemoryLimit(int64(limit / limitShare))
+			debug.SetMemoryLimit(int64(heapLimit(limit)))
 		}
 	}
 	c.Limit = debug.SetMemoryLimit(-1)
@@ -99,18 +109,28 @@ func (c *collector) adapt() (more bool) {
 	if c.over {
 		return false
 	}
-	if p := percentFor(live[0].Value.Uint64()); p != c.now {
+	if p := percentFor(live[0].Value.Uint64(), c.now); p != c.now {
 		debug.SetGCPercent(p)
 		c.now = p
 	}
 	return true
 }
 
-// percentFor is by how much a heap with so many live octets may grow: generous
-// while that is cheap. Steps keep it from changing each time.
-func percentFor(live uint64) int {
+// heapLimit is what the heap is held to where there is so much memory, in octets.
+func heapLimit(memory uint64) uint64 {
+	return max(memory/limitShare, min(memory/4*3, leastLimit))
+}
+
+// percentFor is by how much a heap with so many live octets may grow that could grow
+// by now percent (0: nobody has said yet): generous while that is cheap. Steps, and a
+// gap between up and down, keep it from changing each time.
+func percentFor(live uint64, now int) int {
 	for p := mostPercent; p > leastPercent; p /= 2 {
-		if live*uint64(p)/100 <= slack {
+		most := uint64(slack)
+		if now != 0 && p > now {
+			most = most / 4 * calm
+		}
+		if live*uint64(p)/100 <= most {
 			return p
 		}
 	}

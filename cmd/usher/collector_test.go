@@ -84,11 +84,37 @@ func FuzzCgroupLimit(f *testing.F) {
 
 func TestPercentFor(t *testing.T) {
 	for _, tt := range []struct {
-		live uint64
-		want int
-	}{{0, 200}, {16 << 20, 200}, {32 << 20, 200}, {33 << 20, 100}, {1 << 40, 100}} {
-		if got := percentFor(tt.live); got != tt.want {
-			t.Errorf("%d MiB live: got %d, want %d", tt.live>>20, got, tt.want)
+		live      uint64
+		now, want int
+	}{
+		{0, 0, 200},
+		{32 << 20, 0, 200},
+		{33 << 20, 0, 100},
+		{32 << 20, 200, 200},
+		{33 << 20, 200, 100},
+		{32 << 20, 100, 100}, // not yet
+		{25 << 20, 100, 100},
+		{24 << 20, 100, 200},
+		{1 << 40, 200, 100},
+	} {
+		if got := percentFor(tt.live, tt.now); got != tt.want {
+			t.Errorf("%d MiB live, by %d %%: got %d, want %d", tt.live>>20, tt.now, got, tt.want)
+		}
+	}
+}
+
+// TestHeapLimit: half, but a small machine's heap is not held to less than usher needs.
+func TestHeapLimit(t *testing.T) {
+	for _, tt := range []struct{ memory, want uint64 }{
+		{8 << 30, 4 << 30},
+		{512 << 20, 256 << 20},
+		{256 << 20, 128 << 20},
+		{200 << 20, 128 << 20},
+		{64 << 20, 48 << 20},
+		{4, 3},
+	} {
+		if got := heapLimit(tt.memory); got != tt.want {
+			t.Errorf("of %d: got %d, want %d", tt.memory, got, tt.want)
 		}
 	}
 }
