@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"usher.example/balancer/handshake"
 	"usher.example/sniff"
 )
@@ -91,6 +93,9 @@ func (b *Backend) dial(ctx context.Context, p sniff.Protocol, client *clientInfo
 	begin := time.Now()
 	d := net.Dialer{Timeout: connect, KeepAliveConfig: keepAlive}
 	c, err := d.DialContext(ctx, "tcp", net.JoinHostPort(b.Host, strconv.Itoa(port)))
+	if advice := exhausted(err); advice != "" {
+		return nil, fail(Exhausted, "dial back end %s: %w; %s", b.Name, err, advice)
+	}
 	if err != nil {
 		return nil, b.fault(ctx, fail(BackendDial, "dial back end %s: %w", b.Name, err))
 	}
@@ -124,6 +129,21 @@ func (b *Backend) dial(ctx context.Context, p sniff.Protocol, client *clientInfo
 	}
 	b.state.dialTime.Observe(time.Since(begin))
 	return l, nil
+}
+
+// exhausted says what to do where a connection failed for want of something that this
+// node lacks and the back end has no part in; "" where it did not. To blame the back end
+// for that would fell it, for the whole fleet, while it serves everybody.
+func exhausted(err error) string {
+	switch {
+	case errors.Is(err, unix.EADDRNOTAVAIL):
+		return "no local port is free for that address: see net.ipv4.ip_local_port_range, or give the back end \"sessions\""
+	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE):
+		return "no descriptor is free: raise LimitNOFILE, or lower limits.sessions"
+	case errors.Is(err, unix.ENOMEM), errors.Is(err, unix.ENOBUFS):
+		return "the kernel has no memory for it: see net.ipv4.tcp_mem"
+	}
+	return ""
 }
 
 // conn is what the dialogue runs over.

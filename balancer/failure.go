@@ -40,6 +40,7 @@ const (
 	Internal                       // a fault of ours
 	Challenge                      // no client: a CA has seen the answer to its challenge (RFC 8737)
 	Guarded                        // not tried: too many logins have failed from there
+	Exhausted                      // this node has no port, descriptor or memory for a connection to a back end
 	kindCount
 )
 
@@ -80,6 +81,7 @@ var kinds = [kindCount]traits{
 	Internal:           {name: "internal", code: sniff.ServerBug, level: slog.LevelError},
 	Challenge:          {name: "acme_challenge", level: slog.LevelDebug},
 	Guarded:            {name: "guarded", code: sniff.Limit},
+	Exhausted:          {name: "exhausted", code: sniff.Unavailable, level: slog.LevelWarn, event: "resources_exhausted"},
 }
 
 // String returns the kind's name as metrics and logs show it.

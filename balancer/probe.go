@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"usher.example/health"
 	"usher.example/sniff"
 )
 
@@ -21,7 +22,8 @@ type Probe struct {
 // Probe examines a back end of the configuration in force with every protocol
 // that its pool is used with, and learns its capabilities. It ends when ctx
 // does. Where storage is local one good protocol is enough, since nobody else
-// could serve the users; where it is shared all must be good.
+// could serve the users; where it is shared all must be good. Where all that failed
+// did so for want of something on this node the error is [health.ErrUntried].
 func (srv *Server) Probe(ctx context.Context, pool, backend string, how Probe) error {
 	p := srv.Pool(pool)
 	if p == nil || p.Backend(backend) == nil {
@@ -29,12 +31,15 @@ func (srv *Server) Probe(ctx context.Context, pool, backend string, how Probe) e
 	}
 	b := p.Backend(backend)
 	var errs []error
-	good := 0
+	good, untried := 0, 0
 	for _, proto := range p.options.Protocols {
 		if _, ok := b.Ports[proto.Name()]; !ok {
 			continue
 		}
 		if err := b.probe(ctx, p, proto, how); err != nil {
+			if f := (*Failure)(nil); errors.As(err, &f) && f.Kind == Exhausted {
+				untried++
+			}
 			errs = append(errs, fmt.Errorf("%s: %w", proto.Name(), err))
 			continue
 		}
@@ -48,6 +53,9 @@ func (srv *Server) Probe(ctx context.Context, pool, backend string, how Probe) e
 	}
 	if p.options.Local && good > 0 {
 		return nil
+	}
+	if untried > 0 && untried == len(errs) {
+		return fmt.Errorf("%w: %w", health.ErrUntried, errors.Join(errs...))
 	}
 	return errors.Join(errs...)
 }

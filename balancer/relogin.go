@@ -3,6 +3,7 @@ package balancer
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"time"
 
@@ -71,6 +72,7 @@ func (s *session) try(ctx context.Context, login *sniff.Login) (*link, *acceptan
 	l, err := b.dial(ctx, s.b.Protocol, client, s.b.limits.DialTimeout, s.b.limits.BackendLoginTime)
 	if err != nil {
 		s.observe(b, err)
+		s.lack(b, err)
 		return nil, nil, err
 	}
 	handed := false
@@ -89,6 +91,15 @@ func (s *session) try(ctx context.Context, login *sniff.Login) (*link, *acceptan
 	s.srv.deps.Placer.Confirm(s.hold)
 	l.stop() // ctx ends with the attempt, the connection goes on
 	return l, yes, nil
+}
+
+// lack says, once in a while, that a login failed for want of something on this node:
+// the session's own line comes when the client has gone, and tells of that.
+func (s *session) lack(b *Backend, err error) {
+	if f := asFailure(err); f.Kind == Exhausted && s.srv.level(Exhausted) == slog.LevelWarn {
+		s.srv.log.Warn("a login fails as this node can open no connection", "event", kinds[Exhausted].event,
+			"session", s.id, "pool", b.pool, "backend", b.Name, "err", f.Err)
+	}
 }
 
 // observe tells health what a real connection has shown.

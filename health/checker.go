@@ -65,8 +65,14 @@ const (
 )
 
 // A Probe tries a back end once. It returns nil if the back end is well, or
-// what is wrong with it. It returns soon after the context has ended.
+// what is wrong with it, or an error that is [ErrUntried]. It returns soon after the
+// context has ended.
 type Probe func(ctx context.Context) error
+
+// ErrUntried is the result of a probe that could not be made for want of something
+// here, such as a local port. It says nothing about the back end: the state stays, and
+// the next probe comes as if this one had not been.
+var ErrUntried = errors.New("not tried")
 
 // Options of a [Checker].
 type Options struct {
@@ -260,6 +266,12 @@ func (c *Checker) once(ctx context.Context) {
 	cancel()
 	if ctx.Err() != nil {
 		return // we were stopped; that says nothing about the back end
+	}
+	if errors.Is(err, ErrUntried) {
+		c.mu.Lock()
+		c.lastErr = err
+		c.mu.Unlock()
+		return
 	}
 	now := time.Now()
 	c.stats.Probes.Add(1)

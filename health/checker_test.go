@@ -292,3 +292,32 @@ func TestValidate(t *testing.T) {
 		}
 	}
 }
+
+// TestUntriedProbeIsNoVerdict: what lacks here says nothing of the back end, however
+// often; what comes after counts as before.
+func TestUntriedProbeIsNoVerdict(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPatient()
+		lacking := atomic.Bool{}
+		c := New(func(ctx context.Context) error {
+			if err := p.probe(ctx); err != nil || !lacking.Load() {
+				return err
+			}
+			return fmt.Errorf("no port: %w", ErrUntried)
+		}, Options{Jitter: -1})
+		run(t, c)
+		pass(time.Minute)
+		before := c.Stats().Probes.Load()
+		lacking.Store(true)
+		pass(time.Hour)
+		if s := c.Status(); s.State != Up || !errors.Is(s.Err, ErrUntried) || c.Stats().Probes.Load() != before {
+			t.Errorf("%v, %v, %d probes instead of %d", s.State, s.Err, c.Stats().Probes.Load(), before)
+		}
+		lacking.Store(false)
+		p.set(true, 0)
+		pass(time.Minute)
+		if s := c.State(); s != Down {
+			t.Errorf("%v, want down when probes that are made fail", s)
+		}
+	})
+}

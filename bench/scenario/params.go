@@ -26,7 +26,7 @@ type Params struct {
 	Rate           float64       // logins a second at a fixed rate: below what the slowest event loop can do
 	RateTime       time.Duration // how long they arrive
 
-	// Bulk: a GB takes 0.5 to 10 s; 0.4 of it, or BulkTime.
+	// Bulk: a GB takes 0.5 to 10 s; two of it, or BulkTime, which ends it on most.
 	Bulk     int64
 	BulkTime time.Duration
 	Piece    int64 // octets asked for at a time: large against what a request costs
@@ -88,7 +88,7 @@ func Default() Params {
 		Repetitions: 5, Seed: 1,
 		Logins: 1500, LoginTime: 1500 * time.Millisecond, WarmUp: 50, Workers: 8, StalledWorkers: 64,
 		Rate: 200, RateTime: 1500 * time.Millisecond,
-		Bulk: 400e6, BulkTime: 800 * time.Millisecond, Piece: 32e6,
+		Bulk: 2e9, BulkTime: 800 * time.Millisecond, Piece: 32e6,
 		Noops: 8000, NoopTime: 800 * time.Millisecond, Many: 16,
 		BesideTime: time.Second, BesidePace: 5 * time.Millisecond,
 		Idle: []Held{{2000, 0.2}, {9500, 0.2}}, IdleTime: 5 * time.Second, WarmOctets: 64 << 10, Setup: time.Minute,

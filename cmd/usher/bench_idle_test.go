@@ -192,7 +192,7 @@ func openFiles(t testing.TB, pid int) int {
 // A stub is a back end that lets everybody in and echoes what comes then.
 type stub struct{ l net.Listener }
 
-func newStub(b *testing.B) *stub {
+func newStub(b testing.TB) *stub {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)
