@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -21,13 +20,8 @@ import (
 	"usher.example/bench/scenario"
 )
 
-const (
-	// spareFiles of a process are not sessions: listeners, logs, pipes, epoll.
-	spareFiles = 1000
-	// wantFiles is how many a process may have open at most: some programs make
-	// tables of what they are allowed.
-	wantFiles = 20_000
-)
+// spareFiles of a process are not sessions: listeners, logs, pipes, epoll.
+const spareFiles = 1000
 
 // runOptions are the flags of `bench run`.
 type runOptions struct {
@@ -101,7 +95,7 @@ func (o runOptions) params(files int) scenario.Params {
 
 func run(cmd *cobra.Command, o runOptions) (err error) {
 	ctx := cmd.Context()
-	files, err := raiseFiles()
+	files, err := peers.RaiseFiles()
 	if err != nil {
 		return err
 	}
@@ -133,7 +127,7 @@ func run(cmd *cobra.Command, o runOptions) (err error) {
 	}
 	commit := usherCommit(site.Usher)
 	if commit == "" && o.usher == "" {
-		commit = headCommit()
+		commit = headCommit(ctx)
 	}
 	measured(targets, site.Usher, commit)
 	stub, err := startStub(&site)
@@ -252,20 +246,6 @@ func writable(name string) (free func(), err error) {
 		return nil, err
 	}
 	return func() { _ = os.Remove(f.Name()) }, f.Close()
-}
-
-// raiseFiles lets this process, and all that it starts, open as many files as it
-// may, but no more than wantFiles.
-func raiseFiles() (int, error) {
-	var limit syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		return 0, fmt.Errorf("ask how many files may be open: %w", err)
-	}
-	limit.Cur = min(max(limit.Cur, wantFiles), limit.Max)
-	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		return 0, fmt.Errorf("raise the limit of open files: %w", err)
-	}
-	return int(min(limit.Cur, wantFiles)), nil
 }
 
 // machine is where the run takes place.

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"time"
 
 	"usher.example/bench/gauge"
 	"usher.example/bench/peers"
@@ -28,23 +29,9 @@ func startStub(site *peers.Site) (g *gauge.Group, err error) {
 			err = errors.Join(fmt.Errorf("start the back end: %w", err), g.Kill())
 		}
 	}()
-	out, in, err := os.Pipe()
-	if err != nil {
-		return nil, err
-	}
-	defer out.Close()
 	cmd := exec.Command(site.Self, "sink", "--imap", "127.0.0.1:0", "--pop3", "127.0.0.1:0")
-	cmd.Stdout, cmd.Stderr = in, os.Stderr
-	if _, err = cmd.StdinPipe(); err != nil {
-		in.Close()
-		return nil, err
-	}
-	err = g.Start(cmd)
-	in.Close()
-	if err != nil {
-		return nil, err
-	}
-	addrs, err := peers.AwaitReady(out)
+	cmd.Stderr = os.Stderr
+	addrs, err := peers.StartChild(cmd, func() error { return g.Start(cmd) })
 	if err != nil {
 		return nil, err
 	}
@@ -100,10 +87,15 @@ func usherVersion(binary, commit string) (string, error) {
 	return "unknown: the binary does not say", nil
 }
 
+// gitTime bounds how long git may look at a work tree.
+const gitTime = 10 * time.Second
+
 // headCommit is what the repository is at that usher was built from: Go does not
 // write it into a binary that is built in a second work tree.
-func headCommit() string {
-	head, err := exec.Command("git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty").Output()
+func headCommit(ctx context.Context) string {
+	ctx, cancel := context.WithTimeout(ctx, gitTime)
+	defer cancel()
+	head, err := exec.CommandContext(ctx, "git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty").Output()
 	if err != nil {
 		return ""
 	}

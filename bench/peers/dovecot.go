@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"os/exec"
-	"os/user"
 )
 
 func dovecot() Peer {
@@ -24,30 +23,22 @@ func dovecot() Peer {
 		if err != nil {
 			return nil, err
 		}
-		p, err := site.open(peer.Name)
-		if err != nil {
-			return nil, err
-		}
-		who := struct {
-			*place
-			User, Group string
-		}{place: p}
-		if p.Rootless { // Dovecot wants names
-			me, err := user.Current()
-			if err != nil {
-				return nil, p.failed(err)
+		return site.serve(ctx, peer, func(p *place) (err error) {
+			who := struct {
+				*place
+				User, Group string
+			}{place: p}
+			if p.Rootless { // Dovecot wants names
+				if who.User, who.Group, err = whoami(); err != nil {
+					return err
+				}
 			}
-			group, err := user.LookupGroupId(me.Gid)
+			file, err := p.write("dovecot.conf", who)
 			if err != nil {
-				return nil, p.failed(err)
+				return err
 			}
-			who.User, who.Group = me.Username, group.Name
-		}
-		file, err := p.write("dovecot.conf", who)
-		if err != nil {
-			return nil, p.failed(err)
-		}
-		return p.run(ctx, peer, exec.Command(path, "-F", "-c", file))
+			return p.start(p.group, exec.Command(path, "-F", "-c", file))
+		})
 	}
 	return peer
 }

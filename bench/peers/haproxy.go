@@ -30,15 +30,13 @@ func haproxy(name string, buffer int) Peer {
 		if err != nil {
 			return nil, err
 		}
-		p, err := site.open(peer.Name)
-		if err != nil {
-			return nil, err
-		}
-		file, err := p.write("haproxy.cfg", proxy{p, buffer})
-		if err != nil {
-			return nil, p.failed(err)
-		}
-		return p.run(ctx, peer, exec.Command(path, "-db", "-f", file)) // in the foreground, one process
+		return site.serve(ctx, peer, func(p *place) error {
+			file, err := p.write("haproxy.cfg", proxy{p, buffer})
+			if err != nil {
+				return err
+			}
+			return p.start(p.group, exec.Command(path, "-db", "-f", file)) // in the foreground, one process
+		})
 	}
 	return peer
 }

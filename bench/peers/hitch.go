@@ -3,7 +3,6 @@ package peers
 import (
 	"context"
 	"crypto/tls"
-	"os"
 	"os/exec"
 )
 
@@ -22,31 +21,21 @@ func hitch() Peer {
 		if err != nil {
 			return nil, err
 		}
-		p, err := site.open(peer.Name)
-		if err != nil {
-			return nil, err
-		}
-		for _, of := range [][2]string{{p.IMAPS(), p.SinkIMAP}, {p.POP3S(), p.SinkPOP3}} {
-			file, err := p.write("hitch.conf", struct {
-				*place
-				Listen, Sink string
-			}{p, of[0], of[1]})
-			if err != nil {
-				return nil, p.failed(err)
+		return site.serve(ctx, peer, func(p *place) error {
+			for _, of := range [][2]string{{p.IMAPS(), p.SinkIMAP}, {p.POP3S(), p.SinkPOP3}} {
+				file, err := p.writeAs("hitch-"+of[1]+".conf", "hitch.conf", struct {
+					*place
+					Listen, Sink string
+				}{p, of[0], of[1]})
+				if err != nil {
+					return err
+				}
+				if err := p.start(p.group, exec.Command(path, "--config="+file)); err != nil {
+					return err
+				}
 			}
-			own := p.File("hitch-" + of[1] + ".conf")
-			if err := os.Rename(file, own); err != nil {
-				return nil, p.failed(err)
-			}
-			if err := p.start(p.group, exec.Command(path, "--config="+own)); err != nil {
-				return nil, p.failed(err)
-			}
-		}
-		t, err := p.target(ctx, peer)
-		if err != nil {
-			return nil, p.failed(err)
-		}
-		return t, nil
+			return nil
+		})
 	}
 	return peer
 }

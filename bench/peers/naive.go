@@ -145,23 +145,15 @@ func naive() Peer {
 		Version: func() (string, error) { return runtime.Version(), nil },
 	}
 	peer.Start = func(ctx context.Context, site Site) (*Target, error) {
-		p, err := site.open(peer.Name)
-		if err != nil {
-			return nil, err
-		}
-		n := &Naive{
-			IMAP: p.IMAP(), IMAPS: p.IMAPS(), POP3: p.POP3(), POP3S: p.POP3S(),
-			SinkIMAP: p.SinkIMAP, SinkPOP3: p.SinkPOP3,
-			CertFile: p.CertFile, KeyFile: p.KeyFile,
-		}
-		if _, err := p.startSelf(p.group, append([]string{"naive"}, n.arguments()...)...); err != nil {
-			return nil, p.failed(err)
-		}
-		t, err := p.target(ctx, peer)
-		if err != nil {
-			return nil, p.failed(err)
-		}
-		return t, nil
+		return site.serve(ctx, peer, func(p *place) error {
+			n := &Naive{
+				IMAP: p.IMAP(), IMAPS: p.IMAPS(), POP3: p.POP3(), POP3S: p.POP3S(),
+				SinkIMAP: p.SinkIMAP, SinkPOP3: p.SinkPOP3,
+				CertFile: p.CertFile, KeyFile: p.KeyFile,
+			}
+			_, err := p.startSelf(p.group, append([]string{"naive"}, n.arguments()...)...)
+			return err
+		})
 	}
 	return peer
 }

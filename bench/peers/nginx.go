@@ -58,21 +58,19 @@ func newNginx(peer Peer, module, buffer string) Peer {
 		if err != nil {
 			return nil, err
 		}
-		p, err := site.open(peer.Name)
-		if err != nil {
-			return nil, err
-		}
-		n := nginx{place: p, Modules: modules, Buffer: buffer}
-		if module == "mail" {
-			if n.Auth, err = p.startAuth(); err != nil {
-				return nil, p.failed(err)
+		return site.serve(ctx, peer, func(p *place) (err error) {
+			n := nginx{place: p, Modules: modules, Buffer: buffer}
+			if module == "mail" {
+				if n.Auth, err = p.startAuth(); err != nil {
+					return err
+				}
 			}
-		}
-		file, err := p.write("nginx-"+module+".conf", n)
-		if err != nil {
-			return nil, p.failed(err)
-		}
-		return p.run(ctx, peer, exec.Command(path, "-c", file, "-p", p.Dir, "-e", p.File("error.log")))
+			file, err := p.write("nginx-"+module+".conf", n)
+			if err != nil {
+				return err
+			}
+			return p.start(p.group, exec.Command(path, "-c", file, "-p", p.Dir, "-e", p.File("error.log")))
+		})
 	}
 	return peer
 }

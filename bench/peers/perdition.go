@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"os"
 	"os/exec"
-	"os/user"
 )
 
 func perdition() Peer {
@@ -24,18 +23,7 @@ func perdition() Peer {
 		if err != nil {
 			return nil, err
 		}
-		p, err := site.open(peer.Name)
-		if err != nil {
-			return nil, err
-		}
-		if err := p.startPerditions(path); err != nil {
-			return nil, p.failed(err)
-		}
-		t, err := p.target(ctx, peer)
-		if err != nil {
-			return nil, p.failed(err)
-		}
-		return t, nil
+		return site.serve(ctx, peer, func(p *place) error { return p.startPerditions(path) })
 	}
 	return peer
 }
@@ -49,15 +37,9 @@ func (p *place) startPerditions(path string) error {
 	// It gives up root for somebody who exists, and will not do without.
 	who, group := "nobody", "nogroup"
 	if p.Rootless {
-		me, err := user.Current()
-		if err != nil {
+		if who, group, err = whoami(); err != nil {
 			return err
 		}
-		mine, err := user.LookupGroupId(me.Gid)
-		if err != nil {
-			return err
-		}
-		who, group = me.Username, mine.Name
 	}
 	for _, of := range []struct{ protocol, listen, sink, mode string }{
 		{"IMAP4S", p.IMAPS(), p.SinkIMAP, "ssl_listen"},
@@ -65,18 +47,14 @@ func (p *place) startPerditions(path string) error {
 		{"POP3S", p.POP3S(), p.SinkPOP3, "ssl_listen"},
 		{"POP3", p.POP3(), p.SinkPOP3, "tls_listen"},
 	} {
-		file, err := p.write("perdition.conf", struct {
+		file, err := p.writeAs(of.protocol+".conf", "perdition.conf", struct {
 			*place
 			Listen, Sink, Mode, Log, User, Group string
 		}{p, of.listen, of.sink, of.mode, of.protocol + ".log", who, group})
 		if err != nil {
 			return err
 		}
-		own := p.File(of.protocol + ".conf")
-		if err := os.Rename(file, own); err != nil {
-			return err
-		}
-		cmd := exec.Command(path, "-P", of.protocol, "-f", own)
+		cmd := exec.Command(path, "-P", of.protocol, "-f", file)
 		cmd.Env = append(os.Environ(), "OPENSSL_CONF="+library)
 		if err := p.start(p.group, cmd); err != nil {
 			return err

@@ -82,7 +82,7 @@ func (s Site) open(name string) (p *place, err error) {
 			_ = p.close((*gauge.Group).Kill)
 		}
 	}()
-	if p.Files, err = raiseFiles(); err != nil {
+	if p.Files, err = RaiseFiles(); err != nil {
 		return p, err
 	}
 	if p.hold, p.Host, err = reserve(); err != nil {
@@ -109,12 +109,12 @@ func (s Site) open(name string) (p *place, err error) {
 	return p, os.WriteFile(p.PEMFile, both, 0o600)
 }
 
-// raiseFiles has this process and so all that it starts open as many files as it may,
-// but no more than descriptors: some programs make tables of that size.
-func raiseFiles() (int, error) {
+// RaiseFiles has this process and so all that it starts open as many files as it may,
+// but no more than 20,000: some programs make tables of that size. It returns how many.
+func RaiseFiles() (int, error) {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		return 0, err
+		return 0, fmt.Errorf("ask how many files may be open: %w", err)
 	}
 	n := min(limit.Max, descriptors)
 	limit.Cur = max(limit.Cur, n)
@@ -180,12 +180,15 @@ func (p *place) PortOf(addr string) (string, error) {
 }
 
 // write fills a template of conf and returns the file's path.
-func (p *place) write(name string, data any) (string, error) {
+func (p *place) write(name string, data any) (string, error) { return p.writeAs(name, name, data) }
+
+// writeAs is write for who needs a template more than once: the file has a name of its own.
+func (p *place) writeAs(file, name string, data any) (string, error) {
 	var text bytes.Buffer
 	if err := templates.ExecuteTemplate(&text, name, data); err != nil {
 		return "", err
 	}
-	path := p.File(name)
+	path := p.File(file)
 	return path, os.WriteFile(path, text.Bytes(), 0o644)
 }
 
@@ -209,9 +212,14 @@ func (p *place) target(ctx context.Context, peer Peer) (*Target, error) {
 	return t, p.ready(ctx, t, peer)
 }
 
-// run starts the one program of a peer and waits until it serves.
-func (p *place) run(ctx context.Context, peer Peer, cmd *exec.Cmd) (*Target, error) {
-	if err := p.start(p.group, cmd); err != nil {
+// serve opens a place for a peer, has begin start its programs there, and waits until
+// they serve. What fails is closed.
+func (s Site) serve(ctx context.Context, peer Peer, begin func(*place) error) (*Target, error) {
+	p, err := s.open(peer.Name)
+	if err != nil {
+		return nil, err
+	}
+	if err := begin(p); err != nil {
 		return nil, p.failed(err)
 	}
 	t, err := p.target(ctx, peer)

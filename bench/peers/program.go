@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"os/user"
 	"path/filepath"
 	"strings"
 	"time"
@@ -62,4 +63,17 @@ func versionOf(name, debian, want string, args ...string) (string, error) {
 		err = errors.New("it does not say")
 	}
 	return "", fmt.Errorf("version of %s: %w", path, err)
+}
+
+// whoami is who runs this, for programs that want names to give up root for.
+func whoami() (name, group string, err error) {
+	me, err := user.Current()
+	if err != nil {
+		return "", "", err
+	}
+	mine, err := user.LookupGroupId(me.Gid)
+	if err != nil {
+		return "", "", err
+	}
+	return me.Username, mine.Name, nil
 }

@@ -18,34 +18,36 @@ import (
 // startSelf starts a command of this benchmark's own program in a group and
 // returns the addresses that it serves. It ends when this process does.
 func (p *place) startSelf(g *gauge.Group, args ...string) ([]string, error) {
+	cmd := exec.Command(p.Self, args...)
+	cmd.Env = append(os.Environ(), "GOMAXPROCS="+strconv.Itoa(p.Workers))
+	return StartChild(cmd, func() error { return p.start(g, cmd) })
+}
+
+// StartChild has start start a command of this benchmark's own program and returns the
+// addresses that it says it serves (see [RunChild]). Its standard input is a pipe from
+// here, which ends when this process does. One that is not ready in some seconds is an error.
+func StartChild(cmd *exec.Cmd, start func() error) (addrs []string, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("%s: %w", strings.Join(cmd.Args[:min(2, len(cmd.Args))], " "), err)
+		}
+	}()
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
 	defer r.Close()
-	cmd := exec.Command(p.Self, args...)
-	cmd.Env = append(os.Environ(), "GOMAXPROCS="+strconv.Itoa(p.Workers))
+	defer w.Close() // the child has its own
 	cmd.Stdout = w
-	// Its standard input is closed when this process ends, or the group does.
 	if _, err := cmd.StdinPipe(); err != nil {
-		w.Close()
 		return nil, err
 	}
-	err = p.start(g, cmd)
-	w.Close()
-	if err != nil {
+	if err := start(); err != nil {
 		return nil, err
 	}
-	addrs, err := AwaitReady(r)
-	if err != nil {
-		return nil, fmt.Errorf("%s %s: %w", p.Self, args[0], err)
-	}
-	return addrs, nil
+	w.Close() // so that the child's end is the pipe's
+	return awaitReady(r, readyTime)
 }
-
-// AwaitReady reads from the pipe that is a child's standard output (see [RunChild])
-// which addresses it serves. A child that does not say it in some seconds is an error.
-func AwaitReady(out *os.File) ([]string, error) { return awaitReady(out, readyTime) }
 
 func awaitReady(out *os.File, limit time.Duration) ([]string, error) {
 	if err := out.SetReadDeadline(time.Now().Add(limit)); err != nil {

@@ -21,15 +21,13 @@ func stunnel() Peer {
 		if err != nil {
 			return nil, err
 		}
-		p, err := site.open(peer.Name)
-		if err != nil {
-			return nil, err
-		}
-		file, err := p.write("stunnel.conf", p)
-		if err != nil {
-			return nil, p.failed(err)
-		}
-		return p.run(ctx, peer, exec.Command(path, file))
+		return site.serve(ctx, peer, func(p *place) error {
+			file, err := p.write("stunnel.conf", p)
+			if err != nil {
+				return err
+			}
+			return p.start(p.group, exec.Command(path, file))
+		})
 	}
 	return peer
 }
