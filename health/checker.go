@@ -70,8 +70,8 @@ const (
 type Probe func(ctx context.Context) error
 
 // ErrUntried is the result of a probe that could not be made for want of something
-// here, such as a local port. It says nothing about the back end: the state stays, and
-// the next probe comes as if this one had not been.
+// here, such as a local port. It says nothing about a back end that has been seen up or
+// down: the state stays, and the next probe comes as if this one had not been.
 var ErrUntried = errors.New("not tried")
 
 // Options of a [Checker].
@@ -267,10 +267,7 @@ func (c *Checker) once(ctx context.Context) {
 	if ctx.Err() != nil {
 		return // we were stopped; that says nothing about the back end
 	}
-	if errors.Is(err, ErrUntried) {
-		c.mu.Lock()
-		c.lastErr = err
-		c.mu.Unlock()
+	if errors.Is(err, ErrUntried) && c.untried(err) {
 		return
 	}
 	now := time.Now()
@@ -286,6 +283,19 @@ func (c *Checker) once(ctx context.Context) {
 	if c.opts.OnProbe != nil {
 		c.opts.OnProbe(err == nil)
 	}
+}
+
+// untried notes a probe that could not be made. It is false while there is no verdict yet:
+// what has never been reached may lack more than a port for a while, such as an address of
+// its family here, and is not to get users.
+func (c *Checker) untried(err error) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.judge.state == Unknown {
+		return false
+	}
+	c.lastErr = err
+	return true
 }
 
 // tell counts a change and tells of it.

@@ -321,3 +321,15 @@ func TestUntriedProbeIsNoVerdict(t *testing.T) {
 		}
 	})
 }
+
+// TestNeverTriedIsDown: what no probe could ever be made to is not taken for well.
+func TestNeverTriedIsDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := New(func(context.Context) error { return ErrUntried }, Options{Jitter: -1})
+		run(t, c)
+		pass(time.Minute)
+		if s := c.State(); s != Down {
+			t.Errorf("%v, want down", s)
+		}
+	})
+}
