@@ -89,7 +89,8 @@ func (j job) do(engine string, l net.Listener) (trips []time.Duration, err error
 	var mu sync.Mutex
 	errs := make(chan error, j.Pairs)
 	if j.Beside {
-		go func() { _ = j.bulk(pairs[0], 1<<62) }() // until its connections are closed
+		bulk := pairs[0]
+		go func() { _ = j.bulk(bulk, 1<<62) }() // until its connections are closed
 		pairs = pairs[1:]
 	}
 	for _, p := range pairs {
