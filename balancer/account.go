@@ -4,8 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"maps"
-	"net"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -238,12 +236,4 @@ type BackendStats struct {
 // Stats shows the counts of the back end.
 func (b *Backend) Stats() BackendStats {
 	return BackendStats{b.Live(), b.state.dials.Load(), b.state.failures.Load(), b.state.logins.Load(), &b.state.dialTime}
-}
-
-func addrPort(a net.Addr) netip.AddrPort {
-	t, ok := a.(*net.TCPAddr)
-	if !ok {
-		return netip.AddrPort{}
-	}
-	return unmap(t.AddrPort())
 }

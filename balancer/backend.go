@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"slices"
 	"strconv"
@@ -16,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"usher.example/balancer/handshake"
+	"usher.example/balancer/strand"
 	"usher.example/sniff"
 )
 
@@ -36,9 +38,10 @@ type Backend struct {
 type backendState struct {
 	sessions atomic.Int64 // established or logging in
 	dials    atomic.Uint64
-	failures atomic.Uint64 // dials and logins that failed by the back end's fault
-	logins   atomic.Uint64 // that it accepted
-	dialTime Histogram     // connect to greeting-ready connection
+	failures atomic.Uint64         // dials and logins that failed by the back end's fault
+	logins   atomic.Uint64         // that it accepted
+	dialTime Histogram             // connect to greeting-ready connection
+	found    atomic.Pointer[found] // nil: unknown
 
 	mu   sync.Mutex          // guards caps
 	caps map[string][]string // learnt capabilities before login, by protocol
@@ -71,7 +74,7 @@ func (b *Backend) learn(protocol string, caps []string) bool {
 
 // A link is a connection to a back end on its way to a login.
 type link struct {
-	raw  *net.TCPConn
+	raw  handshake.Raw
 	tls  *handshake.Conn // nil before TLS
 	stop func() bool     // ends the watch over the context
 }
@@ -83,32 +86,23 @@ func (l *link) close() {
 
 // dial connects to the back end, says who the client is (nil: a health check)
 // and starts implicit TLS. When ctx ends the connection is closed, up to the
-// adoption; limit bounds everything up to then.
-func (b *Backend) dial(ctx context.Context, p sniff.Protocol, client *clientInfo, connect, limit time.Duration) (*link, error) {
+// adoption; limit bounds everything up to then. It is a connection of the strand, if
+// there is one and it needs no name resolved.
+func (b *Backend) dial(ctx context.Context, on *strand.Strand, p sniff.Protocol, client *clientInfo, connect, limit time.Duration) (*link, error) {
 	port, ok := b.Ports[p.Name()]
 	if !ok {
 		return nil, fail(NoBackend, "back end %s serves no %s", b.Name, p.Name())
 	}
 	b.state.dials.Add(1)
 	begin := time.Now()
-	d := net.Dialer{Timeout: connect, KeepAliveConfig: keepAlive}
-	c, err := d.DialContext(ctx, "tcp", net.JoinHostPort(b.Host, strconv.Itoa(port)))
+	l, err := b.connect(ctx, on, port, connect)
 	if advice := exhausted(err); advice != "" {
 		return nil, fail(Exhausted, "dial back end %s: %w; %s", b.Name, err, advice)
 	}
 	if err != nil {
 		return nil, b.fault(ctx, fail(BackendDial, "dial back end %s: %w", b.Name, err))
 	}
-	raw, ok := c.(*net.TCPConn)
-	if !ok {
-		_ = c.Close()
-		return nil, fail(Internal, "dial back end %s: got %T", b.Name, c)
-	}
-	l := &link{raw: raw}
-	l.stop = context.AfterFunc(ctx, func() {
-		_ = raw.SetLinger(0) // what is unsent, a password perhaps, must not reach it later
-		_ = raw.SetDeadline(past)
-	})
+	raw := l.raw
 	l.limit(ctx, limit)
 	if b.Address == AddressProxy1 || b.Address == AddressProxy2 {
 		header, err := proxyHeader(b.Address, client)
@@ -129,6 +123,71 @@ func (b *Backend) dial(ctx context.Context, p sniff.Protocol, client *clientInfo
 	}
 	b.state.dialTime.Observe(time.Since(begin))
 	return l, nil
+}
+
+// connect makes a connection that ends with ctx.
+func (b *Backend) connect(ctx context.Context, on *strand.Strand, port int, limit time.Duration) (*link, error) {
+	ip, ok := b.resolved()
+	if !ok || on.Left() {
+		on.Leave()
+		d := net.Dialer{Timeout: limit, KeepAliveConfig: keepAlive}
+		c, err := d.DialContext(ctx, "tcp", net.JoinHostPort(b.Host, strconv.Itoa(port)))
+		if err != nil {
+			return nil, err
+		}
+		raw, ok := c.(*net.TCPConn)
+		if !ok {
+			_ = c.Close()
+			return nil, fmt.Errorf("got %T", c)
+		}
+		b.state.found.Store(&found{b.Host, unmap(raw.RemoteAddr().(*net.TCPAddr).AddrPort()).Addr(), time.Now()}) //nolint:forcetypeassert // it is of TCP
+		return newLink(ctx, raw), nil
+	}
+	c, err := on.Socket(netip.AddrPortFrom(ip, uint16(port)), keepAlive)
+	if err != nil {
+		return nil, err
+	}
+	l := newLink(ctx, c)
+	if err := c.Connect(limit); err != nil {
+		l.close()
+		b.state.found.Store(nil) // the next try asks anew
+		return nil, err
+	}
+	return l, nil
+}
+
+// foundFor is for how long a back end's name is taken to have the address that a
+// connection went to. A probe looks every few seconds anyway; a login that has to ask
+// pays as much as for all else that happens in it.
+const foundFor = 10 * time.Second
+
+// found is what a back end's name was found to be.
+type found struct {
+	host string
+	ip   netip.Addr
+	at   time.Time
+}
+
+// resolved is the address of the back end, if no name has to be resolved for it.
+func (b *Backend) resolved() (netip.Addr, bool) {
+	if ip, err := netip.ParseAddr(b.Host); err == nil {
+		return ip, ip.Zone() == "" // whose name package net knows
+	}
+	f := b.state.found.Load()
+	if f == nil || f.host != b.Host || time.Since(f.at) >= foundFor {
+		return netip.Addr{}, false
+	}
+	return f.ip, f.ip.Zone() == ""
+}
+
+// newLink has a connection end with ctx.
+func newLink(ctx context.Context, raw handshake.Raw) *link {
+	l := &link{raw: raw}
+	l.stop = context.AfterFunc(ctx, func() {
+		_ = raw.SetLinger(0) // what is unsent, a password perhaps, must not reach it later
+		_ = raw.SetDeadline(past)
+	})
+	return l
 }
 
 // exhausted says what to do where a connection failed for want of something that this
@@ -167,7 +226,7 @@ var past = time.Unix(1, 0)
 
 // handshake starts TLS on the link.
 func (l *link) handshake(ctx context.Context, b *Backend, p sniff.Protocol) error {
-	t, err := handshake.Client(ctx, l.raw, b.secure[p.Name()])
+	t, err := handshake.Client(context.Background(), l.raw, b.secure[p.Name()])
 	if err != nil {
 		return b.fault(ctx, fail(BackendTLS, "TLS with back end %s: %w", b.Name, err))
 	}

@@ -9,6 +9,7 @@ import (
 
 	"usher.example/balancer/forward"
 	"usher.example/balancer/handshake"
+	"usher.example/balancer/strand"
 	"usher.example/sniff"
 )
 
@@ -47,6 +48,14 @@ func detachBoth(pair *forward.Pair, client, server *handshake.Conn, stats *hands
 	}
 	pair.ToClient = append(pair.ToClient, ahead...)
 	return nil
+}
+
+// ordinary is the connection of package net that a strand's is since that has left.
+func ordinary(raw handshake.Raw) forward.Raw {
+	if c, ok := raw.(*strand.Conn); ok && c.Net() != nil {
+		return c.Net()
+	}
+	return raw
 }
 
 func stays(c *handshake.Conn) bool { return c != nil && !c.Detachable() }

@@ -3,8 +3,8 @@ package balancer
 import (
 	"context"
 	"errors"
-	"net"
 	"net/netip"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -150,6 +150,7 @@ func (s *session) pause(d time.Duration) (time.Duration, error) {
 	if d <= 0 {
 		return 0, nil
 	}
+	s.strand.Leave()
 	s.setPhase(PhaseWait)
 	began := time.Now()
 	t := time.NewTimer(d)
@@ -178,17 +179,17 @@ const lookTime = time.Second
 
 // hungUp says that the client has closed his side. It is not read from the connection:
 // what he has sent before would have to be kept.
-func hungUp(c *net.TCPConn) (gone bool) {
+func hungUp(c syscall.Conn) (gone bool) {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return false
 	}
-	_ = raw.Control(func(fd uintptr) { // closed: the session's own end is near
+	err = raw.Control(func(fd uintptr) {
 		if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
 			gone = info.State == unix.BPF_TCP_CLOSE_WAIT || info.State == unix.BPF_TCP_CLOSE
 		}
 	})
-	return gone
+	return gone || err != nil // closed, for want of a descriptor perhaps
 }
 
 // stopping says that nothing new is accepted any more.

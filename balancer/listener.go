@@ -13,18 +13,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"usher.example/balancer/handshake"
+	"usher.example/balancer/strand"
 	"usher.example/sniff"
 )
 
-const (
-	// acceptPause is how long a listener rests after accept failed, as it does
-	// when descriptors are used up: others need time to free some.
-	acceptPause = 50 * time.Millisecond
-
-	// acceptWarn is the least time between two warnings of that: it would fill
-	// the log just when space is short.
-	acceptWarn = 10 * time.Second
-)
+// acceptWarn is the least time between two warnings that accept failed: it would fill
+// the log just when space is short.
+const acceptWarn = 10 * time.Second
 
 // A binding is what a listener does with a connection, as of the last reload.
 type binding struct {
@@ -38,9 +33,9 @@ type binding struct {
 
 // A Listener is a socket and what is done with its connections.
 type Listener struct {
-	socket  net.Listener
-	binding atomic.Pointer[binding]
-	done    chan struct{} // closed when the accept loop has ended
+	socket    net.Listener
+	binding   atomic.Pointer[binding]
+	accepting *strand.Socket
 }
 
 // listen takes up the socket that is there for a listener, or opens one.
@@ -75,42 +70,47 @@ func keepAlives(_, _ string, c syscall.RawConn) error {
 // inherited is a socket of somebody else's, who has not set what connections get.
 type inherited struct{ net.Listener }
 
-func (l inherited) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
-	if tcp, ok := c.(*net.TCPConn); ok {
-		_ = tcp.SetKeepAliveConfig(keepAlive) // one that fails is about to be found dead
+// prepare makes ready to accept.
+func (l *Listener) prepare(loops *strand.Loops) error {
+	socket := l.socket
+	if i, ok := socket.(inherited); ok {
+		socket = i.Listener
 	}
-	return c, err
+	listens, ok := socket.(syscall.Conn)
+	if !ok {
+		return fmt.Errorf("%s: a %T has no descriptor", l.socket.Addr(), socket)
+	}
+	var err error
+	l.accepting, err = loops.Socket(listens)
+	return err
 }
 
-// accept hands each connection to the server until the socket is closed.
-func (l *Listener) accept(srv *Server) {
-	defer close(l.done)
+// accept hands each connection to the server until the listener is closed.
+func (l *Listener) accept(srv *Server) error {
+	_, foreign := l.socket.(inherited)
+	l.accepting.Accepted = func() { srv.running.Add(1) } // who stops us waits for those, too
 	var warned time.Time
-	for {
-		c, err := l.socket.Accept()
-		if errors.Is(err, net.ErrClosed) {
-			return
-		}
-		if err != nil {
-			if time.Since(warned) >= acceptWarn {
-				warned = time.Now()
-				srv.log.Warn("accept failed; connections wait", "event", "accept_failed", "listener", l.binding.Load().Name, "err", err)
-			}
-			select {
-			case <-time.After(acceptPause):
-				continue
-			case <-srv.stopped:
-				return
+	return l.accepting.Accept(func(c *strand.Conn) {
+		if foreign {
+			if raw, err := c.SyscallConn(); err == nil {
+				_ = keepAlives("", "", raw) // one that fails is about to be found dead
 			}
 		}
-		raw, ok := c.(*net.TCPConn)
-		if !ok {
-			_ = c.Close()
-			continue
+		srv.serve(l.binding.Load(), c)
+	}, func(err error) {
+		if time.Since(warned) >= acceptWarn {
+			warned = time.Now()
+			go srv.log.Warn("accept failed; connections wait", "event", "accept_failed", "listener", l.binding.Load().Name, "err", err)
 		}
-		srv.serve(l.binding.Load(), raw)
+	})
+}
+
+// close closes the socket. Nobody is served any more when it returns.
+func (l *Listener) close() {
+	if l.accepting != nil {
+		l.accepting.Stop()
 	}
+	_ = l.socket.Close()
 }
 
 // check refuses what cannot work.

@@ -65,7 +65,7 @@ func (b *Backend) probe(ctx context.Context, p *Pool, proto sniff.Protocol, how 
 	if end, ok := ctx.Deadline(); ok {
 		limit = time.Until(end)
 	}
-	l, err := b.dial(ctx, proto, nil, limit, limit)
+	l, err := b.dial(ctx, nil, proto, nil, limit, limit)
 	if err != nil {
 		return err
 	}

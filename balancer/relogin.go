@@ -7,6 +7,7 @@ import (
 	"net"
 	"time"
 
+	"usher.example/balancer/strand"
 	"usher.example/sniff"
 )
 
@@ -50,6 +51,7 @@ func (s *session) relogin(login *sniff.Login) (*link, *acceptance, error) {
 		}
 		s.srv.log.Debug("back end is tried again", "session", s.id, "try", try, "err", err)
 		s.setPhase(PhaseWait)
+		s.strand.Leave()
 		select {
 		case <-time.After(limits.DialWait):
 		case <-ctx.Done():
@@ -69,7 +71,7 @@ func (s *session) try(ctx context.Context, login *sniff.Login) (*link, *acceptan
 	}
 	s.setPhase(PhaseDial)
 	client := s.clientInfo()
-	l, err := b.dial(ctx, s.b.Protocol, client, s.b.limits.DialTimeout, s.b.limits.BackendLoginTime)
+	l, err := b.dial(ctx, s.strand, s.b.Protocol, client, s.b.limits.DialTimeout, s.b.limits.BackendLoginTime)
 	if err != nil {
 		s.observe(b, err)
 		s.lack(b, err)
@@ -273,11 +275,27 @@ func (b *Backend) full(n int64) *Failure {
 
 // place asks the directory, then the places.
 func (s *session) place(ctx context.Context, pool, user string) (backend, why string, hold uint64, err error) {
+	if s.srv.deps.Directory != nil {
+		s.strand.Leave()
+	}
 	backend, ok, err := s.srv.Lookup(ctx, pool, user)
 	if err != nil || ok {
 		return backend, byDirectory, 0, err
 	}
-	return s.srv.deps.Placer.Place(ctx, pool, user)
+	return s.srv.deps.Placer.Place(waiting{ctx, s.strand}, pool, user)
+}
+
+// waiting is a context that takes a strand off its loop once somebody is about to wait
+// for something: who does that asks when he has to give up. Mostly nobody does.
+type waiting struct {
+	context.Context
+	strand *strand.Strand
+}
+
+// Done implements context.Context.
+func (w waiting) Done() <-chan struct{} {
+	w.strand.Leave()
+	return w.Context.Done()
 }
 
 // byDirectory is why a user is where a directory says.

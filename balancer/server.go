@@ -15,6 +15,7 @@ import (
 
 	"usher.example/balancer/forward"
 	"usher.example/balancer/handshake"
+	"usher.example/balancer/strand"
 )
 
 // A Server is a node. Make it with New, give it its configuration with Apply,
@@ -29,7 +30,8 @@ type Server struct {
 	cancel  context.CancelCauseFunc
 	stopped <-chan struct{} // closed when nothing is to be accepted any more
 	stop    func()
-	running sync.WaitGroup // session goroutines
+	running sync.WaitGroup // sessions up to the adoption
+	loops   *strand.Loops  // run them; guarded by applying
 
 	tickets    handshake.Tickets // of all listeners, over reloads
 	handshakes handshake.Stats
@@ -83,6 +85,11 @@ func (srv *Server) Apply(o Options) error {
 	if err != nil {
 		return err
 	}
+	if srv.loops == nil && len(bindings) > 0 {
+		if srv.loops, err = strand.New(strand.Processors()); err != nil {
+			return err
+		}
+	}
 	opened, err := srv.openSockets(bindings)
 	if err != nil {
 		return err
@@ -101,23 +108,25 @@ func (srv *Server) Apply(o Options) error {
 		b.stats = srv.statsOf(b)
 		l := srv.listeners[address]
 		if l == nil {
-			l = &Listener{socket: opened[address], done: make(chan struct{})}
+			l = opened[address]
 			srv.listeners[address] = l
 			l.binding.Store(b)
-			go l.accept(srv) // ends when the socket is closed; Drain waits for done
 			srv.log.Info("a listener is open", "event", "listener_opened", "listener", b.Name, "address", l.socket.Addr().String(), "pool", b.Pool)
 			continue
 		}
 		l.binding.Store(b)
 	}
 	srv.mu.Unlock()
-
-	for _, l := range closing {
-		_ = l.socket.Close()
-		<-l.done
-		srv.closed(l)
+	var errs []error
+	for _, l := range opened {
+		if err := l.accept(srv); err != nil { // the loops are closed: it is being stopped
+			errs = append(errs, fmt.Errorf("listener %s: accept: %w", l.binding.Load().Name, err))
+		}
 	}
-	return nil
+	for _, l := range closing {
+		srv.closeListener(l)
+	}
+	return errors.Join(errs...)
 }
 
 func (srv *Server) newPools(options []PoolOptions) (map[string]*Pool, error) {
@@ -179,8 +188,8 @@ func (srv *Server) Tickets() *handshake.Tickets { return &srv.tickets }
 func (srv *Server) Handshakes() *handshake.Stats { return &srv.handshakes }
 
 // openSockets listens where nobody listens yet.
-func (srv *Server) openSockets(bindings map[string]*binding) (map[string]net.Listener, error) {
-	opened := make(map[string]net.Listener)
+func (srv *Server) openSockets(bindings map[string]*binding) (map[string]*Listener, error) {
+	opened := make(map[string]*Listener)
 	var errs []error
 	for address, b := range bindings {
 		srv.mu.Lock()
@@ -194,11 +203,15 @@ func (srv *Server) openSockets(bindings map[string]*binding) (map[string]net.Lis
 			errs = append(errs, fmt.Errorf("listener %s: %w", b.Name, err))
 			continue
 		}
-		opened[address] = socket
+		l := &Listener{socket: socket}
+		opened[address] = l
+		if err := l.prepare(srv.loops); err != nil {
+			errs = append(errs, fmt.Errorf("listener %s: %w", b.Name, err))
+		}
 	}
 	if err := errors.Join(errs...); err != nil {
-		for _, socket := range opened {
-			_ = socket.Close()
+		for _, l := range opened {
+			l.close()
 		}
 		return nil, err
 	}
@@ -217,20 +230,21 @@ func (srv *Server) statsOf(b *binding) *ListenerStats {
 }
 
 // serve starts a session.
-func (srv *Server) serve(b *binding, raw *net.TCPConn) {
+func (srv *Server) serve(b *binding, c *strand.Conn) {
 	id := newID()
 	s := &session{
 		srv: srv, b: b, number: id, id: idText(id), started: time.Now(),
-		client: addrPort(raw.RemoteAddr()), raw: raw, local: addrPort(raw.LocalAddr()),
+		client: unmap(c.Remote()), raw: c, local: unmap(c.Local()), strand: c.Strand(),
 	}
 	s.turn = s.started
 	s.ctx, s.cancel = context.WithCancelCause(srv.ctx)
 	b.stats.Accepted.Add(1)
 	b.stats.Open.Add(1)
-	srv.running.Go(s.run)
+	defer srv.running.Done()
+	s.run()
 }
 
-// run is the session's goroutine.
+// run is the session's strand.
 func (s *session) run() {
 	defer func() {
 		if p := recover(); p != nil {
@@ -242,6 +256,7 @@ func (s *session) run() {
 	if err := s.serve(); err != nil {
 		f := asFailure(err)
 		s.farewell(f)
+		s.strand.Leave() // the log may block
 		s.refused(f)
 	}
 }
@@ -278,6 +293,12 @@ func (srv *Server) Drain(ctx context.Context) {
 	}
 	srv.running.Wait()
 	srv.cancel(nil)
+	srv.applying.Lock()
+	defer srv.applying.Unlock()
+	if srv.loops != nil {
+		srv.loops.Close()
+		srv.loops = nil
+	}
 }
 
 // StopAccepting closes the sockets for good.
@@ -290,14 +311,13 @@ func (srv *Server) StopAccepting() {
 	srv.listeners = make(map[string]*Listener)
 	srv.mu.Unlock()
 	for _, l := range listeners {
-		_ = l.socket.Close()
-		<-l.done
-		srv.closed(l)
+		srv.closeListener(l)
 	}
 }
 
-// closed tells of a listener that is.
-func (srv *Server) closed(l *Listener) {
+// closeListener closes a listener for good.
+func (srv *Server) closeListener(l *Listener) {
+	l.close()
 	srv.log.Info("a listener is closed", "event", "listener_closed", "listener", l.binding.Load().Name, "address", l.socket.Addr().String())
 }
 

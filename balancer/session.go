@@ -14,6 +14,7 @@ import (
 	"usher.example/balancer/forward"
 	"usher.example/balancer/guard"
 	"usher.example/balancer/handshake"
+	"usher.example/balancer/strand"
 	"usher.example/sniff"
 )
 
@@ -62,8 +63,9 @@ type session struct {
 
 	// What follows belongs to the session's goroutine.
 
-	raw *net.TCPConn
-	tls *handshake.Conn // nil before TLS
+	raw    handshake.Raw
+	strand *strand.Strand  // which runs it
+	tls    *handshake.Conn // nil before TLS
 
 	local      netip.AddrPort
 	serverName string    // SNI, or what a trusted proxy said
@@ -182,7 +184,9 @@ func (s *session) admit() error {
 // handshake starts TLS with the client.
 func (s *session) handshake() error {
 	s.setPhase(PhaseTLS)
-	t, err := handshake.Server(s.ctx, s.raw, s.b.secure)
+	// Whoever ends the session sets a deadline that has passed: a context that ends would
+	// take a goroutine to watch it. Who has a certificate obtained waits with the session's.
+	t, err := handshake.Server(s.strand.Context(s.ctx), s.raw, s.b.secure)
 	if err != nil {
 		s.b.stats.TLSFailed.Add(1)
 		f := s.clientFault(err)
@@ -266,6 +270,7 @@ func (s *session) converse() (*sniff.Login, error) {
 
 // refuse answers a login that came to nothing. An error ends the session.
 func (s *session) refuse(err error) error {
+	s.strand.Leave() // the log may block
 	f := &Failure{Kind: AuthFailed, Err: err}
 	if errors.Is(err, errCancelled) { // which the front has answered
 		if err := s.atone(); err != nil {
@@ -304,6 +309,9 @@ func (s *session) refuse(err error) error {
 func (s *session) adopt(server *link, yes *acceptance) error {
 	s.srv.sessions.loggedIn(s) // first: who has been let in makes room for nobody
 	s.setPhase(PhaseAnswer)
+	if !s.srv.deps.Engine.Secures() || stays(s.tls) || stays(server.tls) {
+		s.strand.Leave() // goroutines will move its bytes
+	}
 	s.in.Queue(func(dst []byte) []byte { return s.front.Accept(dst, yes.Acceptance) })
 	err := s.in.Flush(s.conn())
 	s.countLogin(nil) // the back end has let him in and logged it, whether he has waited for the answer or not
@@ -313,7 +321,7 @@ func (s *session) adopt(server *link, yes *acceptance) error {
 		return s.clientFault(err)
 	}
 	pair := forward.Pair{
-		Client: forward.Conn{Raw: s.raw}, Server: forward.Conn{Raw: server.raw},
+		Client: forward.Conn{Raw: ordinary(s.raw)}, Server: forward.Conn{Raw: ordinary(server.raw)},
 		ToServer: s.in.Rest(), ToClient: yes.rest, Done: s.srv.done,
 	}
 	if f := detachBoth(&pair, s.tls, server.tls, &s.srv.handshakes); f != nil {

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"usher.example/balancer/strand"
 )
 
 // What clients may cause by asking for names that fit a pattern. With a pattern that
@@ -110,7 +112,7 @@ func (r *registrar) demand(ctx context.Context, name string) ([]*tls.Certificate
 	if !r.policy().demanded(name) {
 		return nil, errNobody
 	}
-	ctx, cancel := context.WithTimeout(ctx, demandWait)
+	ctx, cancel := context.WithTimeout(strand.Waiting(ctx), demandWait)
 	defer cancel()
 	for {
 		w, looked, err := r.ask(name)

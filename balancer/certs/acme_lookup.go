@@ -5,6 +5,8 @@ import (
 	"errors"
 	"sync"
 	"time"
+
+	"usher.example/balancer/strand"
 )
 
 // Who asks for challenges is a stranger, and a key that a node does not have costs
@@ -73,6 +75,7 @@ func (l *lookups) get(ctx context.Context, name string, configured bool) (*dare,
 	if err != nil {
 		return nil, err
 	}
+	ctx = strand.Waiting(ctx)
 	select {
 	case <-r.done:
 		return r.dare, r.err

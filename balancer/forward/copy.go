@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -267,7 +266,7 @@ func (f *flow) drain(client Conn) {
 // set at an orderly end.
 func (f *flow) move(dst, src Conn, to int) (rerr, werr error) {
 	if f.splice {
-		n, err := dst.Raw.ReadFrom(src.Raw)
+		n, err := spliced(dst.Raw, src.Raw)
 		f.moved[to].Add(uint64(n))
 		if err != nil && closed(dst.Raw) && !closed(src.Raw) {
 			return nil, err // splice does not say which side it failed on
@@ -356,7 +355,7 @@ func (f *flow) idleFor(ref) time.Duration {
 	return time.Duration(min(info.Last_data_recv, info.Last_data_sent)) * time.Millisecond
 }
 
-func since(c *net.TCPConn, base uint64) uint64 {
+func since(c syscall.Conn, base uint64) uint64 {
 	if now := received(c); now > base {
 		return now - base
 	}
@@ -365,12 +364,12 @@ func since(c *net.TCPConn, base uint64) uint64 {
 
 // closed tells whether the kernel has given the connection up (it was reset, or
 // both directions are closed).
-func closed(c *net.TCPConn) bool {
+func closed(c syscall.Conn) bool {
 	info := tcpInfo(c)
 	return info == nil || info.State == unix.BPF_TCP_CLOSE
 }
 
-func received(c *net.TCPConn) uint64 {
+func received(c syscall.Conn) uint64 {
 	if info := tcpInfo(c); info != nil {
 		return info.Bytes_received
 	}
@@ -378,7 +377,7 @@ func received(c *net.TCPConn) uint64 {
 }
 
 // tcpInfo asks the kernel; nil once the connection is closed.
-func tcpInfo(c *net.TCPConn) *unix.TCPInfo {
+func tcpInfo(c syscall.Conn) *unix.TCPInfo {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return nil
@@ -390,4 +389,12 @@ func tcpInfo(c *net.TCPConn) *unix.TCPInfo {
 		return nil
 	}
 	return info
+}
+
+// spliced copies, by splice(2) where both are package net's.
+func spliced(dst, src Raw) (int64, error) {
+	if to, ok := dst.(io.ReaderFrom); ok {
+		return to.ReadFrom(src)
+	}
+	return io.Copy(dst, src)
 }

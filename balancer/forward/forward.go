@@ -15,13 +15,23 @@ package forward
 import (
 	"crypto/tls"
 	"net"
+	"syscall"
 	"time"
 )
+
+// Raw is a TCP connection: a [net.TCPConn], or one that gives its descriptor away by a
+// method Release, which spares the engine a second one. Copy splices only the former.
+type Raw interface {
+	net.Conn
+	syscall.Conn
+	CloseWrite() error
+	SetLinger(seconds int) error
+}
 
 // A Conn is one side of a session. The raw connection stays reachable: a
 // wrapper that hid it would silently turn splice into copying.
 type Conn struct {
-	Raw *net.TCPConn
+	Raw Raw
 	TLS *tls.Conn // nil for plaintext, and where Secured is set
 	// Secured is the state of TLS that our own record layer carries; nil for
 	// plaintext, and where TLS is set. An engine takes what is in it.

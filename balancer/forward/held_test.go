@@ -9,13 +9,13 @@ import (
 
 // A counted connection counts how often it is closed.
 type counted struct {
-	*net.TCPConn
+	Raw
 	closed atomic.Int32
 }
 
 func (c *counted) Close() error {
 	c.closed.Add(1)
-	return c.TCPConn.Close()
+	return c.Raw.Close()
 }
 
 // TestHeldIsReleased wants a side that does its own TLS to be closed with its
@@ -28,7 +28,7 @@ func TestHeldIsReleased(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			client, ours, _ := side(t, nil, false)
 			server, theirs, _ := side(t, nil, false)
-			held := [2]*counted{{TCPConn: ours.Raw}, {TCPConn: theirs.Raw}}
+			held := [2]*counted{{Raw: ours.Raw}, {Raw: theirs.Raw}}
 			ours.Held, theirs.Held = held[0], held[1]
 			done := make(chan Result, 1)
 			flow := new(Copy).Adopt(Pair{Client: ours, Server: theirs, Done: func(r Result) { done <- r }})

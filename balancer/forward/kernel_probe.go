@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -241,7 +242,7 @@ func loopback() (a, b *net.TCPConn, err error) {
 }
 
 // descriptor returns another descriptor of a connection.
-func descriptor(c *net.TCPConn) (int, error) {
+func descriptor(c syscall.Conn) (int, error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return none, err

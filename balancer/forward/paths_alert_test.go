@@ -81,7 +81,7 @@ func TestPathCloseNotifyOfClient(t *testing.T) {
 		if err != nil || got != string(answer) {
 			t.Errorf("the client got %d of %d octets, %v", len(got), len(answer), err)
 		}
-		_ = w.TCPConn.Close()
+		_ = w.Raw.Close()
 		if res := s.end(); res.End != forward.ClientClosed || res.Err != nil {
 			t.Errorf("account %+v", res)
 		}
@@ -97,7 +97,7 @@ func TestPathCloseNotifyOfBackEnd(t *testing.T) {
 			return
 		}
 		answer := pattern(100_000, 1)
-		go func() { _, _ = w.TCPConn.Write(append(w.sealAll(answer), w.alert(1, record.CloseNotify)...)) }()
+		go func() { _, _ = w.Raw.Write(append(w.sealAll(answer), w.alert(1, record.CloseNotify)...)) }()
 		got, err := s.client.ended()
 		if err != nil || got != string(answer) {
 			t.Errorf("the client got %d of %d octets, %v", len(got), len(answer), err)
@@ -120,7 +120,7 @@ func TestPathOurClose(t *testing.T) {
 		if got, eerr := w.ended(); err != nil || eerr != nil || got != "last words" {
 			t.Errorf("got %q, %v, %v", got, err, eerr)
 		}
-		_ = w.TCPConn.Close()
+		_ = w.Raw.Close()
 		want := []forward.End{forward.ServerClosed, forward.ClientClosed}[side]
 		if res := s.end(); res.End != want || res.Err != nil {
 			t.Errorf("account %+v, want %v", res, want)
@@ -143,7 +143,7 @@ func TestPathBareFIN(t *testing.T) {
 	eachSide(t, func(t *testing.T, s *session, w *wire, side int) {
 		_, other := s.ends(side)
 		w.send(w.sealAll([]byte("last words")))
-		if err := w.TCPConn.CloseWrite(); err != nil {
+		if err := w.Raw.CloseWrite(); err != nil {
 			t.Fatal(err)
 		}
 		if got, err := io.ReadAll(other); err != nil || string(got) != "last words" {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"slices"
 	"syscall"
 	"testing"
@@ -16,7 +15,7 @@ import (
 // A wire is a peer at the level of records: it seals what it likes, and sees
 // what comes as it is. Read and Write make it a connection for data.
 type wire struct {
-	*net.TCPConn
+	handshake.Raw
 	t      *testing.T
 	r      record.Reader
 	w      record.Writer
@@ -28,7 +27,7 @@ type wire struct {
 }
 
 func newWire(t *testing.T, s handshake.State) *wire {
-	return &wire{TCPConn: s.Raw, t: t, r: s.Reader, w: s.Writer, buf: s.Sealed, data: s.Plain, closed: s.Closed}
+	return &wire{Raw: s.Raw, t: t, r: s.Reader, w: s.Writer, buf: s.Sealed, data: s.Plain, closed: s.Closed}
 }
 
 // seal makes a record of any type. Errors are the test's own.
@@ -75,7 +74,7 @@ func (w *wire) alert(level byte, a record.Alert) []byte {
 func (w *wire) send(records ...[]byte) {
 	w.t.Helper()
 	for _, rec := range records {
-		if _, err := w.TCPConn.Write(rec); err != nil {
+		if _, err := w.Raw.Write(rec); err != nil {
 			w.t.Fatalf("send a record: %v", err)
 		}
 	}
@@ -91,7 +90,7 @@ func (w *wire) cut(rec []byte, n int) []byte {
 // Write implements io.Writer.
 func (w *wire) Write(p []byte) (int, error) {
 	w.last = w.sealAll(p)
-	if _, err := w.TCPConn.Write(w.last); err != nil {
+	if _, err := w.Raw.Write(w.last); err != nil {
 		return 0, err
 	}
 	return len(p), nil
@@ -139,7 +138,7 @@ func (w *wire) next() error {
 		return nil
 	}
 	chunk := make([]byte, 1<<16)
-	n, err = w.TCPConn.Read(chunk)
+	n, err = w.Raw.Read(chunk)
 	w.buf = append(w.buf, chunk[:n]...)
 	if errors.Is(err, io.EOF) && n == 0 {
 		return io.ErrUnexpectedEOF // FIN without close_notify
@@ -152,10 +151,10 @@ func (w *wire) next() error {
 
 // CloseWrite says close_notify and FIN.
 func (w *wire) CloseWrite() error {
-	if _, err := w.TCPConn.Write(w.alert(1, record.CloseNotify)); err != nil {
+	if _, err := w.Raw.Write(w.alert(1, record.CloseNotify)); err != nil {
 		return err
 	}
-	return w.TCPConn.CloseWrite()
+	return w.Raw.CloseWrite()
 }
 
 // refused reads up to the end, which must come by a fatal alert or by a reset.
@@ -178,7 +177,7 @@ func (w *wire) ended() (string, error) {
 	if err != nil {
 		return string(got), fmt.Errorf("instead of close_notify: %w", err)
 	}
-	if n, err := w.TCPConn.Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
+	if n, err := w.Raw.Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
 		return string(got), fmt.Errorf("instead of FIN behind close_notify: %d, %w", n, err)
 	}
 	return string(got), nil

@@ -113,7 +113,7 @@ func TestPathKeyUpdateInBulk(t *testing.T) {
 				}
 				all = append(all, w.sealAll(up[len(up)/16*16:])...)
 				errs := make(chan error, 4)
-				go func() { _, err := w.TCPConn.Write(all); errs <- err }()
+				go func() { _, err := w.Raw.Write(all); errs <- err }()
 				go func() { _, err := other.Write(down); errs <- err }()
 				whole := func(from io.Reader, want []byte) {
 					got := make([]byte, len(want))

@@ -223,9 +223,15 @@ func (a *adoption) way() way {
 // Kernel returns what the kernel can do for TLS.
 func (r *Reactor) Kernel() Kernel { return r.kernel }
 
+// A releaser is a connection that gives its descriptor away, which does not block.
+type releaser interface{ Release() (int, error) }
+
 // take takes a connection away from the runtime's poller: what is returned is
 // the same socket under a descriptor of our own.
 func take(c Conn) (int, error) {
+	if r, ok := c.Raw.(releaser); ok {
+		return r.Release()
+	}
 	defer func() { _ = c.Raw.Close() }()
 	fd, err := descriptor(c.Raw)
 	if err != nil {

@@ -20,7 +20,7 @@ import (
 // wherever in a record it struck; a Write that was cut short does not, as nobody
 // knows how much of a record the peer has got.
 type Conn struct {
-	raw    *net.TCPConn
+	raw    Raw
 	tls    *tls.Conn // carries the data unless reason is Covered
 	reason Reason
 	role   record.Role
@@ -65,7 +65,7 @@ func (c *Conn) TLS() *tls.Conn { return c.tls }
 
 // Raw returns the connection below. Only its deadlines and addresses may be used
 // while there is a Conn.
-func (c *Conn) Raw() *net.TCPConn { return c.raw }
+func (c *Conn) Raw() Raw { return c.raw }
 
 // ConnectionState returns what the handshake came to, zero after Detach or Forget. In TLS
 // 1.2 its exporter holds the master secret: do not keep it.

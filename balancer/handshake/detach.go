@@ -2,14 +2,13 @@ package handshake
 
 import (
 	"fmt"
-	"net"
 
 	"usher.example/balancer/record"
 )
 
 // A State is all there is to a session: who has it goes on with the session.
 type State struct {
-	Raw    *net.TCPConn
+	Raw    Raw
 	Role   record.Role // ours
 	Reader record.Reader
 	Writer record.Writer // a KeyUpdate may be due

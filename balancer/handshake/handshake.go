@@ -26,23 +26,32 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
+	"syscall"
 
 	"usher.example/balancer/record"
 )
 
+// Raw is a connection without TLS: a [net.TCPConn], or what does the same.
+type Raw interface {
+	net.Conn
+	syscall.Conn
+	CloseWrite() error
+	SetLinger(seconds int) error
+}
+
 // Server does the server's part of a handshake on raw. If ctx ends first, raw
 // gets closed; after any other error that is the caller's to do.
-func Server(ctx context.Context, raw *net.TCPConn, cfg *Config) (*Conn, error) {
+func Server(ctx context.Context, raw Raw, cfg *Config) (*Conn, error) {
 	return cfg.shake(ctx, raw, record.Server)
 }
 
 // Client does the client's part; in all else it is like [Server]. The
 // configuration needs a ServerName, as for [tls.Client].
-func Client(ctx context.Context, raw *net.TCPConn, cfg *Config) (*Conn, error) {
+func Client(ctx context.Context, raw Raw, cfg *Config) (*Conn, error) {
 	return cfg.shake(ctx, raw, record.Client)
 }
 
-func (c *Config) shake(ctx context.Context, raw *net.TCPConn, role record.Role) (*Conn, error) {
+func (c *Config) shake(ctx context.Context, raw Raw, role record.Role) (*Conn, error) {
 	conn := &Conn{raw: raw, role: role, reason: c.uncovered()}
 	if conn.reason != Covered {
 		conn.tls = c.over(raw, role, nil)

@@ -147,6 +147,6 @@ func (c *Conn) sealing() (cipher.AEAD, error) {
 }
 
 // errGone is what net says of a closed connection.
-func errGone(c *net.TCPConn) error {
+func errGone(c Raw) error {
 	return &net.OpError{Op: "use", Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: net.ErrClosed}
 }

@@ -27,12 +27,12 @@ import (
 var house = []map[string]string{
 	{ // the ground: each is understood without any other
 		"balancer/admin/chrome":  "",
-		"balancer/certs":         "",
 		"balancer/certs/dnstest": "",
 		"balancer/certs/pebble":  "",
 		"balancer/certs/rfc2136": "",
 		"balancer/guard":         "",
 		"balancer/record":        "",
+		"balancer/strand":        "",
 		"bench/bulk":             "",
 		"bench/gauge":            "",
 		"bench/result":           "",
@@ -42,6 +42,7 @@ var house = []map[string]string{
 		"sniff":                  "",
 	},
 	{
+		"balancer/certs":     "balancer/strand",
 		"balancer/forward":   "balancer/record",
 		"balancer/handshake": "balancer/record",
 		"bench/load":         "bench/bulk",
@@ -53,7 +54,7 @@ var house = []map[string]string{
 		"sniff/snifftest":    "sniff",
 	},
 	{
-		"balancer":       "balancer/forward balancer/guard balancer/handshake health sniff",
+		"balancer":       "balancer/forward balancer/guard balancer/handshake balancer/strand health sniff",
 		"bench/scenario": "bench/gauge bench/load bench/peers bench/result",
 		"cluster/member": "cluster/place cluster/rule cluster/table",
 	},

@@ -67,6 +67,10 @@ func TestPortsRunOut(t *testing.T) {
 	}
 	for began := time.Now(); time.Since(began) < 20*often; { // probes enough for a verdict
 		c, verdict := login()
+		if strings.HasPrefix(verdict, "a OK") && len(sessions) < localPorts {
+			sessions = append(sessions, c) // by the port that a probe had a moment ago
+			continue
+		}
 		if !strings.HasPrefix(verdict, "a NO [UNAVAILABLE]") {
 			t.Fatalf("without a port: %q, %v", verdict, c.err)
 		}
