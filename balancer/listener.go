@@ -100,12 +100,14 @@ func (l *Listener) accept(srv *Server) error {
 	}, func(err error) {
 		if time.Since(warned) >= acceptWarn {
 			warned = time.Now()
-			go srv.log.Warn("accept failed; connections wait", "event", "accept_failed", "listener", l.binding.Load().Name, "err", err)
+			srv.running.Go(func() { // not on the loop: the log may block
+				srv.log.Warn("accept failed; connections wait", "event", "accept_failed", "listener", l.binding.Load().Name, "err", err)
+			})
 		}
 	})
 }
 
-// close closes the socket. Nobody is served any more when it returns.
+// close closes the socket. Nobody is accepted any more when it returns; who was is served.
 func (l *Listener) close() {
 	if l.accepting != nil {
 		l.accepting.Stop()

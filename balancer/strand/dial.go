@@ -15,7 +15,8 @@ import (
 // a simultaneous open.
 const selfFrom = 1024
 
-// selfTries is how often it is tried anew then; package net tries twice as well.
+// selfTries is how often a connect is tried, if it was connected with itself or there was
+// no port: package net has two more tries after the first as well.
 const selfTries = 3
 
 // Socket makes a connection of the strand that is to be connected by Connect. What

@@ -73,7 +73,11 @@ func (c *Conn) convert() {
 	nc, err := net.FileConn(file)
 	_ = file.Close() // there is another descriptor, or nothing can be done
 	tcp, ok := nc.(*net.TCPConn)
-	if err != nil || !ok {
+	if err != nil {
+		return
+	}
+	if !ok {
+		_ = nc.Close() // no TCP: nobody's
 		return
 	}
 	_ = tcp.SetKeepAliveConfig(keep)

@@ -14,7 +14,7 @@ const (
 	// eagerTime is how long a loop that is busy waits with its processor in its hand, in
 	// milliseconds. A wait that Go's scheduler hears of costs two changes of threads, and
 	// has its monitor look every 20 microseconds what became of the processor: together a
-	// fifth of a login. A collection ends the wait by a signal.
+	// sixth of a bare relay's login. A collection ends the wait by a signal.
 	eagerTime = 1
 
 	// eagerTries is how many such waits may be in vain before the loop waits in the

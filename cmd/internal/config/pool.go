@@ -124,7 +124,8 @@ type Backend struct {
 	// not. Who is live at the old host then leaves it at his next login.
 	Name string `toml:"name" required:"yes" form:"name" example:"mail1"`
 
-	// Host name or address.
+	// Host name or address. What a name was found to be serves logins for ten seconds,
+	// and is asked for again when a connection fails.
 	Host string `toml:"host" required:"yes" form:"host" example:"mail1.internal.example.org"`
 
 	// Port of IMAP. 0: not served.
