@@ -16,6 +16,7 @@ import (
 // leaks has time to show and the probe has something to measure.
 const (
 	soakLogins = 20  // a second
+	soakUsers  = 500 // who log in again and again: usher remembers each for a quarter of an hour
 	soakNoops  = 200 // a second, over soakRounds sessions
 	soakRounds = 4   // sessions
 	soakPiece  = 4e6 // octets of a download
@@ -121,7 +122,7 @@ func (m *marathon) must(err error) {
 
 func (m *marathon) login(ctx context.Context, s load.Service, i int) error {
 	began := time.Now()
-	_, err := visit(ctx, s, i)
+	_, err := visit(ctx, s, i%soakUsers)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err != nil {

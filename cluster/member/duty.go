@@ -76,6 +76,7 @@ func (n *Node) forget(now int64) {
 	for k, r := range n.records {
 		if r.holds == 0 && r.seen <= now {
 			delete(n.records, k)
+			n.drop(r)
 		}
 	}
 	for about, at := range n.said {

@@ -269,3 +269,25 @@ func TestGuessLeavesNothing(t *testing.T) {
 		t.Error("a login that succeeded leaves nothing")
 	}
 }
+
+// Records of users who stay lie side by side, not each among the garbage of a login.
+func TestRecordsAreMadeInBlocks(t *testing.T) {
+	const users = 2000
+	f := newFleet(t, member.Options{})
+	keys := make([]place.Key, users)
+	for i := range keys {
+		keys[i] = place.Key(i+1) << 40
+	}
+	next := 0
+	if n := testing.AllocsPerRun(1, func() { // twice
+		for _, k := range keys[next : next+users/2] {
+			f.n.Confirm(f.n.Place(f.now, "p", k).Hold)
+		}
+		next += users / 2
+	}); n > users/2/4 {
+		t.Errorf("%v allocations for %d users", n, users/2)
+	}
+	if records, _ := f.n.Counts(); records != users {
+		t.Errorf("%d records, want %d", records, users)
+	}
+}

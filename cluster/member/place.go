@@ -196,27 +196,43 @@ func (n *Node) Release(now int64, hold uint64) (awaited bool) {
 	}
 	if r.holds == 0 && r.seen <= now {
 		delete(n.records, h.key)
-		if len(n.spare) < maxSpare {
-			n.spare = append(n.spare, r)
-		}
+		n.drop(r)
 	}
 	return awaited
 }
 
-// maxSpare bounds the records that are kept for the next: 16 KiB of them.
-const maxSpare = 256
+const (
+	// maxSpare bounds the records that are kept for the next: 8 KiB of them.
+	maxSpare = 256
+
+	// recordBlock is how many records are made at a time. One by one each of them would
+	// lie between the garbage of its user's handshake, and keep a page of that for as long
+	// as he is there: a kilobyte and a half for each of 2,000 users where the heap may
+	// grow by much before it is collected.
+	recordBlock = 32
+)
 
 // fresh is an empty record. A login that ends at once, as those of a storm of guesses
 // do, is to leave nothing for the collector either.
 func (n *Node) fresh() *record {
-	last := len(n.spare) - 1
-	if last < 0 {
-		return new(record)
+	if len(n.spare) == 0 {
+		block := make([]record, recordBlock)
+		for i := range block {
+			n.spare = append(n.spare, &block[i])
+		}
 	}
+	last := len(n.spare) - 1
 	r := n.spare[last]
 	n.spare = n.spare[:last]
 	*r = record{}
 	return r
+}
+
+// drop keeps a record that nobody has any more for the next.
+func (n *Node) drop(r *record) {
+	if len(n.spare) < maxSpare {
+		n.spare = append(n.spare, r)
+	}
 }
 
 // Leaves says whether a hold leaves something behind when it is given back: if not,

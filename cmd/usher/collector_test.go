@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"testing"
 	"testing/fstest"
+	"time"
 )
 
 func files(of map[string]string) fs.FS {
@@ -141,5 +142,60 @@ func TestEnvironmentWins(t *testing.T) {
 	stop()
 	if p, l := percentInForce(), debug.SetMemoryLimit(-1); p != 77 || l != 3<<30 {
 		t.Errorf("after the end: %d percent and a limit of %d", p, l)
+	}
+}
+
+// TestGrowth: however little lives, the heap may become some megabytes, and a large one grows
+// as Go has it.
+func TestGrowth(t *testing.T) {
+	const mib = 1 << 20
+	for _, tt := range []struct {
+		live, besides uint64
+		want          int
+	}{
+		{0, 0, 200},
+		{mib, mib, 200},
+		{2 * mib, 2 * mib, 150},
+		{2 * mib, 0, 200},
+		{3 * mib, mib, 125},
+		{4 * mib, 0, 100},
+		{6 * mib, mib, 100},
+		{8 * mib, 0, 100},
+		{12 * mib, mib, 100},
+		{1 << 40, mib, 100},
+	} {
+		if got := growth(tt.live, tt.besides); got != tt.want {
+			t.Errorf("with %d live and %d besides: got %d, want %d", tt.live, tt.besides, got, tt.want)
+		}
+	}
+}
+
+// TestCollectorFollowsTheHeap holds that what lives decides, up and down, and that nothing of
+// it is left behind.
+func TestCollectorFollowsTheHeap(t *testing.T) {
+	t.Setenv("GOGC", "")
+	t.Setenv("GOMEMLIMIT", "off")
+	was := percentInForce()
+	_, stop := collect(files(nil), 0)
+	defer stop()
+	await := func(what string, ok func(percent int) bool) {
+		t.Helper()
+		for end := time.Now().Add(20 * time.Second); !ok(percentInForce()); {
+			if time.Now().After(end) {
+				t.Fatalf("%s: %d percent", what, percentInForce())
+			}
+			runtime.GC()
+		}
+	}
+	much := make([]byte, 256<<20)
+	await("with much that lives", func(p int) bool { return p < 8*leastPercent/7 })
+	runtime.KeepAlive(much)
+	await("with little", func(p int) bool { return p > 3*leastPercent/2 })
+	stop()
+	for range 3 {
+		runtime.GC()
+	}
+	if p := percentInForce(); p != was {
+		t.Errorf("after the end: %d percent, were %d", p, was)
 	}
 }
