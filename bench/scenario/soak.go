@@ -122,7 +122,7 @@ func (m *marathon) must(err error) {
 
 func (m *marathon) login(ctx context.Context, s load.Service, i int) error {
 	began := time.Now()
-	_, err := visit(ctx, s, i%soakUsers)
+	_, err := visit(ctx, s, m.r.Params.SoakIdle+soakRounds+2+i%soakUsers) // none who has a session already
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err != nil {

@@ -245,6 +245,7 @@ func (n *Node) moves(now int64) {
 			}
 			if r.holds == 0 {
 				delete(n.records, m.Key) // where he was is of no account any more
+				n.drop(r)
 			}
 		} else if _, known := n.had[number]; !known {
 			n.had[number] = false

@@ -86,7 +86,7 @@ type Node struct {
 	old     map[place.Key]*record // live under keys of before
 	pools   []string              // names of pools that records number
 	surveys map[string]*survey    // by pool
-	spare   []*record             // of users who left nothing, for the next to come
+	spare   []*record             // of users who are forgotten, for the next to come
 	down    map[uint16]bool       // as seen from here
 	leaving bool                  // the node is being stopped: its life is the last one
 	sole    bool                  // it leads its log, in which nobody else has a vote

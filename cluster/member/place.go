@@ -202,13 +202,14 @@ func (n *Node) Release(now int64, hold uint64) (awaited bool) {
 }
 
 const (
-	// maxSpare bounds the records that are kept for the next: 8 KiB of them.
-	maxSpare = 256
+	// leastSpare is how many records are kept for the next in any case; beside it as many as
+	// there are in use. Each keeps its block, which nobody else can use: a kilobyte at worst.
+	leastSpare = 256
 
 	// recordBlock is how many records are made at a time. One by one each of them would
-	// lie between the garbage of its user's handshake, and keep a page of that for as long
-	// as he is there: a kilobyte and a half for each of 2,000 users where the heap may
-	// grow by much before it is collected.
+	// lie between the garbage of its user's handshake, and keep a part of its page for as
+	// long as he is there: where the heap grows to 16 MB between collections, half a
+	// kilobyte for each of 2,000 users.
 	recordBlock = 32
 )
 
@@ -230,7 +231,7 @@ func (n *Node) fresh() *record {
 
 // drop keeps a record that nobody has any more for the next.
 func (n *Node) drop(r *record) {
-	if len(n.spare) < maxSpare {
+	if len(n.spare) < leastSpare+len(n.records) {
 		n.spare = append(n.spare, r)
 	}
 }
