@@ -345,7 +345,10 @@ func (l *loop) adopt(a *adoption) {
 	conns := [2]Conn{a.pair.Client, a.pair.Server}
 	for side := range s.half {
 		h := &s.half[side]
-		*h = half{fd: int32(a.fd[side]), tls: none, in: none, out: none, pipe: none, window: 1, flags: canRead | canWrite | a.flag[side]}
+		*h = half{fd: int32(a.fd[side]), tls: none, in: none, out: none, pipe: none, window: 1, flags: canWrite | a.flag[side]}
+		if a.flag[side]&opening != 0 {
+			h.flags |= canRead // the kernel looks for records only when it is asked, or more comes
+		}
 		if sec := conns[side].Secured; sec != nil {
 			var k *secured
 			h.tls, k = l.keys.take()
@@ -364,11 +367,8 @@ func (l *loop) adopt(a *adoption) {
 		_ = unix.SetsockoptInt(a.fd[0], unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, notSent)
 	}
 	for side, fd := range a.fd {
-		ev := unix.EpollEvent{
-			Events: unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET&0xffffffff,
-			Fd:     id<<1 | int32(side), Pad: int32(l.gen),
-		}
-		if err := unix.EpollCtl(l.ep, unix.EPOLL_CTL_ADD, fd, &ev); err != nil {
+		ev := s.events(id, side)
+		if err := unix.EpollCtl(l.ep, unix.EPOLL_CTL_ADD, fd, &ev); err != nil { // what is there to be read is an event
 			l.end(id, s, lost(side), err)
 			return
 		}
@@ -386,6 +386,30 @@ func (l *loop) adopt(a *adoption) {
 		return
 	}
 	l.queue(id, s)
+}
+
+// events are those that a loop wants to hear of a side: of room for output only where there was
+// none once, which most sessions never come to. Each adoption would begin with two more.
+func (s *slot) events(id int32, side int) unix.EpollEvent {
+	ev := unix.EpollEvent{
+		Events: unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLET&0xffffffff,
+		Fd:     id<<1 | int32(side), Pad: int32(s.gen),
+	}
+	if s.half[side].flags&awaits != 0 {
+		ev.Events |= unix.EPOLLOUT
+	}
+	return ev
+}
+
+// full notes that a side takes no more. There is an event when it does, also if that is by now.
+func (l *loop) full(id int32, s *slot, side int) {
+	h := &s.half[side]
+	h.flags &^= canWrite
+	if h.flags&awaits == 0 {
+		h.flags |= awaits
+		ev := s.events(id, side)
+		_ = unix.EpollCtl(l.ep, unix.EPOLL_CTL_MOD, int(h.fd), &ev) // no error: it is in there, and ours
+	}
 }
 
 // forget closes and wipes what was to be adopted.

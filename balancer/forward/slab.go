@@ -36,6 +36,7 @@ const (
 	opening                     // the kernel opens the records that come
 	sealing                     // the kernel seals what we send
 	streams                     // what came last was no short message: bulk, and spliced if it is plaintext
+	awaits                      // it has been full once: events tell when it takes output again
 )
 
 // A half is a session's connection on one side.

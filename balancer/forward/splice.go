@@ -199,7 +199,7 @@ func (l *loop) flushPipe(id int32, s *slot, side int) bool {
 		})
 		if err != nil {
 			if errors.Is(err, unix.EAGAIN) {
-				h.flags &^= canWrite
+				l.full(id, s, side)
 			} else {
 				l.failWrite(id, s, side, err)
 			}

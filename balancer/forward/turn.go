@@ -351,7 +351,7 @@ func (l *loop) send(id int32, s *slot, side int, p []byte) {
 				l.failWrite(id, s, side, err)
 				return
 			}
-			h.flags &^= canWrite
+			l.full(id, s, side)
 			h.out = l.bufs.keep(p)
 			return
 		}
@@ -433,7 +433,7 @@ func (l *loop) flush(id int32, s *slot, side int) bool {
 		n, err := write(h.fd, p)
 		if err != nil {
 			if errors.Is(err, unix.EAGAIN) {
-				h.flags &^= canWrite
+				l.full(id, s, side)
 				l.bufs.keepOnly(h.out, p)
 			} else {
 				l.failWrite(id, s, side, err)

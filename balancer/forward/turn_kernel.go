@@ -167,7 +167,7 @@ func (l *loop) rekeyKernel(id int32, s *slot, side int) bool {
 		m := record.KeyUpdateMessage(false)
 		err := sendControl(int(h.fd), record.TypeHandshake, m[:])
 		if errors.Is(err, unix.EAGAIN) {
-			h.flags &^= canWrite
+			l.full(id, s, side)
 			return false
 		}
 		if err == nil {
@@ -196,7 +196,7 @@ func (l *loop) closeNotify(id int32, s *slot, side int) bool {
 	err := sendControl(int(h.fd), record.TypeAlert, m[:])
 	switch {
 	case errors.Is(err, unix.EAGAIN):
-		h.flags &^= canWrite
+		l.full(id, s, side)
 		return false
 	case err != nil && side == 0:
 		l.end(id, s, ClientLost, err)
