@@ -123,7 +123,8 @@ func (l *loop) resume(s *Strand) {
 	switch {
 	case s.left:
 		l.busy--
-		go s.next() // to its end
+		go s.next()   // to its end
+		l.yielded = 0 // it is to run, also if there is no other processor
 	case s.idle && len(l.idle) < maxIdle:
 		l.busy--
 		l.idle = append(l.idle, s)

@@ -14,8 +14,7 @@ const (
 	// eagerTime is how long a loop that is busy waits with its processor in its hand, in
 	// milliseconds. A wait that Go's scheduler hears of costs two changes of threads, and
 	// has its monitor look every 20 microseconds what became of the processor: together a
-	// sixth of a bare relay's login. A collection ends the wait by a signal, and what else could
-	// run there other processors take away.
+	// sixth of a bare relay's login. A collection ends the wait by a signal.
 	eagerTime = 4
 
 	// eagerTries is how many such waits may be in vain before the loop waits in the
@@ -25,9 +24,17 @@ const (
 	eagerTries = 2
 
 	// yieldEvery is how long a loop goes on before it lets Go's scheduler run what else there
-	// is, in nanoseconds. That wakes a thread, so it is not done for each wait; after ten
+	// is, in nanoseconds: goroutines that it has made ready wait as long if no other processor is
+	// idle and takes them away. It wakes a thread, so it is not done for each wait; after ten
 	// milliseconds the scheduler would do it.
 	yieldEvery = 8 * int64(time.Millisecond)
+
+	// settled is how many events in a row a loop has been busy with before the runtime's poller is
+	// to hear of it no more, and watchedConns how many connections it may have then. To come back
+	// has the kernel walk all of them, at a time that has a lock for the whole system: it is not to be done for each
+	// login, nor where thousands are silent.
+	settled      = 32
+	watchedConns = 1000
 )
 
 // A park is where a loop waits for long: in the runtime's own poller. That watches an epoll
@@ -43,6 +50,7 @@ type park struct {
 	n       int
 	err     error
 	tries   int // waits in hand that are left
+	row     int // events since it has waited in hand
 }
 
 func (p *park) open(ep int) error {
@@ -87,28 +95,41 @@ func (p *park) close() {
 
 // wait waits for events and returns them.
 func (l *loop) wait() []unix.EpollEvent {
-	if clock := now(); clock-l.yielded >= yieldEvery {
-		l.yielded = clock
+	p := &l.park
+	clock := now()
+	if clock-l.yielded >= yieldEvery {
 		runtime.Gosched()
+		clock = now()
+		l.yielded = clock
+		if runtime.GOMAXPROCS(0) == 1 { // by now: it may be changed at any time
+			p.tries = 0
+		}
 	}
 	if len(l.ready) > 0 {
 		return l.events[:epollNow(l.ep, l.events[:], 0)]
 	}
-	p := &l.park
 	if p.tries > 0 {
-		if n := epollNow(l.ep, l.events[:], eagerTime); n > 0 {
+		ms := min(eagerTime, int((yieldEvery-(clock-l.yielded))/int64(time.Millisecond))+1)
+		n := epollNow(l.ep, l.events[:], ms)
+		switch {
+		case n > 0:
 			p.tries = eagerTries
-			return l.events[:n]
+			if p.row += n; p.row > settled && len(l.conns)-len(l.free) < watchedConns {
+				p.watch(false)
+			}
+		case now()-clock >= int64(ms)*int64(time.Millisecond): // or it was a signal
+			p.tries--
 		}
-		p.tries--
-		return nil
+		return l.events[:n]
 	}
-	began := now()
 	l.parked()
+	waited := now() - clock
+	if waited >= int64(time.Millisecond) {
+		l.yielded = clock + waited // it has given its processor away
+	}
 	// One loop at most has a processor in its hand, and not the only one.
-	if p.n > 0 && now()-began < eagerTime*int64(time.Millisecond) && l == l.of.all[0] && runtime.GOMAXPROCS(0) > 1 {
-		p.tries = eagerTries
-		p.watch(false)
+	if p.n > 0 && waited < eagerTime*int64(time.Millisecond) && l == l.of.all[0] && runtime.GOMAXPROCS(0) > 1 {
+		p.tries, p.row = eagerTries, 0
 	}
 	return l.events[:max(p.n, 0)]
 }

@@ -79,6 +79,9 @@ func (n *Node) forget(now int64) {
 			n.drop(r)
 		}
 	}
+	if most := leastSpare + len(n.records); len(n.spare) > most {
+		n.spare = slices.Clone(n.spare[:most])
+	}
 	for about, at := range n.said {
 		if now-at >= 10*SayAgain {
 			delete(n.said, about)

@@ -203,7 +203,8 @@ func (n *Node) Release(now int64, hold uint64) (awaited bool) {
 
 const (
 	// leastSpare is how many records are kept for the next in any case; beside it as many as
-	// there are in use. Each keeps its block, which nobody else can use: a kilobyte at worst.
+	// there are in use, whenever one is put there. Each keeps its block, which nobody else can
+	// use: a kilobyte at worst.
 	leastSpare = 256
 
 	// recordBlock is how many records are made at a time. One by one each of them would

@@ -196,11 +196,14 @@ func TestCollectorFollowsTheHeap(t *testing.T) {
 	much := make([]byte, 4*leastHeap)
 	await("with much that lives", func(p int) bool { return p == leastPercent })
 	runtime.KeepAlive(much)
-	await("with little", func(int) bool { return true })
+	await("with little", func(p int) bool { return p > leastPercent })
 	stop()
 	much = make([]byte, 4*leastHeap)
 	for range 3 { // a follower that goes on would follow
+		ran := make(chan struct{})
+		runtime.SetFinalizer(&struct{ p *int }{new(int)}, func(any) { close(ran) })
 		runtime.GC()
+		<-ran
 	}
 	runtime.KeepAlive(much)
 	if p := percentInForce(); p != 77 {
