@@ -19,7 +19,7 @@ const (
 
 	// eagerTries is how many such waits may be in vain before the loop waits in the
 	// runtime's poller again, which costs nothing as long as it lasts: 8 ms are the time between
-	// logins that are more than a hundred a second. With a fourth of that 200 logins a second
+	// logins that are more than a hundred a second. With half of that 200 logins a second
 	// took a fifth more CPU time each.
 	eagerTries = 2
 
@@ -29,17 +29,17 @@ const (
 	// milliseconds the scheduler would do it.
 	yieldEvery = 8 * int64(time.Millisecond)
 
-	// settled is how many events in a row a loop has been busy with before the runtime's poller is
-	// to hear of it no more, and watchedConns how many connections it may have then. To come back
-	// has the kernel walk all of them, at a time that has a lock for the whole system: it is not to be done for each
-	// login, nor where thousands are silent.
+	// settled is how many events a loop has been busy with, without a rest, before the runtime's
+	// poller is to hear of it no more, and watchedConns how many connections it has then at
+	// most. To come back has the kernel walk all of them, with a lock of the whole system: that
+	// is not to be done for each login, nor where thousands are silent.
 	settled      = 32
 	watchedConns = 1000
 )
 
 // A park is where a loop waits for long: in the runtime's own poller. That watches an epoll
-// instance which has nothing in it but the loop's own, and has that only as long as the loop waits
-// here: else each event would wake the thread that waits in that poller, too, for nobody.
+// instance which has nothing in it but the loop's own, and has that no more once the loop has been
+// busy for a while: each event would wake the thread that waits in that poller, too, for nobody.
 type park struct {
 	ep      int // the loop's
 	file    *os.File
