@@ -34,6 +34,11 @@ func TestRecall(t *testing.T) {
 	r := newRig(t, s, 0, 0)
 	r.wants(acmeOf(i), nil, []string{"*.c.example.org"})
 	until(t, "all to be read", r.registrar.allRead)
+	until(t, "what has expired to be forgotten, which is after it was read", func() bool {
+		r.registrar.mu.Lock()
+		defer r.registrar.mu.Unlock()
+		return r.registrar.works[want{"old.c.example.org", ECDSA}] == nil
+	})
 	reads := s.loaded()
 	for _, name := range append(names, "due.c.example.org") {
 		if _, err := r.registrar.demand(t.Context(), name); err != nil {
