@@ -25,6 +25,12 @@ const (
 	besideBudget = 4
 	besideSplice = 4 * besideBudget * record.MaxPlaintext
 	dialogueNear = int64(20 * time.Millisecond)
+
+	// betweenTurns is how many turns of short pieces in a row belong to a session's bulk: the
+	// end of a long message, its answer, the next command, what goes before a literal, each of
+	// one turn or two. With more it is in a dialogue. Eight sessions in bulk would else
+	// have some command beside them all the time, and be held to besideBudget by it.
+	betweenTurns = 12
 )
 
 // turns gives turns to the sessions that stood in the FIFO when it began: first to all
@@ -45,13 +51,23 @@ func (l *loop) turns() {
 	}
 	l.fifo, l.spare = l.spare[:0], nil
 	for _, w := range waiting {
-		switch s := l.sessions.find(w.id, w.gen); {
-		case s == nil:
-		case s.streams():
+		s := l.sessions.find(w.id, w.gen)
+		if s == nil {
+			continue
+		}
+		if s.streams() {
+			s.between = betweenTurns
 			bulk = append(bulk, w)
-		case !l.turn(w, s, budget):
+			continue
+		}
+		talks := s.between == 0 && w != l.streamed
+		if s.between > 0 {
+			s.between--
+		}
+		if !l.turn(w, s, budget) {
 			return
-		case w != l.streamed: // or it is between two messages
+		}
+		if talks {
 			l.talked = l.clock
 		}
 	}

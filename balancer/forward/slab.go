@@ -58,16 +58,17 @@ func (h *half) seals() bool { return h.tls != none && h.flags&sealing == 0 }
 // A slot is an established session. It has no pointer: the garbage collector
 // does not look into the slab, however many sessions it has.
 type slot struct {
-	gen    uint32  // the session's, 0 while free
-	next   int32   // free list
-	meter  int32   // what others know of it
-	last   int64   // when data last moved, in nanoseconds of the loop's clock
-	grace  int64   // when to end the session all the same, 0 for never
-	half   [2]half // client, server
-	queued bool    // stands in the FIFO
-	noted  bool    // why is set
-	why    End
-	errno  uint32 // of a back end's read that failed, 0 for none
+	gen     uint32  // the session's, 0 while free
+	next    int32   // free list
+	meter   int32   // what others know of it
+	last    int64   // when data last moved, in nanoseconds of the loop's clock
+	grace   int64   // when to end the session all the same, 0 for never
+	half    [2]half // client, server
+	queued  bool    // stands in the FIFO
+	noted   bool    // why is set
+	why     End
+	between uint8  // how many more turns of short pieces belong to its bulk, see betweenTurns
+	errno   uint32 // of a back end's read that failed, 0 for none
 }
 
 // streams tells whether what came last in one of the directions was more than a message.
