@@ -476,6 +476,7 @@ func (l *loop) count(id int32, side, n int) {
 		src.flags &^= streams
 	} else {
 		src.flags |= streams
+		s.between = betweenTurns
 	}
 }
 

@@ -56,7 +56,6 @@ func (l *loop) turns() {
 			continue
 		}
 		if s.streams() {
-			s.between = betweenTurns
 			bulk = append(bulk, w)
 			continue
 		}

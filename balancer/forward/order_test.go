@@ -47,7 +47,9 @@ func TestCommandsOfBulkAreNoDialogue(t *testing.T) {
 		t.Error("who fetches one message after another counts as in a dialogue")
 	}
 	for range betweenTurns + 1 {
-		pass(rigs[0].client, rigs[0].server, 20)
+		for _, s := range rigs[:2] { // the one that was in bulk last may not count
+			pass(s.client, s.server, 20)
+		}
 	}
 	if talked() == before {
 		t.Error("who goes on with short messages does not count as in a dialogue")
