@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"runtime/debug"
-	"runtime/metrics"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -170,73 +168,6 @@ func newNode(c *config.Config, log *logger) (*node, error) {
 	n.running.Go(n.watchReady)
 	n.running.Go(n.keepGuard)
 	return n, nil
-}
-
-const (
-	// tidyEvery is the time between two looks whether memory can be given back. A look
-	// wakes the processor; after a rush that has ended two of them pass at most.
-	tidyEvery = 2 * time.Second
-
-	// tidyStep is how much more than after the last time makes it worth a
-	// garbage collection: what 300 idle sessions take. It is done at rest only, and
-	// takes some milliseconds.
-	tidyStep = 256 << 10
-
-	// tidyFew is how many connections between two looks are no rush any more, and
-	// tidyLot how much is given back although they come: a collection for some
-	// hundred logins is none for each of them.
-	tidyFew = 20
-	tidyLot = 32 << 20
-
-	// tidyAgain is after how many looks it is done once more: what the engine
-	// keeps ready for sessions in use is given up by then.
-	tidyAgain = 3
-)
-
-// tidy gives memory back to the kernel once a rush of connections is over. A
-// handshake leaves 70 KiB of garbage, an established session less than one: a
-// node at rest should not look like one in the storm after a power cut.
-func (n *node) tidy() {
-	tick := time.NewTicker(tidyEvery)
-	defer tick.Stop()
-	sample := []metrics.Sample{
-		{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/unused:bytes"}, {Name: "/memory/classes/heap/free:bytes"},
-	}
-	held := func() (sum uint64) {
-		metrics.Read(sample)
-		for _, s := range sample {
-			sum += s.Value.Uint64()
-		}
-		return sum
-	}
-	var last, floor uint64
-	again := 0
-	for {
-		select {
-		case <-n.ctx.Done():
-			return
-		case <-tick.C:
-		}
-		accepted := uint64(0)
-		for _, st := range n.server.Stats() {
-			accepted += st.Accepted.Load()
-		}
-		now := held()
-		if now > floor+tidyStep {
-			again = tidyAgain
-		}
-		if accepted != last && accepted-last <= tidyFew && now > floor+tidyLot {
-			debug.FreeOSMemory()
-			floor = held()
-		}
-		if again > 0 && accepted == last {
-			if again--; now > floor+tidyStep || again == 0 {
-				debug.FreeOSMemory()
-				floor = held()
-			}
-		}
-		floor, last = min(floor, now), accepted
-	}
 }
 
 // start puts the first configuration into force. Back ends are looked at

@@ -12,15 +12,16 @@ const readyEvery = time.Second
 
 // watchReady tells when what /readyz answers is another, until the node ends.
 func (n *node) watchReady() {
-	tick := time.NewTicker(readyEvery)
-	defer tick.Stop()
+	beat := time.NewTimer(n.beat(readyEvery))
+	defer beat.Stop()
 	var was readiness
 	for {
 		select {
 		case <-n.ctx.Done():
 			return
-		case <-tick.C:
+		case <-beat.C:
 		}
+		beat.Reset(n.beat(readyEvery))
 		now := readiness{was.known, n.ready.Reasons(), n.ready.Degraded()}
 		now.known = was.known || len(now.reasons) == 0
 		now.say(was, n.log)

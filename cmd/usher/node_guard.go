@@ -33,14 +33,15 @@ func guardOptions(c config.Guard) guard.Options {
 // keepGuard has the memory of failed logins forget, tells other nodes what is new in
 // it and the log what began and ended.
 func (n *node) keepGuard() {
-	tick := time.NewTicker(guardEvery)
-	defer tick.Stop()
+	beat := time.NewTimer(n.beat(guardEvery))
+	defer beat.Stop()
 	asked := 0
 	for {
 		select {
 		case <-n.ctx.Done():
 			return
-		case now := <-tick.C:
+		case now := <-beat.C:
+			beat.Reset(n.beat(guardEvery))
 			events, more := n.guard.Tick(now)
 			n.sayPenalties(events, more)
 			n.fleet.Tell(n.guard.News(now))
