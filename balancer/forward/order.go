@@ -31,6 +31,11 @@ const (
 	// one turn or two. With more it is in a dialogue. Eight sessions in bulk would else
 	// have some command beside them all the time, and be held to besideBudget by it.
 	betweenTurns = 12
+
+	// betweenTime is how long a session in bulk may pause before what comes next is a dialogue:
+	// its client asks for the next message as soon as he has one. Who reads what he has
+	// downloaded, and then goes on, is somebody who types.
+	betweenTime = int64(500 * time.Millisecond)
 )
 
 // turns gives turns to the sessions that stood in the FIFO when it began: first to all
@@ -58,6 +63,9 @@ func (l *loop) turns() {
 		if s.streams() {
 			bulk = append(bulk, w)
 			continue
+		}
+		if l.clock-s.last > betweenTime {
+			s.between = 0
 		}
 		talks := s.between == 0 && w != l.streamed
 		if s.between > 0 {
