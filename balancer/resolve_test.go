@@ -81,7 +81,7 @@ func listenLocal(t *testing.T) net.Listener {
 // inStrand has a strand do something, and waits for it.
 func inStrand(t *testing.T, do func(*strand.Strand)) {
 	t.Helper()
-	loops, err := strand.New(1)
+	loops, err := strand.New(1, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

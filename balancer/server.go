@@ -86,7 +86,7 @@ func (srv *Server) Apply(o Options) error {
 		return err
 	}
 	if srv.loops == nil && len(bindings) > 0 {
-		if srv.loops, err = strand.New(strand.Processors()); err != nil {
+		if srv.loops, err = strand.New(strand.Processors(), nudge(srv.deps.Engine)); err != nil {
 			return err
 		}
 	}
@@ -127,6 +127,15 @@ func (srv *Server) Apply(o Options) error {
 		srv.closeListener(l)
 	}
 	return errors.Join(errs...)
+}
+
+// nudge is what busy loops of logins call for an engine that waits where they do not look;
+// nil if it does not need that.
+func nudge(engine forward.Engine) func() bool {
+	if e, ok := engine.(interface{ Nudge() bool }); ok {
+		return e.Nudge
+	}
+	return nil
 }
 
 func (srv *Server) newPools(options []PoolOptions) (map[string]*Pool, error) {

@@ -118,6 +118,26 @@ func (l *loop) wakeUp() {
 	}
 }
 
+// nudge ends a wait in the park if something has come, and says whether it has. A loop that
+// has been called is not looked after: it is ready already, and most calls are adoptions,
+// which nobody waits for.
+func (l *loop) nudge() bool {
+	if !l.mu.TryLock() { // somebody is about to wake it, or it has just woken
+		return false
+	}
+	defer l.mu.Unlock()
+	if l.over || l.waits != parked {
+		return false
+	}
+	look := [1]unix.PollFd{{Fd: int32(l.ep), Events: unix.POLLIN}} //nolint:gosec // a descriptor
+	if n, err := unix.Poll(look[:], 0); n < 1 || err != nil {
+		return false
+	}
+	l.waits = nowhere // it has been woken
+	l.park.ring()
+	return true
+}
+
 // lock gives the loop a thread of its own, or takes it away.
 func (l *loop) lock(own bool) {
 	switch {

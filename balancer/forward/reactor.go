@@ -119,6 +119,17 @@ func (r *Reactor) SetGate(until int64) {
 	r.copy.SetGate(until)
 }
 
+// Nudge makes those loops ready that wait in the runtime's poller and for whose sessions
+// something has come, and says whether there are any. The poller is asked when a processor has nothing
+// to do, or every ten milliseconds: whoever keeps all of them busy for longer calls Nudge
+// meanwhile, and then lets the scheduler run what is ready.
+func (r *Reactor) Nudge() (woken bool) {
+	for _, l := range r.loops {
+		woken = l.nudge() || woken
+	}
+	return woken
+}
+
 // Spliced counts the octets that went through splice(2).
 func (r *Reactor) Spliced() uint64 {
 	n := r.copy.Spliced()

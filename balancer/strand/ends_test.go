@@ -86,7 +86,7 @@ func TestReuse(t *testing.T) {
 
 // TestCloseTwice closes loops that are closed.
 func TestCloseTwice(t *testing.T) {
-	ls, err := New(0) // is one
+	ls, err := New(0, nil) // is one
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +101,7 @@ func TestCloseTwice(t *testing.T) {
 func TestNoLoops(t *testing.T) {
 	before := files(t)
 	restore := scarce(t)
-	_, err := New(2)
+	_, err := New(2, nil)
 	restore()
 	if err == nil {
 		t.Error("there are loops without a descriptor")

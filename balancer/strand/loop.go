@@ -1,6 +1,7 @@
 package strand
 
 import (
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -37,6 +38,7 @@ type loop struct {
 	ready   []*Strand
 	idle    []*Strand
 	yielded int64 // when others could last run
+	nudged  int64 // when those were last looked after who wait in the runtime's poller
 	begun   int64 // when a strand was last given a job
 	busy    int   // strands that have one, and have not left
 	nearest int64 // no wait is over before; 0: none ever
@@ -106,6 +108,7 @@ func (l *loop) queue(s *Strand) {
 func (l *loop) turns() {
 	n := min(len(l.ready), maxTurns)
 	for i := range n {
+		l.nudge()
 		s := l.ready[i]
 		s.queued = false
 		l.load.Add(-1)
@@ -114,6 +117,22 @@ func (l *loop) turns() {
 	rest := copy(l.ready, l.ready[n:])
 	clear(l.ready[rest:])
 	l.ready = l.ready[:rest]
+}
+
+// nudge has those run for whom something has come, while the loop is busy.
+func (l *loop) nudge() {
+	if l.of.nudge == nil {
+		return
+	}
+	clock := now()
+	if clock-l.nudged < nudgeEvery {
+		return
+	}
+	l.nudged = clock
+	if l.of.nudge() {
+		runtime.Gosched()
+		l.yielded = clock
+	}
 }
 
 // resume goes on with a strand until it waits, leaves or has done its job.

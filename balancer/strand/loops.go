@@ -10,13 +10,19 @@ import (
 
 // Loops run strands. All methods may be called by any goroutine.
 type Loops struct {
-	all []*loop
-	wg  sync.WaitGroup
+	all   []*loop
+	nudge func() bool // nil for none
+	wg    sync.WaitGroup
 }
 
 // New opens n loops, which run until Close.
-func New(n int) (*Loops, error) {
-	ls := new(Loops)
+//
+// Loops that are busy keep Go's processors to themselves, and who waits in the runtime's poller
+// hears of nothing until one of them is idle or ten milliseconds are over. Such loops call
+// nudge about every millisecond, from several goroutines: it makes those ready for whom
+// something has come, in some microseconds, and says whether it has. Nil is fine.
+func New(n int, nudge func() bool) (*Loops, error) {
+	ls := &Loops{nudge: nudge}
 	for range max(n, 1) {
 		l, err := newLoop(ls)
 		if err != nil {

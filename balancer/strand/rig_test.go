@@ -45,7 +45,7 @@ func files(t testing.TB) int {
 func open(t testing.TB, n int) *Loops {
 	t.Helper()
 	before := files(t)
-	ls, err := New(n)
+	ls, err := New(n, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,6 +29,11 @@ const (
 	// milliseconds the scheduler would do it.
 	yieldEvery = 8 * int64(time.Millisecond)
 
+	// nudgeEvery is the time between two looks, in nanoseconds, whether something has come for
+	// those who wait in the runtime's poller: what a round trip of an open session takes longer
+	// while all processors run logins. A look is a system call, a thousandth of that time.
+	nudgeEvery = int64(time.Millisecond)
+
 	// settled is how many events a loop has been busy with, without a rest, before the runtime's
 	// poller is to hear of it no more, and watchedConns how many connections it has then at
 	// most. To come back has the kernel walk all of them, with a lock of the whole system: that

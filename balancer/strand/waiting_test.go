@@ -13,7 +13,7 @@ func TestWaiting(t *testing.T) {
 	if ctx := t.Context(); Waiting(ctx) != ctx {
 		t.Error("a context that is no strand's was changed")
 	}
-	loops, err := New(1)
+	loops, err := New(1, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
