@@ -101,6 +101,8 @@ var groups = []group{
 		{"threads_ratio", "Threads, last minute / first", false},
 		{"mb_per_s", "Throughput of the probe", false},
 		{"mb_per_s_ratio", "Throughput of the probe, last minute / first", false},
+		{"direct_mb_per_s", "Throughput of the back end itself, without TLS", false},
+		{"direct_mb_per_s_ratio", "Throughput of the back end itself, last minute / first", false},
 		{"cpu_ms_per_s", "CPU of the mix", false},
 		{"cpu_ms_per_s_ratio", "CPU of the mix, last minute / first", false},
 		{"login_p50_ms", "Time of a login, median", false},

@@ -26,7 +26,7 @@ var given = []struct{ scenarios, metrics string }{
 	{"fleet-*", "cpu_us rate p50_ms p99_ms failed cpu_us_one rate_one cpu_ms_per_s_others " +
 		"death_failures death_lost death_s death_p99_ms death_behind_ms"},
 	{"soak", "pss_mib pss_mib_ratio private_mib private_mib_ratio files files_ratio threads threads_ratio " +
-		"mb_per_s mb_per_s_ratio cpu_ms_per_s failed [login_p50_ms] " +
+		"mb_per_s mb_per_s_ratio direct_mb_per_s direct_mb_per_s_ratio cpu_ms_per_s failed [login_p50_ms] " +
 		"[kernel_mib] [kernel_mib_ratio] [cpu_ms_per_s_ratio] [login_p50_ms_ratio]"},
 }
 

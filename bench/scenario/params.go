@@ -96,7 +96,7 @@ func Default() Params {
 		Storm: 9000, StormLimit: time.Minute, StormShare: 0.2,
 		Users: 600, Hour: 10 * time.Second, DayShare: 0.4,
 		Fleets: []int{1, 3, 5}, FleetTime: 3 * time.Second, FleetShare: 0.6,
-		Soak: 30 * time.Minute, SoakEvery: 10 * time.Second, SoakIdle: 500, SoakProbe: 64e6,
+		Soak: 30 * time.Minute, SoakEvery: 5 * time.Second, SoakIdle: 500, SoakProbe: 64e6,
 		Limit: 3 * time.Minute,
 	}
 }

@@ -65,7 +65,7 @@ func newRig(t *testing.T, o sink.Options) *rig {
 		<-ended
 	})
 	r := &rig{logins: func() int64 { return s.Stats().Logins }, imap: s.IMAP()[0], pop3: s.POP3()[0], alive: map[*peers.Target]func(){}}
-	r.site.Dir = t.TempDir()
+	r.site.Dir, r.site.SinkIMAP, r.site.SinkPOP3 = t.TempDir(), r.imap, r.pop3
 	r.site.CertFile, r.site.KeyFile, r.roots, err = peers.NewCertificate(r.site.Dir)
 	if err != nil {
 		t.Fatal(err)

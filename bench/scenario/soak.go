@@ -49,6 +49,7 @@ type marathon struct {
 	tracks []*track
 	at     []float64 // seconds of each sample
 
+	pause  sync.RWMutex // locked while the mix pauses
 	mu     sync.Mutex
 	logins []time.Duration // since the last sample
 	faults []error         // that ended a part of the mix
@@ -72,6 +73,11 @@ func longSoak(ctx context.Context, r *Round) error {
 		}
 	}
 	busy := sessions[r.Params.SoakIdle:]
+	straight, err := enter(ctx, load.Service{Protocol: "imap", Security: "plain", Addr: r.Site.SinkIMAP}, r.Params.SoakIdle+soakRounds+1)
+	if err != nil {
+		return fmt.Errorf("log in at the back end: %w", err)
+	}
+	defer straight.Close()
 	mixing, stop := context.WithCancel(ctx)
 	defer stop()
 	var mix sync.WaitGroup
@@ -96,7 +102,7 @@ func longSoak(ctx context.Context, r *Round) error {
 			return busy[soakRounds].Download(soakPiece)
 		}))
 	})
-	err = m.sample(ctx, busy[soakRounds+1])
+	err = m.sample(ctx, probe{target: busy[soakRounds+1], stub: straight})
 	stop()
 	mix.Wait()
 	if err := errors.Join(append(m.faults, err, ctx.Err())...); err != nil {
@@ -108,6 +114,7 @@ func longSoak(ctx context.Context, r *Round) error {
 // steady runs op at a rate until the context ends.
 func (m *marathon) steady(ctx context.Context, rate float64, op func(ctx context.Context, i int) error) error {
 	const ever = 1 << 40
+	op = m.unpaused(op)
 	return load.Open(ctx, rate, ever, func(_ context.Context, i int) error { return op(m.r.life, i) }).First
 }
 
@@ -134,7 +141,7 @@ func (m *marathon) login(ctx context.Context, s load.Service, i int) error {
 }
 
 // sample takes all figures every SoakEvery.
-func (m *marathon) sample(ctx context.Context, probe *load.Client) error {
+func (m *marathon) sample(ctx context.Context, speed probe) error {
 	p := m.r.Params
 	began := time.Now()
 	tick := time.NewTicker(p.SoakEvery)
@@ -158,15 +165,13 @@ func (m *marathon) sample(ctx context.Context, probe *load.Client) error {
 		if err != nil {
 			return err
 		}
-		start := time.Now()
-		if err := probe.Download(p.SoakProbe); err != nil {
-			return fmt.Errorf("the probe: %w", err)
+		m.at = append(m.at, time.Since(began).Seconds())
+		if err := m.probe(speed); err != nil {
+			return err
 		}
-		speed := float64(p.SoakProbe) / 1e6 / time.Since(start).Seconds()
 		if before, was, err = m.r.cpuNow(); err != nil { // what the probe used is not the mix's
 			return err
 		}
-		m.at = append(m.at, time.Since(began).Seconds())
 		m.track("pss_mib", "MiB", result.Lower, float64(f.memory.PSS)/(1<<20))
 		m.track("private_mib", "MiB", result.Lower, float64(f.memory.Private)/(1<<20))
 		if f.kernel >= 0 {
@@ -174,7 +179,6 @@ func (m *marathon) sample(ctx context.Context, probe *load.Client) error {
 		}
 		m.track("files", "", result.Lower, float64(f.files))
 		m.track("threads", "", result.Lower, float64(f.threads))
-		m.track("mb_per_s", "MB/s", result.Higher, speed)
 		m.track("cpu_ms_per_s", "ms/s", result.Lower, share)
 		if median, ok := m.median(); ok {
 			m.track("login_p50_ms", "ms", result.Lower, median)
