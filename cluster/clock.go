@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -16,4 +17,10 @@ func bootTime() int64 {
 		panic("cluster: no CLOCK_BOOTTIME: " + errno.Error()) // every Linux has it
 	}
 	return ts.Nano()
+}
+
+// Beat is how long it is until a time that is the same for all who do something so often, on
+// this machine: a node at rest is woken once by what is due each second, not by each of it.
+func Beat(every time.Duration) time.Duration {
+	return every - time.Duration(bootTime())%every
 }

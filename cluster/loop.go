@@ -44,12 +44,11 @@ const (
 // keep is the loop: it looks and reports. Nothing in it waits for another node:
 // the lease hangs on it.
 func (f *Fleet) keep() {
-	tick := time.NewTicker(lookEvery)
+	tick := time.NewTimer(lookEvery)
 	defer tick.Stop()
 	var reported int64
 	var leader raft.ServerID
 	var life uint64
-	was := lookEvery
 	for {
 		select {
 		case <-f.ctx.Done():
@@ -58,10 +57,7 @@ func (f *Fleet) keep() {
 		case <-f.poke:
 		}
 		f.look()
-		if pace := f.pace(); pace != was {
-			was = pace
-			tick.Reset(pace)
-		}
+		tick.Reset(f.pace())
 		f.keepFleet()
 		f.watch()
 		_, who := f.raft.LeaderWithID()
@@ -99,7 +95,7 @@ func (f *Fleet) pace() time.Duration {
 	case f.busy():
 		return lookEvery
 	case f.gossip == nil && bootTime()-f.stirred.Load() >= int64(aloneCalm):
-		return aloneEvery
+		return Beat(aloneEvery)
 	}
 	return restEvery
 }
@@ -122,7 +118,7 @@ func (f *Fleet) busy() bool {
 // manage is what a leader does that may wait: for its own election, and for the
 // fleet to be as it should.
 func (f *Fleet) manage() {
-	tick := time.NewTicker(reconcileEvery)
+	tick := time.NewTimer(Beat(reconcileEvery))
 	defer tick.Stop()
 	for {
 		select {
@@ -137,6 +133,7 @@ func (f *Fleet) manage() {
 		case <-f.told:
 			f.reconcile()
 		case <-tick.C:
+			tick.Reset(Beat(reconcileEvery))
 			f.unplaced()
 			f.reconcile()
 		}

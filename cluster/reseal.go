@@ -16,7 +16,7 @@ const resealEvery = 2 * time.Second
 // keepSealed has values sealed with the secret in use: the leader after a rotation, and
 // whoever alone can open them, as it has stored them before it had a fleet.
 func (f *Fleet) keepSealed() {
-	tick := time.NewTicker(resealEvery)
+	tick := time.NewTimer(Beat(resealEvery))
 	defer tick.Stop()
 	var lost map[string]int
 	for {
@@ -24,6 +24,7 @@ func (f *Fleet) keepSealed() {
 		case <-f.ctx.Done():
 			return
 		case <-tick.C:
+			tick.Reset(Beat(resealEvery))
 			lost = f.keepLost(lost)
 			f.missTickets()
 		case <-f.resealing:

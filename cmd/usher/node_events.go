@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"usher.example/cluster"
 )
 
 // readyEvery is the time between two looks whether the node is ready: those who ask
@@ -12,7 +14,7 @@ const readyEvery = time.Second
 
 // watchReady tells when what /readyz answers is another, until the node ends.
 func (n *node) watchReady() {
-	beat := time.NewTimer(n.beat(readyEvery))
+	beat := time.NewTimer(cluster.Beat(readyEvery))
 	defer beat.Stop()
 	var was readiness
 	for {
@@ -21,7 +23,7 @@ func (n *node) watchReady() {
 			return
 		case <-beat.C:
 		}
-		beat.Reset(n.beat(readyEvery))
+		beat.Reset(cluster.Beat(readyEvery))
 		now := readiness{was.known, n.ready.Reasons(), n.ready.Degraded()}
 		now.known = was.known || len(now.reasons) == 0
 		now.say(was, n.log)

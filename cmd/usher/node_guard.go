@@ -9,6 +9,7 @@ import (
 
 	"usher.example/balancer/admin"
 	"usher.example/balancer/guard"
+	"usher.example/cluster"
 	"usher.example/cmd/internal/config"
 )
 
@@ -33,7 +34,7 @@ func guardOptions(c config.Guard) guard.Options {
 // keepGuard has the memory of failed logins forget, tells other nodes what is new in
 // it and the log what began and ended.
 func (n *node) keepGuard() {
-	beat := time.NewTimer(n.beat(guardEvery))
+	beat := time.NewTimer(cluster.Beat(guardEvery))
 	defer beat.Stop()
 	asked := 0
 	for {
@@ -41,7 +42,7 @@ func (n *node) keepGuard() {
 		case <-n.ctx.Done():
 			return
 		case now := <-beat.C:
-			beat.Reset(n.beat(guardEvery))
+			beat.Reset(cluster.Beat(guardEvery))
 			events, more := n.guard.Tick(now)
 			n.sayPenalties(events, more)
 			n.fleet.Tell(n.guard.News(now))

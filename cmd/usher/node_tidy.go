@@ -4,6 +4,8 @@ import (
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
+
+	"usher.example/cluster"
 )
 
 const (
@@ -31,17 +33,11 @@ const (
 	tidyAgain = 3
 )
 
-// beat is how long it is until a time that is the same for all who do something so often:
-// a node at rest is woken once by what is due each second, not by each of it.
-func (n *node) beat(every time.Duration) time.Duration {
-	return every - time.Since(n.started)%every
-}
-
 // tidy gives memory back to the kernel once a rush of connections is over. A
 // handshake leaves 70 KiB of garbage, an established session less than one: a
 // node at rest should not look like one in the storm after a power cut.
 func (n *node) tidy() {
-	beat := time.NewTimer(n.beat(tidyEvery))
+	beat := time.NewTimer(cluster.Beat(tidyEvery))
 	defer beat.Stop()
 	sample := []metrics.Sample{
 		{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/unused:bytes"}, {Name: "/memory/classes/heap/free:bytes"},
@@ -60,7 +56,7 @@ func (n *node) tidy() {
 			return
 		case <-beat.C:
 		}
-		beat.Reset(n.beat(tidyEvery))
+		beat.Reset(cluster.Beat(tidyEvery))
 		accepted := uint64(0)
 		for _, st := range n.server.Stats() {
 			accepted += st.Accepted.Load()

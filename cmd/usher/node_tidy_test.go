@@ -3,7 +3,6 @@ package main
 import (
 	"slices"
 	"testing"
-	"time"
 )
 
 // A node gives memory back at the first look after a rush and once more after it, and in a
@@ -31,19 +30,6 @@ func TestTidier(t *testing.T) {
 		}
 		if !slices.Equal(got, tt.want) {
 			t.Errorf("%s: collects %v, want %v", tt.name, got, tt.want)
-		}
-	}
-}
-
-// What is done each second is due at the same time, whenever it was begun.
-func TestBeats(t *testing.T) {
-	n := &node{started: time.Now().Add(-1234567 * time.Microsecond)}
-	for _, every := range []time.Duration{time.Second, 2 * time.Second} {
-		before := time.Since(n.started)
-		wait := n.beat(every)
-		after := time.Since(n.started)
-		if due := (after + wait).Truncate(every); wait <= 0 || wait > every || due < before+wait {
-			t.Errorf("of each %v the next is in %v, between %v and %v after the start", every, wait, before+wait, after+wait)
 		}
 	}
 }
