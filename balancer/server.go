@@ -132,7 +132,7 @@ func (srv *Server) Apply(o Options) error {
 // nudge is what busy loops of logins call for an engine that waits where they do not look;
 // nil if it does not need that.
 func nudge(engine forward.Engine) func() bool {
-	if e, ok := engine.(interface{ Nudge() bool }); ok {
+	if e, ok := engine.(forward.Nudger); ok {
 		return e.Nudge
 	}
 	return nil

@@ -118,7 +118,7 @@ func (f *Fleet) busy() bool {
 // manage is what a leader does that may wait: for its own election, and for the
 // fleet to be as it should.
 func (f *Fleet) manage() {
-	tick := time.NewTimer(Beat(reconcileEvery))
+	tick := time.NewTimer(reconcileEvery + Beat(reconcileEvery)) // at the start all is new
 	defer tick.Stop()
 	for {
 		select {

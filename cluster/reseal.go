@@ -16,7 +16,7 @@ const resealEvery = 2 * time.Second
 // keepSealed has values sealed with the secret in use: the leader after a rotation, and
 // whoever alone can open them, as it has stored them before it had a fleet.
 func (f *Fleet) keepSealed() {
-	tick := time.NewTimer(Beat(resealEvery))
+	tick := time.NewTimer(resealEvery + Beat(resealEvery)) // who starts is behind for a while
 	defer tick.Stop()
 	var lost map[string]int
 	for {

@@ -122,15 +122,14 @@ func (l *loop) wakeUp() {
 // has been called is not looked after: it is ready already, and most calls are adoptions,
 // which nobody waits for.
 func (l *loop) nudge() bool {
-	if !l.mu.TryLock() { // somebody is about to wake it, or it has just woken
+	if !l.mu.TryLock() { // it is about to wait or has woken, or somebody wakes it
 		return false
 	}
 	defer l.mu.Unlock()
 	if l.over || l.waits != parked {
 		return false
 	}
-	look := [1]unix.PollFd{{Fd: int32(l.ep), Events: unix.POLLIN}} //nolint:gosec // a descriptor
-	if n, err := unix.Poll(look[:], 0); n < 1 || err != nil {
+	if !readable(l.ep) {
 		return false
 	}
 	l.waits = nowhere // it has been woken

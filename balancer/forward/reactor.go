@@ -59,7 +59,19 @@ type ended struct {
 	res  Result
 }
 
-var _ Engine = (*Reactor)(nil)
+var (
+	_ Engine = (*Reactor)(nil)
+	_ Nudger = (*Reactor)(nil)
+)
+
+// A Nudger is an engine that waits in the runtime's poller. It is asked when a processor has nothing to
+// do, or every ten milliseconds: whoever keeps all of them busy for longer calls Nudge
+// meanwhile, and then lets the scheduler run what is ready.
+type Nudger interface {
+	// Nudge makes ready whom something has come for, and says whether there is anybody. It takes a
+	// few microseconds, and any goroutine may call it at any time.
+	Nudge() bool
+}
 
 // Options are how a [Reactor] works. The zero value is ready.
 type Options struct {
@@ -119,10 +131,7 @@ func (r *Reactor) SetGate(until int64) {
 	r.copy.SetGate(until)
 }
 
-// Nudge makes those loops ready that wait in the runtime's poller and for whose sessions
-// something has come, and says whether there are any. The poller is asked when a processor has nothing
-// to do, or every ten milliseconds: whoever keeps all of them busy for longer calls Nudge
-// meanwhile, and then lets the scheduler run what is ready.
+// Nudge implements [Nudger], for loops whose sessions something has come for.
 func (r *Reactor) Nudge() (woken bool) {
 	for _, l := range r.loops {
 		woken = l.nudge() || woken

@@ -30,3 +30,12 @@ func brief(call uintptr, fd int32, p []byte) (int, error) {
 	n, _, errno := unix.RawSyscall(call, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)))
 	return outcome(n, errno)
 }
+
+// readable says whether there is something to be read from a descriptor. It does not wait, and the
+// scheduler does not hear of it: the caller may hold a lock.
+func readable(fd int) bool {
+	look := unix.PollFd{Fd: int32(fd), Events: unix.POLLIN} //nolint:gosec // a descriptor
+	var limit unix.Timespec
+	n, _, errno := unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&look)), 1, uintptr(unsafe.Pointer(&limit)), 0, 0, 0)
+	return errno == 0 && n == 1
+}

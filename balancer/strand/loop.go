@@ -1,7 +1,6 @@
 package strand
 
 import (
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -130,8 +129,7 @@ func (l *loop) nudge() {
 	}
 	l.nudged = clock
 	if l.of.nudge() {
-		runtime.Gosched()
-		l.yielded = clock
+		l.yield()
 	}
 }
 

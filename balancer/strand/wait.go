@@ -103,12 +103,7 @@ func (l *loop) wait() []unix.EpollEvent {
 	p := &l.park
 	clock := now()
 	if clock-l.yielded >= yieldEvery {
-		runtime.Gosched()
-		clock = now()
-		l.yielded = clock
-		if runtime.GOMAXPROCS(0) == 1 { // by now: it may be changed at any time
-			p.tries = 0
-		}
+		clock = l.yield()
 	}
 	if len(l.ready) > 0 {
 		return l.events[:epollNow(l.ep, l.events[:], 0)]
@@ -131,12 +126,23 @@ func (l *loop) wait() []unix.EpollEvent {
 	waited := now() - clock
 	if waited >= int64(time.Millisecond) {
 		l.yielded = clock + waited // it has given its processor away
+		l.nudged = l.yielded       // and the poller has been asked
 	}
 	// One loop at most has a processor in its hand, and not the only one.
 	if p.n > 0 && waited < eagerTime*int64(time.Millisecond) && l == l.of.all[0] && runtime.GOMAXPROCS(0) > 1 {
 		p.tries, p.row = eagerTries, 0
 	}
 	return l.events[:max(p.n, 0)]
+}
+
+// yield lets the scheduler run what else there is, and returns the time after it.
+func (l *loop) yield() int64 {
+	runtime.Gosched()
+	l.yielded = now()
+	if runtime.GOMAXPROCS(0) == 1 { // by now: it may be changed at any time
+		l.park.tries = 0
+	}
+	return l.yielded
 }
 
 // parked waits in the runtime's poller, until the nearest deadline.

@@ -67,7 +67,7 @@ type Params struct {
 	FleetShare float64
 
 	Soak      time.Duration
-	SoakEvery time.Duration // from one sample to the next
+	SoakEvery time.Duration // from the end of one sample to the next
 	SoakIdle  int           // sessions that idle meanwhile
 	SoakProbe int64         // octets of a download at full speed, for each sample
 

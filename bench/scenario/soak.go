@@ -15,7 +15,7 @@ import (
 // The steady mix of a soak: about a third of what one core carries, so that what
 // leaks has time to show and the probe has something to measure.
 const (
-	soakLogins = 20  // a second
+	soakLogins = 20  // a second, but for the time of a probe
 	soakUsers  = 500 // who log in again and again: usher remembers each for a quarter of an hour
 	soakNoops  = 200 // a second, over soakRounds sessions
 	soakRounds = 4   // sessions
@@ -144,8 +144,8 @@ func (m *marathon) login(ctx context.Context, s load.Service, i int) error {
 func (m *marathon) sample(ctx context.Context, speed probe) error {
 	p := m.r.Params
 	began := time.Now()
-	tick := time.NewTicker(p.SoakEvery)
-	defer tick.Stop()
+	mixed := time.NewTimer(p.SoakEvery)
+	defer mixed.Stop()
 	before, was, err := m.r.cpuNow()
 	if err != nil {
 		return err
@@ -154,7 +154,7 @@ func (m *marathon) sample(ctx context.Context, speed probe) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-tick.C:
+		case <-mixed.C:
 		}
 		used, now, err := m.r.cpuNow()
 		if err != nil {
@@ -169,6 +169,7 @@ func (m *marathon) sample(ctx context.Context, speed probe) error {
 		if err := m.probe(speed); err != nil {
 			return err
 		}
+		mixed.Reset(p.SoakEvery)                         // however long the probe took
 		if before, was, err = m.r.cpuNow(); err != nil { // what the probe used is not the mix's
 			return err
 		}
