@@ -44,6 +44,13 @@ func (uml) command(dir string, k kernel, files tree) (*exec.Cmd, error) {
 		"uml_dir="+filepath.Join(dir, "uml"), "umid=guest",
 	)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + ram}
+	if wide() {
+		library, err := buildXstate(dir)
+		if err != nil {
+			return nil, err
+		}
+		cmd.Env = append(cmd.Env, "LD_PRELOAD="+library)
+	}
 	return cmd, nil
 }
 
