@@ -18,7 +18,8 @@
 // Laws: a strand is run by one goroutine at a time; a Conn's Read, Write, Close and
 // Release are called by its strand alone, everything else by anybody; nothing is lost
 // when a strand leaves; a deadline that has passed ends a wait, whoever sets it; after
-// Close or Release nobody touches the descriptor; no strand has a loop for itself;
+// Close or Release nobody touches the descriptor; no strand has a loop for itself; a busy
+// loop looks after those who wait in the runtime's poller ([New]);
 // after Loops.Close nothing runs.
 package strand
 

@@ -140,7 +140,7 @@ func (m *marathon) login(ctx context.Context, s load.Service, i int) error {
 	return err
 }
 
-// sample takes all figures every SoakEvery.
+// sample takes all figures, each time that the mix has run for SoakEvery.
 func (m *marathon) sample(ctx context.Context, speed probe) error {
 	p := m.r.Params
 	began := time.Now()

@@ -11,7 +11,8 @@ import (
 
 // soakProbes is how many downloads are made for the throughput of one sample, through the
 // target and at the back end itself in turns. One alone is right within a fifth only, as
-// client, target and back end share the processors; a minute's within a hundredth or two.
+// client, target and back end share the processors; a minute's within a few hundredths, where the
+// machine holds its own speed as well. Whether it did, the back end's figure says.
 const soakProbes = 12
 
 // A probe finds out how much a soak's target moves, and what the machine would without it.
@@ -38,8 +39,8 @@ func (p probe) measure(octets int64) (target, stub float64, err error) {
 	return middle(through), middle(without), nil
 }
 
-// probe measures the throughput while the mix pauses: how much of the processors that had
-// in a particular moment is chance.
+// probe measures the throughput while the mix pauses: how much of the processors that takes
+// at a particular moment is chance.
 func (m *marathon) probe(p probe) error {
 	m.pause.Lock() // waits for what is under way
 	defer m.pause.Unlock()
