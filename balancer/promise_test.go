@@ -234,6 +234,43 @@ func TestProbeOfASilentBackend(t *testing.T) {
 	}
 }
 
+// A protocol that does not answer takes no time from the others: where storage is
+// local, one that does is enough.
+func TestProbeBesideASilentProtocol(t *testing.T) {
+	for _, local := range []bool{true, false} {
+		served := make(chan struct{})
+		silent := balancertest.NewBackend(t, func(*balancertest.Conn) {
+			select { // until the other has been tried, and then gone
+			case <-served:
+			case <-t.Context().Done():
+			}
+		})
+		well := balancertest.NewBackend(t, func(c *balancertest.Conn) {
+			c.Say("+OK store0")
+			for line, ok := c.Line(); ok; line, ok = c.Line() {
+				c.Say("+OK")
+				if strings.EqualFold(line, "CAPA") {
+					c.Say("USER", ".")
+				}
+			}
+			close(served)
+		})
+		r := newRig(t, []*balancertest.Backend{silent}, func(_ *rig, o *balancer.Options) {
+			o.Pools[0].Local = local
+			o.Pools[0].Backends[0].Ports["pop3"] = well.Port()
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		err := r.server.Probe(ctx, "main", "b0", balancer.Probe{Depth: sniff.ProbeGreeting})
+		cancel()
+		switch {
+		case local && err != nil:
+			t.Errorf("local storage, POP3 is well: %v", err)
+		case !local && (err == nil || !strings.HasPrefix(err.Error(), "imap: ") || strings.Contains(err.Error(), "pop3")):
+			t.Errorf("shared storage, only IMAP is silent: %v", err)
+		}
+	}
+}
+
 // What a probe learns while a reload happens is offered by the new pool.
 func TestProbeAcrossAReload(t *testing.T) {
 	const caps = "IMAP4rev1 SASL-IR AUTH=PLAIN AUTH=SCRAM-SHA-256"
