@@ -271,6 +271,30 @@ func TestProbeBesideASilentProtocol(t *testing.T) {
 	}
 }
 
+// Where the test account logs in, it does so by one protocol after the other: POP3 may
+// lock its mailbox.
+func TestProbesThatLogInTakeTurns(t *testing.T) {
+	var ended atomic.Bool // the first has no connection any more
+	silent := balancertest.NewBackend(t, func(c *balancertest.Conn) {
+		c.Hang()
+		ended.Store(true)
+	})
+	next := balancertest.NewBackend(t, func(*balancertest.Conn) {
+		if !ended.Load() {
+			t.Error("POP3 was tried beside IMAP")
+		}
+	})
+	r := newRig(t, []*balancertest.Backend{silent}, func(_ *rig, o *balancer.Options) {
+		o.Pools[0].Backends[0].Ports["pop3"] = next.Port()
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond) // it takes all of that
+	defer cancel()
+	how := balancer.Probe{Depth: sniff.ProbeLogin, User: "joe", Password: sniff.Secret("secret")}
+	if err := r.server.Probe(ctx, "main", "b0", how); err == nil || !strings.HasPrefix(err.Error(), "imap: ") {
+		t.Errorf("IMAP is silent: %v", err)
+	}
+}
+
 // What a probe learns while a reload happens is offered by the new pool.
 func TestProbeAcrossAReload(t *testing.T) {
 	const caps = "IMAP4rev1 SASL-IR AUTH=PLAIN AUTH=SCRAM-SHA-256"
