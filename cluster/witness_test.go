@@ -28,6 +28,7 @@ const backWithin = rejoinEvery*12/10 + 3*time.Second
 // witness is, and starts them before it has noticed. It has no vote, and no row in the
 // table. It is of the fleet again soon after they are, and was not taken out of the log.
 func TestWitnessAfterRestart(t *testing.T) {
+	dir := t.TempDir() // is removed last: what is said here to end ends before
 	secret := NewSecret()
 	voters := []string{"edge-1", "edge-2", "edge-3"}
 	options := make(map[string]FleetOptions)
@@ -61,7 +62,7 @@ func TestWitnessAfterRestart(t *testing.T) {
 	for _, name := range all {
 		o := FleetOptions{
 			Fleet: "test", Node: name, Secrets: []Secret{secret}, Bind: "127.0.0.1:0", Join: join, Voters: voters,
-			State: filepath.Join(t.TempDir(), name), KickDelay: 50 * time.Millisecond, Witness: name == "witness",
+			State: filepath.Join(dir, name), KickDelay: 50 * time.Millisecond, Witness: name == "witness",
 		}
 		o.Bind = start(o).port.advertise.String()
 		join = append(join, o.Bind)
