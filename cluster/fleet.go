@@ -129,6 +129,7 @@ type Fleet struct {
 	warned  time.Time           // of nodes of other fleets; the manager's own
 	ring    *memberlist.Keyring // gossip's keys, by the secrets
 	own     ownSealer
+	sealed  atomic.Pointer[sealing] // the last that was asked for
 	fresher fresher
 	locks   locks
 	heard   hearsay
@@ -147,31 +148,32 @@ type Fleet struct {
 	shown    atomic.Pointer[func() ([]byte, error)] // see Present
 	nudges   atomic.Int64                           // orders since the last empty entry
 
-	mu      sync.Mutex // guards what follows; never held while waiting
-	table   *table.Table
-	node    *member.Node
-	leader  *lead.Leader // nil unless we lead
-	changed chan struct{}
-	held    int
-	pools   []Pool                       // as configured here
-	laid    *Reading                     // what pools were made with; nil: nothing
-	here    map[string]map[string]string // addresses of back ends as configured here, by pool and name; nil before
-	led     int64                        // since when we lead
-	unread  bool                         // alone, and started with a log that is ahead of the table: read when we lead
-	defined string                       // what of that a leader has told the fleet
-	health  map[string]map[string]bool
-	sights  map[site]*sight
-	untold  bool                // something of health that is not reported yet
-	extra   map[string]reported // of all nodes, while we lead
-	fatal   error
-	leaving bool
-	reseal  bool // the map key is sealed with a secret that is on its way out
-	untaken bool // nobody took the last report
-	drained bool // by an administrator
-	tickets ticketNews
-	unkeyed error // why the map key cannot be opened
-	filed   filed // pins of files
-	leased  bool  // at the last look
+	mu        sync.Mutex // guards what follows; never held while waiting
+	table     *table.Table
+	node      *member.Node
+	leader    *lead.Leader // nil unless we lead
+	changed   chan struct{}
+	held      int
+	pools     []Pool                       // as configured here
+	laid      *Reading                     // what pools were made with; nil: nothing
+	here      map[string]map[string]string // addresses of back ends as configured here, by pool and name; nil before
+	led       int64                        // since when we lead
+	unread    bool                         // alone, and started with a log that is ahead of the table: read when we lead
+	described string                       // pools, but for the pins
+	defined   string                       // what of that a leader has told the fleet
+	health    map[string]map[string]bool
+	sights    map[site]*sight
+	untold    bool                // something of health that is not reported yet
+	extra     map[string]reported // of all nodes, while we lead
+	fatal     error
+	leaving   bool
+	reseal    bool // the map key is sealed with a secret that is on its way out
+	untaken   bool // nobody took the last report
+	drained   bool // by an administrator
+	tickets   ticketNews
+	unkeyed   error // why the map key cannot be opened
+	filed     filed // pins of files
+	leased    bool  // at the last look
 	// lostOnce: the lease has been lost, so that it is news when it is back.
 	lostOnce bool
 	views    map[string]uint64 // epochs of pools as they were said, while we lead; nil before

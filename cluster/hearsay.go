@@ -144,6 +144,9 @@ func (h *hearsay) end(node string) {
 	delete(h.busy, node)
 }
 
+// Alone says whether the node is a fleet of its own, which nobody joins.
+func (f *Fleet) Alone() bool { return f.gossip == nil }
+
 // AskHearsay asks one other node what it remembers and has it learnt. It says whether
 // there was one that answered.
 func (f *Fleet) AskHearsay() bool {

@@ -22,12 +22,14 @@ const (
 	lookEvery = 20 * time.Millisecond
 	restEvery = 100 * time.Millisecond
 	// aloneEvery is restEvery of an only node, whose lease has no end and who hears
-	// from nobody: for what it forgets and what it says again.
-	aloneEvery = time.Second
+	// from nobody: for what it forgets and what it says again. It is less than what a
+	// report is good for, see ballots.
+	aloneEvery = 2 * time.Second
 	// aloneCalm is how long nothing has happened then: what was said is in the table,
 	// or has been said again.
 	aloneCalm = 3 * time.Second
-	// reconcileEvery is the time between two looks at who should be in the fleet.
+	// reconcileEvery is the time between two looks at who should be in the fleet. Who is
+	// alone looks with what else he does, every aloneEvery.
 	reconcileEvery = time.Second
 	// judgeAfter is how long a new leader hears reports before it judges back ends:
 	// the first to report may be the one that sees none.
@@ -118,7 +120,11 @@ func (f *Fleet) busy() bool {
 // manage is what a leader does that may wait: for its own election, and for the
 // fleet to be as it should.
 func (f *Fleet) manage() {
-	tick := time.NewTimer(reconcileEvery + Beat(reconcileEvery)) // at the start all is new
+	every := reconcileEvery
+	if f.gossip == nil {
+		every = aloneEvery
+	}
+	tick := time.NewTimer(reconcileEvery + Beat(every)) // at the start all is new
 	defer tick.Stop()
 	for {
 		select {
@@ -133,7 +139,7 @@ func (f *Fleet) manage() {
 		case <-f.told:
 			f.reconcile()
 		case <-tick.C:
-			tick.Reset(Beat(reconcileEvery))
+			tick.Reset(Beat(every))
 			f.unplaced()
 			f.reconcile()
 		}
@@ -371,7 +377,7 @@ func (f *Fleet) reported(m message) bool {
 	}
 	f.extra[m.Node] = reported{now, m.Applied, m.Verdicts, m.Observes, m.Fit}
 	if f.gossip == nil {
-		f.lookNow() // we say that every second, and nothing happens
+		f.lookNow() // we say that at each look, and nothing happens
 	} else {
 		f.wake()
 	}
@@ -469,7 +475,24 @@ func (f *Fleet) define(term uint64) []table.Command {
 		return nil // whoever made them is about to make them anew, and tells
 	}
 	var kept strings.Builder
-	d := table.Define{Term: term, At: time.Now().Unix()}
+	for _, p := range f.pools {
+		for _, s := range f.kept(p) {
+			fmt.Fprintf(&kept, "%q %q %+v\n", p.Name, s.Name, s)
+		}
+	}
+	var settings *table.Settings
+	if f.table.Settings.Number == 0 {
+		settings = f.settings()
+	}
+	if f.reseal && f.table.Settling == nil {
+		settings = f.resealed()
+	}
+	what := f.described + kept.String()
+	if what == f.defined && settings == nil {
+		return nil
+	}
+	f.defined = what
+	d := table.Define{Term: term, At: time.Now().Unix(), Settings: settings}
 	for _, p := range f.pools {
 		dp := table.Defined{Name: p.Name, Storage: p.Storage}
 		for _, b := range p.Backends {
@@ -479,23 +502,9 @@ func (f *Fleet) define(term uint64) []table.Command {
 			up, looked := f.health[p.Name][b.Name]
 			dp.Backends = append(dp.Backends, table.Server{Name: b.Name, Address: b.Address, Weight: b.Weight, Down: looked && !up})
 		}
-		for _, s := range f.kept(p) {
-			dp.Backends = append(dp.Backends, s)
-			fmt.Fprintf(&kept, "%q %q %+v\n", p.Name, s.Name, s)
-		}
+		dp.Backends = append(dp.Backends, f.kept(p)...)
 		d.Pools = append(d.Pools, dp)
 	}
-	if f.table.Settings.Number == 0 {
-		d.Settings = f.settings()
-	}
-	if f.reseal && f.table.Settling == nil {
-		d.Settings = f.resealed()
-	}
-	what := describe(f.pools) + kept.String()
-	if what == f.defined && d.Settings == nil {
-		return nil
-	}
-	f.defined = what
 	return []table.Command{d}
 }
 

@@ -70,12 +70,11 @@ func (f *Fleet) reseals() {
 
 // stale lists the values that this node should seal anew.
 func (f *Fleet) stale() []string {
-	secrets := *f.secrets.Load() // once: it may be another a moment later
-	all := prints(f.sealersBeside(secrets))
-	if len(all) == 0 {
+	s := f.sealing() // once: it may be another a moment later
+	if len(s.list) == 0 {
 		return nil
 	}
-	used, own := all[0], all[len(secrets):]
+	all, used, own := s.prints, s.prints[0], s.ownPrints()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.fatal != nil {

@@ -85,14 +85,34 @@ func (d *directory) makeSealer() ([]Secret, error) {
 	return []Secret{s}, nil
 }
 
-// sealers are what values are sealed and opened with, the one in use first: the fleet's
-// secret, and then the key of when the node was alone.
-func (f *Fleet) sealers() []Secret { return f.sealersBeside(*f.secrets.Load()) }
-
-// sealersBeside is sealers of one list of secrets.
-func (f *Fleet) sealersBeside(secrets []Secret) []Secret {
-	return slices.Concat(secrets, f.own.keys())
+// A sealing is what values are sealed and opened with. It is not changed: with other
+// secrets there is another one, so whoever finds the same has nothing to look at anew.
+type sealing struct {
+	secrets, own *[]Secret
+	list         []Secret // the one in use first: the fleet's secret, and then the key of when the node was alone
+	prints       []string // of each: they take a derivation, and are asked for all the time
 }
+
+// ownPrints are of the key of when the node was alone.
+func (s *sealing) ownPrints() []string { return s.prints[len(*s.secrets):] }
+
+// sealing is what holds now.
+func (f *Fleet) sealing() *sealing {
+	secrets, own := f.secrets.Load(), f.own.key.Load()
+	if s := f.sealed.Load(); s != nil && s.secrets == secrets && s.own == own {
+		return s
+	}
+	s := &sealing{secrets: secrets, own: own, list: slices.Clone(*secrets)}
+	if own != nil {
+		s.list = append(s.list, *own...)
+	}
+	s.prints = prints(s.list)
+	f.sealed.Store(s)
+	return s
+}
+
+// sealers are what values are sealed and opened with, the one in use first.
+func (f *Fleet) sealers() []Secret { return f.sealing().list }
 
 // needSealer has a node that has nothing to seal with make a key: when it first needs
 // one, so that a full disk is in nobody's way before.
@@ -115,7 +135,7 @@ func (f *Fleet) needSealer() error {
 
 // foreignValues counts values that are sealed with nothing that this node has.
 func (f *Fleet) foreignValues() int {
-	have, n := prints(f.sealers()), 0
+	have, n := f.sealing().prints, 0
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, v := range f.table.Values.Any() {

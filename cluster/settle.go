@@ -56,7 +56,10 @@ func (f *Fleet) differs() {
 // when that changes. It is called with mu held.
 func (f *Fleet) disagreements() {
 	differ := f.leader.Differ()
-	said := fmt.Sprint(differ)
+	said := ""
+	if len(differ) > 0 { // which is said in vain all the time
+		said = fmt.Sprint(differ)
+	}
 	if said != f.disagreed {
 		for _, node := range sortedKeys(differ) {
 			f.log.Warn("a node is configured otherwise than its fleet", "event", "config_differs", "peer", node, "differs", strings.Join(differ[node], "; "))

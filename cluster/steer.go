@@ -38,6 +38,7 @@ func (f *Fleet) update(pools []Pool, laid *Reading) error {
 	f.file(marks)
 	f.here = here
 	f.pools, f.laid = append([]Pool{}, pools...), laid
+	f.described = describe(f.pools)
 	f.tellManager()
 	return nil
 }

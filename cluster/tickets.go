@@ -1,11 +1,13 @@
 package cluster
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"usher.example/cluster/lead"
@@ -39,7 +41,41 @@ type ticketNews struct {
 	own          TicketKey // this node's own, where the fleet's cannot be opened
 	missed, said uint64    // the looker's: epochs that could not be opened at its last look, and of which it was said
 	unsealed     bool      // the manager's: it was said that there is nothing to seal with
+	seen         ticketSight
 }
+
+// A ticketSight is what was found when the keys were opened last: that is not done again
+// before they are others, or this node has other secrets.
+type ticketSight struct {
+	by     *sealing
+	keys   []table.Ticket
+	epoch  uint64
+	opens  map[uint64]bool // by epoch
+	stale  bool            // one that opens is not sealed with the secret in use
+	closed error           // the one that seals does not open
+}
+
+// sightTickets is called with mu held.
+func (f *Fleet) sightTickets() *ticketSight {
+	seen, now, by := &f.tickets.seen, &f.table.Tickets, f.sealing()
+	if seen.by == by && seen.epoch == now.Epoch && slices.EqualFunc(seen.keys, now.Keys, sameTicket) {
+		return seen
+	}
+	*seen = ticketSight{by: by, keys: slices.Clone(now.Keys), epoch: now.Epoch, opens: make(map[uint64]bool)}
+	for _, k := range now.Keys {
+		key, fresh, err := f.openTicket(k)
+		clear(key[:])
+		seen.opens[k.Epoch] = err == nil
+		seen.stale = seen.stale || err == nil && !fresh
+		if k.Epoch == now.Epoch {
+			seen.closed = err
+		}
+	}
+	return seen
+}
+
+// sameTicket says whether two are the same key, sealed in the same way.
+func sameTicket(a, b table.Ticket) bool { return a.Epoch == b.Epoch && bytes.Equal(a.Sealed, b.Sealed) }
 
 // TicketKeys returns the keys that session tickets are sealed and opened with: the
 // first seals, all open. All nodes of the fleet have the same, a moment apart. There
@@ -76,13 +112,9 @@ func (f *Fleet) TicketKeys() (keys []TicketKey, changed <-chan struct{}) {
 func (f *Fleet) missTickets() {
 	f.mu.Lock()
 	n, epoch := &f.tickets, uint64(0)
-	var err error
-	for _, k := range f.table.Tickets.InUse() {
-		if k.Epoch == f.table.Tickets.Epoch {
-			if _, _, err = f.openTicket(k); err != nil {
-				epoch = k.Epoch
-			}
-		}
+	err := f.sightTickets().closed
+	if err != nil {
+		epoch = f.table.Tickets.Epoch
 	}
 	again := epoch != 0 && epoch == n.missed && epoch != n.said
 	n.missed = epoch
@@ -143,8 +175,14 @@ func (f *Fleet) openTicket(k table.Ticket) (key TicketKey, fresh bool, err error
 	return key, fresh, nil
 }
 
+// opensTicket is asked at each look of a leader for most of the time. It is called with
+// mu held.
 func (f *Fleet) opensTicket(k table.Ticket) bool {
-	_, _, err := f.openTicket(k)
+	seen := f.sightTickets()
+	if slices.ContainsFunc(seen.keys, func(have table.Ticket) bool { return sameTicket(have, k) }) {
+		return seen.opens[k.Epoch]
+	}
+	_, _, err := f.openTicket(k) // none of the table's
 	return err == nil
 }
 
@@ -167,7 +205,7 @@ func (f *Fleet) sealTickets() {
 	if !leads || len(c.Keys) == 0 {
 		return
 	}
-	if err := f.propose(c); err != nil { // is tried again a second later
+	if err := f.propose(c); err != nil { // is tried again at the next look
 		f.log.Debug("keys of session tickets are not sealed anew", "err", err)
 	}
 }
@@ -175,6 +213,9 @@ func (f *Fleet) sealTickets() {
 // resealedTickets is called with mu held.
 func (f *Fleet) resealedTickets() table.ResealTickets {
 	c := table.ResealTickets{Seals: f.table.Tickets.Seals}
+	if !f.sightTickets().stale {
+		return c
+	}
 	for _, k := range f.table.Tickets.Keys {
 		key, fresh, err := f.openTicket(k)
 		if err == nil && !fresh {

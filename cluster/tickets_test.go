@@ -208,6 +208,51 @@ func TestTicketsOfThree(t *testing.T) {
 	}
 }
 
+// What was found of the keys holds until they or the secrets are others, and no longer.
+func TestTicketSight(t *testing.T) {
+	ours, theirs := NewSecret(), NewSecret()
+	f := &Fleet{table: table.New(), dir: &directory{}, log: testLog(t)}
+	f.secrets.Store(&[]Secret{ours})
+	if err := f.table.Apply(lead.NewTickets(f.table.Tickets, f.newTicket, 1, lead.TicketEvery, false), 1); err != nil {
+		t.Fatal(err)
+	}
+	look := func(what string, stale, closed bool) {
+		t.Helper()
+		if s := f.sightTickets(); s.stale != stale || (s.closed != nil) != closed {
+			t.Errorf("%s: stale %t, want %t; closed %v, want %t", what, s.stale, stale, s.closed, closed)
+		}
+		f.tickets.seen.stale = !stale
+		for _, k := range f.table.Tickets.Keys {
+			if closed && k.Epoch == f.table.Tickets.Epoch && f.opensTicket(k) {
+				t.Errorf("%s: epoch %d is said to open", what, k.Epoch)
+			}
+			f.tickets.seen.opens[k.Epoch] = !f.tickets.seen.opens[k.Epoch]
+			if f.opensTicket(k) != f.tickets.seen.opens[k.Epoch] {
+				t.Errorf("%s: epoch %d is opened again", what, k.Epoch)
+			}
+			f.tickets.seen.opens[k.Epoch] = !f.tickets.seen.opens[k.Epoch]
+		}
+		if s := f.sightTickets(); s.stale == stale {
+			t.Errorf("%s: looked at again", what)
+		}
+		f.tickets.seen.stale = stale
+	}
+	look("as they were made", false, false)
+	f.secrets.Store(&[]Secret{theirs})
+	look("by a secret that opens nothing", false, true)
+	f.secrets.Store(&[]Secret{theirs, ours})
+	look("sealed with the second secret", true, false)
+	if err := f.table.Apply(f.resealedTickets(), 2); err != nil {
+		t.Fatal(err)
+	}
+	look("sealed anew", false, false)
+	f.own.key.Store(&[]Secret{NewSecret()})
+	look("with a key of its own besides", false, false)
+	f.table.Tickets.Keys[1].Sealed = f.newTicket(f.table.Tickets.Keys[0].Epoch) // of another epoch
+	f.table.Tickets.Epoch = f.table.Tickets.Keys[1].Epoch
+	look("another key", false, true)
+}
+
 // A secret that still seals keys of tickets cannot be given up.
 func TestTicketsHoldTheirSecret(t *testing.T) {
 	old, next := NewSecret(), NewSecret()

@@ -100,7 +100,7 @@ func (f *Fleet) sealedWith() map[string]int {
 // keepLost notes what this node cannot open, if it could not at the look before either:
 // one that catches up meets what has been sealed anew since. It is keepSealed's own.
 func (f *Fleet) keepLost(before map[string]int) map[string]int {
-	have := prints(f.sealers())
+	have := f.sealing().prints
 	f.mu.Lock()
 	now := f.sealedWith()
 	maps.DeleteFunc(now, func(by string, _ int) bool { return slices.Contains(have, by) })
@@ -130,7 +130,7 @@ func (f *Fleet) unopened() string {
 	for _, m := range f.lost {
 		n += m
 	}
-	have := strings.Join(prints(f.sealers()), ", ")
+	have := strings.Join(f.sealing().prints, ", ")
 	return fmt.Sprintf("stored values cannot be opened, keys of certificates that were obtained or imported among them: %d are sealed with the version %s of the secret, and this node has %s: %s",
 		n, strings.Join(sortedKeys(f.lost), ", "), cmp.Or(have, "none"), f.bringSeal())
 }

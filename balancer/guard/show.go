@@ -175,7 +175,7 @@ func (e *entry) forget() {
 // sweepShare of each memory is looked at by one Tick: all of it in half a minute.
 const sweepShare = 30
 
-// Tick is to be called every second. It forgets what has no weight any more, and
+// Tick is to be called as often as once a second. It forgets what has no weight any more, and
 // returns what happened since the last one, and how much more there was of that.
 func (g *Guard) Tick(now time.Time) (events []Event, more int) {
 	t := g.nanos(now)

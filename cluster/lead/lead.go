@@ -168,7 +168,7 @@ func (l *Leader) Heard(name string) int64 {
 }
 
 // Look returns what the leader has to say now. Its owner calls it after every
-// batch of the log, after reports, and some times a second.
+// batch of the log, after reports, and some times a second; every two seconds if it is alone.
 func (l *Leader) Look(now int64) []table.Command {
 	var out []table.Command
 	l.lookAlone(now)

@@ -13,7 +13,7 @@ import (
 
 // Look brings the node in line with the table and the time. Its owner calls it
 // after every batch of the log, after a snapshot, after a hold was released that was
-// awaited, and some times a second.
+// awaited, and some times a second; every two seconds if it is alone.
 func (n *Node) Look(now int64) {
 	n.turn()
 	n.forget(now)

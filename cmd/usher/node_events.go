@@ -12,9 +12,20 @@ import (
 // /readyz, as balancers do, ask about as often.
 const readyEvery = time.Second
 
+// restBeat is the time between two looks that are due each second in a fleet, whose nodes are
+// told. Of a node alone only the log hears, and to wake the processor is most of what it
+// takes at rest: it looks when tidy does.
+func (n *node) restBeat() time.Duration {
+	if n.fleet.Alone() {
+		return tidyEvery
+	}
+	return readyEvery
+}
+
 // watchReady tells when what /readyz answers is another, until the node ends.
 func (n *node) watchReady() {
-	beat := time.NewTimer(cluster.Beat(readyEvery))
+	every := n.restBeat()
+	beat := time.NewTimer(cluster.Beat(every))
 	defer beat.Stop()
 	var was readiness
 	for {
@@ -23,7 +34,7 @@ func (n *node) watchReady() {
 			return
 		case <-beat.C:
 		}
-		beat.Reset(cluster.Beat(readyEvery))
+		beat.Reset(cluster.Beat(every))
 		now := readiness{was.known, n.ready.Reasons(), n.ready.Degraded()}
 		now.known = was.known || len(now.reasons) == 0
 		now.say(was, n.log)

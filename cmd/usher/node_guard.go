@@ -17,7 +17,7 @@ const (
 	// guardEvery is how often nodes tell each other of failed logins.
 	guardEvery = time.Second
 	// askTries is how often a node that starts asks another one what it remembers:
-	// once a second, until one answers. Who is alone gives up.
+	// with each beat, until one answers. Who is alone gives up.
 	askTries = 30
 	// maxGuardEvents bounds the lines about penalties: a spray makes
 	// some a second, and a count tells the rest.
@@ -34,7 +34,8 @@ func guardOptions(c config.Guard) guard.Options {
 // keepGuard has the memory of failed logins forget, tells other nodes what is new in
 // it and the log what began and ended.
 func (n *node) keepGuard() {
-	beat := time.NewTimer(cluster.Beat(guardEvery))
+	every := n.restBeat()
+	beat := time.NewTimer(cluster.Beat(every))
 	defer beat.Stop()
 	asked := 0
 	for {
@@ -42,8 +43,12 @@ func (n *node) keepGuard() {
 		case <-n.ctx.Done():
 			return
 		case now := <-beat.C:
-			beat.Reset(cluster.Beat(guardEvery))
+			beat.Reset(cluster.Beat(every))
 			events, more := n.guard.Tick(now)
+			for range every/guardEvery - 1 { // it forgets as fast
+				others, unsaid := n.guard.Tick(now)
+				events, more = append(events, others...), more+unsaid
+			}
 			n.sayPenalties(events, more)
 			n.fleet.Tell(n.guard.News(now))
 		}
