@@ -223,8 +223,8 @@ func TestTicketSight(t *testing.T) {
 		}
 		f.tickets.seen.stale = !stale
 		for _, k := range f.table.Tickets.Keys {
-			if closed && k.Epoch == f.table.Tickets.Epoch && f.opensTicket(k) {
-				t.Errorf("%s: epoch %d is said to open", what, k.Epoch)
+			if k.Epoch == f.table.Tickets.Epoch && f.opensTicket(k) == closed {
+				t.Errorf("%s: epoch %d is said to open: %t", what, k.Epoch, !closed)
 			}
 			f.tickets.seen.opens[k.Epoch] = !f.tickets.seen.opens[k.Epoch]
 			if f.opensTicket(k) != f.tickets.seen.opens[k.Epoch] {
